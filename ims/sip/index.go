@@ -1,0 +1,195 @@
+package sip
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Errors of [Message.Index], for what is not a SIP message.
+var (
+	ErrEmpty     = errors.New("sip: no message: nothing but line ends")
+	ErrTooLarge  = fmt.Errorf("sip: message longer than %d octets", MaxMessage)
+	ErrTooMany   = fmt.Errorf("sip: more than %d header lines", MaxLines)
+	ErrStartLine = errors.New("sip: the first line is neither a request line nor a status line")
+	ErrNoEmpty   = errors.New("sip: no empty line behind the header")
+)
+
+// Index points m at raw: the start line and each header line are found, no value
+// is parsed. Nothing is allocated up to 48 header lines. It errs only when raw
+// cannot be treated as a SIP message; [Validate] judges the rest.
+func (m *Message) Index(raw string) error {
+	for raw != "" && (raw[0] == '\r' || raw[0] == '\n') { // RFC 3261 §7.5
+		raw = raw[1:]
+	}
+	m.raw, m.method, m.uri, m.version, m.reason, m.status = "", "", "", "", "", 0
+	m.startEnd, m.first, m.empty, m.body, m.flags = 0, 0, 0, 0, 0
+	m.seen = [4]uint64{}
+	m.lines = m.inline[:0]
+	if raw == "" {
+		return ErrEmpty
+	}
+	if len(raw) > MaxMessage {
+		return ErrTooLarge
+	}
+	nl := strings.IndexByte(raw, '\n')
+	if nl < 0 {
+		if !m.startLine(raw) {
+			return ErrStartLine
+		}
+		return ErrNoEmpty
+	}
+	end := m.lineEnd(raw, 0, nl)
+	if !m.startLine(raw[:end]) {
+		return ErrStartLine
+	}
+	m.startEnd, m.first = uint16(end), uint16(nl+1)
+	if err := m.header(raw, nl+1); err != nil {
+		m.lines = m.inline[:0]
+		return err
+	}
+	m.frameBody(raw)
+	return nil
+}
+
+// lineEnd returns where the line from start, whose LF is at nl, ends, and notes
+// an LF without CR.
+func (m *Message) lineEnd(raw string, start, nl int) int {
+	if nl > start && raw[nl-1] == '\r' {
+		return nl - 1
+	}
+	m.flags |= msgBareLF
+	return nl
+}
+
+// startLine splits a request or status line leniently: exactly one space between
+// the parts is Validate's business. It reports false for what is no SIP at all.
+func (m *Message) startLine(s string) bool {
+	if isVersion(s) {
+		m.version, s = cutSpace(s)
+		code, reason := cutSpace(trimLeftLWS(s))
+		m.reason = reason
+		if len(reason) > 0 {
+			m.reason = reason[1:]
+		}
+		if len(code) == 3 {
+			if n, ok := parseUint(code, 999); ok && n >= 100 {
+				m.status = int(n)
+			}
+		}
+		return true
+	}
+	method, rest := cutSpace(s)
+	rest = trimRightLWS(trimLeftLWS(rest))
+	sp := strings.LastIndexByte(rest, ' ')
+	if method == "" || sp < 0 || !isVersion(rest[sp+1:]) {
+		return false
+	}
+	m.flags |= msgRequest
+	m.method, m.uri, m.version = method, trimRightLWS(rest[:sp]), rest[sp+1:]
+	return true
+}
+
+// isVersion reports whether s starts like a SIP-Version of whatever number.
+func isVersion(s string) bool { return len(s) > 4 && s[3] == '/' && equalFold(s[:3], "SIP") }
+
+// cutSpace splits before the first space.
+func cutSpace(s string) (head, tail string) {
+	if i := strings.IndexByte(s, ' '); i >= 0 {
+		return s[:i], s[i:]
+	}
+	return s, ""
+}
+
+// header indexes the lines from pos to the empty line.
+func (m *Message) header(raw string, pos int) error {
+	for {
+		nl := strings.IndexByte(raw[pos:], '\n')
+		if nl < 0 {
+			return ErrNoEmpty
+		}
+		nl += pos
+		end := m.lineEnd(raw, pos, nl)
+		if end == pos {
+			m.empty, m.body = uint16(pos), uint16(nl+1)
+			return nil
+		}
+		if len(m.lines) == MaxLines {
+			return ErrTooMany
+		}
+		var flags uint8
+		next := nl + 1
+		for next < len(raw) && (raw[next] == ' ' || raw[next] == '\t') {
+			if nl = strings.IndexByte(raw[next:], '\n'); nl < 0 {
+				return ErrNoEmpty
+			}
+			nl += next
+			end, next = m.lineEnd(raw, next, nl), nl+1
+			flags |= lineFolded
+		}
+		m.addLine(raw, pos, end, next, flags)
+		pos = next
+	}
+}
+
+// addLine indexes raw[start:next], whose text ends at end.
+func (m *Message) addLine(raw string, start, end, next int, flags uint8) {
+	colon := strings.IndexByte(raw[start:end], ':')
+	nameEnd, val := end, end
+	if colon < 0 {
+		flags |= lineNoColon
+	} else {
+		nameEnd, val = start+colon, start+colon+1
+	}
+	for nameEnd > start && isLWS(raw[nameEnd-1]) { // "TO :" is allowed
+		nameEnd--
+	}
+	for val < end && isLWS(raw[val]) {
+		val++
+	}
+	for end > val && isLWS(raw[end-1]) {
+		end--
+	}
+	if flags&lineFolded != 0 && strings.IndexByte(raw[val:end], '\n') < 0 {
+		flags &^= lineFolded // folded in front of the value only
+	}
+	id := Other
+	if colon >= 0 {
+		id = IDOf(raw[start:nameEnd])
+	}
+	m.seen[id>>6] |= 1 << (id & 63)
+	m.lines = append(m.lines, line{
+		start: uint16(start), nameEnd: uint16(nameEnd), valStart: uint16(val),
+		valEnd: uint16(end), end: uint16(next), id: id, flags: flags,
+	})
+}
+
+// frameBody cuts raw at the end of the body that Content-Length announces.
+func (m *Message) frameBody(raw string) {
+	m.raw = raw
+	length, have := 0, false
+	for i := range m.lines {
+		l := &m.lines[i]
+		if l.id != HContentLength {
+			continue
+		}
+		n, ok := parseUint(m.value(l), MaxMessage)
+		switch {
+		case !ok:
+			m.flags |= msgBadLength
+			return
+		case have && int(n) != length:
+			m.flags |= msgBadLength
+			return
+		}
+		length, have = int(n), true
+	}
+	switch end := int(m.body) + length; {
+	case !have:
+		m.flags |= msgNoLength
+	case end > len(raw):
+		m.flags |= msgShortBody
+	default:
+		m.raw = raw[:end]
+	}
+}

@@ -1,0 +1,204 @@
+package sip
+
+import "strings"
+
+// Bounds on what is taken from outside.
+const (
+	// MaxMessage bounds a whole message, in octets. It is also what a UDP
+	// datagram can hold, and lets the index keep 16-bit offsets.
+	MaxMessage = 65535
+	// MaxLines bounds the header field lines of a message.
+	MaxLines = 512
+
+	inlineLines = 48 // lines that need no allocation; phones send 20 to 30
+)
+
+// Message is the raw text of a request or response with an index over it. The
+// zero value is empty and ready for [Message.Index]. After that it does not
+// change; any number of goroutines may read it. A Message must not be copied.
+type Message struct {
+	raw     string // from the first octet of the start line to the end of the body
+	method  string // of the request line; "" in responses
+	uri     string
+	version string
+	reason  string
+	status  int
+
+	startEnd uint16 // end of the start line without its line end
+	first    uint16 // start of the first header line
+	empty    uint16 // start of the empty line
+	body     uint16 // start of the body
+	flags    uint8
+	seen     [4]uint64 // set of IDs that occur
+
+	lines  []line
+	inline [inlineLines]line
+}
+
+// line is one header field with its continuation lines. Offsets are into raw.
+type line struct {
+	start, nameEnd, valStart, valEnd, end uint16 // end is behind the last line end
+	id                                    ID
+	flags                                 uint8
+}
+
+// Line flags.
+const (
+	lineFolded  = 1 << iota // the value spans several lines
+	lineNoColon             // no colon: not a header field at all
+)
+
+// Message flags.
+const (
+	msgRequest   = 1 << iota
+	msgBareLF    // a line ended in LF alone
+	msgShortBody // Content-Length promises more than came
+	msgBadLength // Content-Length is not a number, or two disagree
+	msgNoLength  // no Content-Length
+)
+
+// Parse indexes raw into a new Message.
+func Parse(raw string) (*Message, error) {
+	m := new(Message)
+	if err := m.Index(raw); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Raw returns the message from its start line to the end of its body. What
+// followed the body in a datagram is not part of it (RFC 3261 §18.3).
+func (m *Message) Raw() string { return m.raw }
+
+// IsRequest reports whether the message has a request line.
+func (m *Message) IsRequest() bool { return m.flags&msgRequest != 0 }
+
+// Method returns the method of the request line; for a response that of CSeq,
+// "" when CSeq cannot be read.
+func (m *Message) Method() string {
+	if m.IsRequest() {
+		return m.method
+	}
+	c, err := m.CSeq()
+	if err != nil {
+		return ""
+	}
+	return c.Method
+}
+
+// RequestURI returns the Request-URI as written, "" for responses.
+func (m *Message) RequestURI() string { return m.uri }
+
+// Version returns the SIP version of the start line as written.
+func (m *Message) Version() string { return m.version }
+
+// Status returns the status code of a response. It is 0 for requests, and for
+// responses whose code is not three digits.
+func (m *Message) Status() int { return m.status }
+
+// Reason returns the reason phrase of a response.
+func (m *Message) Reason() string { return m.reason }
+
+// StartLine returns the request or status line without its line end.
+func (m *Message) StartLine() string { return m.raw[:m.startEnd] }
+
+// Body returns the body: as long as Content-Length says, or all that came
+// behind the header when there is no usable Content-Length.
+func (m *Message) Body() string { return m.raw[m.body:] }
+
+// Len returns the number of header field lines; a folded one counts once.
+func (m *Message) Len() int { return len(m.lines) }
+
+// Line returns header field line i, 0 ≤ i < Len. name is as written; value is
+// trimmed, and unfolded when it spans lines (only then it is a copy).
+func (m *Message) Line(i int) (id ID, name, value string) {
+	l := &m.lines[i]
+	return l.id, m.raw[l.start:l.nameEnd], m.value(l)
+}
+
+// RawLine returns header field line i with its continuations and line ends.
+func (m *Message) RawLine(i int) string {
+	l := &m.lines[i]
+	return m.raw[l.start:l.end]
+}
+
+func (m *Message) value(l *line) string {
+	v := m.raw[l.valStart:l.valEnd]
+	if l.flags&lineFolded != 0 {
+		return unfold(v)
+	}
+	return v
+}
+
+// unfold replaces each line end with the white space around it by one space
+// (RFC 3261 §7.3.1).
+func unfold(v string) string {
+	if strings.IndexByte(v, '\n') < 0 {
+		return v
+	}
+	var b strings.Builder
+	b.Grow(len(v))
+	for {
+		i := strings.IndexByte(v, '\n')
+		if i < 0 {
+			b.WriteString(v)
+			return b.String()
+		}
+		b.WriteString(trimRightLWS(v[:i]))
+		b.WriteByte(' ')
+		v = trimLeftLWS(v[i:])
+	}
+}
+
+// Has reports whether a header field line of that identity exists.
+func (m *Message) Has(id ID) bool { return m.seen[id>>6]&(1<<(id&63)) != 0 }
+
+// Count returns the number of header field lines of that identity.
+func (m *Message) Count(id ID) int {
+	if !m.Has(id) {
+		return 0
+	}
+	n := 0
+	for i := range m.lines {
+		if m.lines[i].id == id {
+			n++
+		}
+	}
+	return n
+}
+
+// Find returns the index of the first line of that identity at or behind from,
+// -1 when there is none.
+func (m *Message) Find(id ID, from int) int {
+	if m.Has(id) {
+		for i := from; i < len(m.lines); i++ {
+			if m.lines[i].id == id {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// Get returns the value of the first line of that identity, "" when there is none.
+func (m *Message) Get(id ID) string {
+	if i := m.Find(id, 0); i >= 0 {
+		return m.value(&m.lines[i])
+	}
+	return ""
+}
+
+// GetName returns the value of the first line of that name, for headers without
+// an ID. Letter case does not matter.
+func (m *Message) GetName(name string) string {
+	if id := IDOf(name); id != Other {
+		return m.Get(id)
+	}
+	for i := range m.lines {
+		l := &m.lines[i]
+		if l.id == Other && equalFold(m.raw[l.start:l.nameEnd], name) {
+			return m.value(l)
+		}
+	}
+	return ""
+}

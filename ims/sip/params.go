@@ -1,0 +1,93 @@
+package sip
+
+import "iter"
+
+// Params is the text of generic parameters, ";name=value;flag" (RFC 3261 §25.1),
+// as it came. Names compare without regard to case. White space around ";" and
+// "=" and empty parameters are tolerated.
+type Params string
+
+// Get returns a parameter's value without quotes and escapes, and whether the
+// parameter is there. A flag has the value "".
+func (p Params) Get(name string) (value string, ok bool) {
+	raw, ok := p.Raw(name)
+	return Unquote(raw), ok
+}
+
+// Raw returns a parameter's value as it is written, quotes included.
+func (p Params) Raw(name string) (value string, ok bool) {
+	s := string(p)
+	for s != "" {
+		var n, v string
+		n, v, s = nextParam(s, ';')
+		if equalFold(n, name) {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// Has reports whether the parameter is there, with or without a value.
+func (p Params) Has(name string) bool {
+	_, ok := p.Raw(name)
+	return ok
+}
+
+// All yields names and values as they are written. Empty parameters are left out.
+func (p Params) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		s := string(p)
+		for s != "" {
+			var n, v string
+			n, v, s = nextParam(s, ';')
+			if (n != "" || v != "") && !yield(n, v) {
+				return
+			}
+		}
+	}
+}
+
+// nextParam takes one "name[=value]" from s up to sep, which may also lead s.
+func nextParam(s string, sep byte) (name, value, rest string) {
+	s = trimLeftLWS(s)
+	if s != "" && s[0] == sep {
+		s = s[1:]
+	}
+	elem, rest, _ := splitAt(s, sep, false)
+	name = elem
+	for i := 0; i < len(elem); i++ {
+		if elem[i] == '=' {
+			name, value = elem[:i], trimLWS(elem[i+1:])
+			break
+		}
+		if elem[i] == '"' {
+			break
+		}
+	}
+	return trimLWS(name), value, rest
+}
+
+// appendParam appends ";name=value", the value quoted where it is no token and
+// not already quoted or a host; ";name" when value is empty.
+func appendParam(dst []byte, name, value string) []byte {
+	dst = append(append(dst, ';'), name...)
+	if value == "" {
+		return dst
+	}
+	dst = append(dst, '=')
+	if isGenValue(value) {
+		return append(dst, value...)
+	}
+	return appendQuoted(dst, value)
+}
+
+// isGenValue reports whether value may stand in a gen-value without quotes:
+// tokens, and what hosts add to them (colons and brackets).
+func isGenValue(value string) bool {
+	for i := 0; i < len(value); i++ {
+		if c := value[i]; !tokenChars[c] && c != ':' && c != '[' && c != ']' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,28 @@
+// Package transaction implements the SIP transaction layer: RFC 3261 §17 with
+// the Accepted states of RFC 6026 and the non-INVITE rules of RFC 4320.
+//
+// It has two halves. The four machines (inviteclient.go, noninviteclient.go,
+// inviteserver.go, noninviteserver.go) are pure: step takes an event and
+// returns what to do, with no I/O, no clock and no goroutine. Their transcripts
+// in testdata are meant to be read beside the figures of the RFCs.
+//
+// The Layer drives them. It has a fixed number of shards, each one goroutine
+// that owns every transaction, timer and callback of the Call-IDs that hash to
+// it. All messages of a call are therefore handled in arrival order and without
+// locks, and a User's callbacks for one call never run at the same time. What a
+// callback must not do is block: slow work runs elsewhere and comes back with
+// Shard.Post.
+//
+// # What the User sees
+//
+// A request's top Via has been completed with received and rport as RFC 3261
+// §18.2.1 and RFC 3581 §4 ask, in the message itself: whoever forwards, answers
+// or logs it needs to know nothing about it. Retransmissions, CANCELs and ACKs
+// to non-2xx finals never reach the User as requests.
+//
+// # Bounds
+//
+// Live transactions, queued messages and stateless answers are all bounded by
+// Config; what is turned away is counted in Stats and answered with 503 and
+// Retry-After where the protocol has an answer.
+package transaction
