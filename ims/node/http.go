@@ -1,0 +1,103 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/gocscf/gocscf/ims/trace"
+)
+
+// Admin serves /metrics, /healthz, /readyz and /debug/trace of one service.
+type Admin struct {
+	// Ready says whether the service can do its work now; the error says why not.
+	Ready   func() error
+	Metrics prometheus.Gatherer
+	Trace   *trace.Stream
+	// Handle adds further paths, for instance /debug/ipsec.
+	Handle map[string]http.Handler
+
+	addr atomic.Pointer[net.TCPAddr]
+}
+
+// traceBuffer is how many events a reader of /debug/trace may fall behind.
+const traceBuffer = 4096
+
+// Mux returns the handler of all paths.
+func (a *Admin) Mux() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.Metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := a.Ready(); err != nil {
+			http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.HandleFunc("GET /debug/trace", a.serveTrace)
+	for path, h := range a.Handle {
+		mux.Handle(path, h)
+	}
+	return mux
+}
+
+// serveTrace streams events as NDJSON until the reader leaves.
+func (a *Admin) serveTrace(w http.ResponseWriter, r *http.Request) {
+	sub := a.Trace.Subscribe(traceBuffer)
+	defer sub.Close()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(w)
+	if rc.Flush() != nil {
+		return
+	}
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case e := <-sub.C():
+			if trace.WriteNDJSON(w, e) != nil {
+				return
+			}
+			if len(sub.C()) == 0 && rc.Flush() != nil {
+				return
+			}
+		}
+	}
+}
+
+// Addr is where Serve listens; nil before that.
+func (a *Admin) Addr() *net.TCPAddr { return a.addr.Load() }
+
+// Listen opens addr; Serve then answers on it until ctx ends.
+func (a *Admin) Listen(addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening for HTTP on %s (metrics, health, trace): %w", addr, err)
+	}
+	a.addr.Store(ln.Addr().(*net.TCPAddr))
+	return ln, nil
+}
+
+// Serve answers on ln until ctx ends, then closes ln and every connection.
+func (a *Admin) Serve(ctx context.Context, ln net.Listener) error {
+	srv := &http.Server{
+		Handler:           a.Mux(),
+		ReadHeaderTimeout: 5 * time.Second,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(ln); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving HTTP on %s: %w", ln.Addr(), err)
+	}
+	return nil
+}

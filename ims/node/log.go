@@ -1,0 +1,49 @@
+package node
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// NewLog builds the logger that c describes. Lines go to c.File if set, else to
+// stderr. Close the returned closer when the service has stopped.
+func NewLog(c LogConfig, name string, stderr io.Writer) (*zap.Logger, io.Closer, error) {
+	level := zapcore.InfoLevel
+	if c.Level != "" {
+		l, err := zapcore.ParseLevel(c.Level)
+		if err != nil || l > zapcore.ErrorLevel {
+			return nil, nil, fmt.Errorf("log.level is %q: it must be debug, info, warn or error", c.Level)
+		}
+		level = l
+	}
+	enc := zap.NewProductionEncoderConfig()
+	enc.EncodeTime = zapcore.ISO8601TimeEncoder
+	enc.TimeKey = "time"
+	var encoder zapcore.Encoder
+	switch c.Format {
+	case "", "console":
+		enc.EncodeLevel = zapcore.CapitalLevelEncoder
+		encoder = zapcore.NewConsoleEncoder(enc)
+	case "json":
+		encoder = zapcore.NewJSONEncoder(enc)
+	default:
+		return nil, nil, fmt.Errorf("log.format is %q: it must be console or json", c.Format)
+	}
+	out, closer := stderr, io.Closer(nopCloser{})
+	if c.File != "" {
+		f, err := os.OpenFile(c.File, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+		if err != nil {
+			return nil, nil, fmt.Errorf("opening the log file: %w", err)
+		}
+		out, closer = f, f
+	}
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)).Named(name), closer, nil
+}
+
+type nopCloser struct{}
+
+func (nopCloser) Close() error { return nil }

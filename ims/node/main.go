@@ -1,0 +1,183 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"github.com/gocscf/gocscf/ims/trace"
+)
+
+// The exit codes of every service.
+const (
+	ExitOK     = 0 // stopped by a signal after draining, or --check found nothing wrong
+	ExitFailed = 1 // anything else
+	ExitConfig = 2 // bad configuration or flags
+)
+
+// Deps is what a service gets from its process.
+type Deps struct {
+	Log     *zap.Logger
+	Trace   trace.Node
+	Metrics *prometheus.Registry
+}
+
+// Service is a running function: Run returns when ctx has ended and all
+// transactions have finished or the drain time is over.
+type Service interface {
+	Run(ctx context.Context) error
+	// Ready is nil when the service can do its work.
+	Ready() error
+}
+
+// Program describes a service's command to Main.
+type Program struct {
+	Name string
+	// Config is a pointer to the configuration struct with its defaults set.
+	Config any
+	// Common points to the part of Config that node itself uses.
+	Common *Common
+	// Check validates the configuration after it was read.
+	Check func() error
+	// Explain returns sentences for --check: what will listen where, what is missing.
+	Explain func() []string
+	// New builds the service.
+	New func(Deps) (Service, error)
+	// Admin may add HTTP paths once the service exists.
+	Admin func(Service, *Admin)
+}
+
+// Main runs the program with the arguments of its command line (without the
+// program's name) and returns its exit code.
+func (p Program) Main(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	err := p.run(ctx, args, stdout, stderr)
+	var bad *ConfigError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, &bad):
+		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+		return ExitConfig
+	default:
+		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+		return ExitFailed
+	}
+}
+
+func (p Program) run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	config := fs.String("config", "", "read the configuration from `FILE` (YAML)")
+	check := fs.Bool("check", false, "validate the configuration, say what it means, and exit")
+	pidFile := fs.String("pid-file", "", "write the process id to `FILE` when the service is ready")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil
+		}
+		return &ConfigError{Err: err}
+	}
+	if fs.NArg() > 0 {
+		return &ConfigError{Err: fmt.Errorf("unexpected argument %q: settings are given by --config FILE", fs.Arg(0))}
+	}
+	if *config == "" {
+		return &ConfigError{Err: errors.New("no configuration: give --config FILE (`go run ./testbed lab --write-config DIR` writes one to start from)")}
+	}
+	if err := LoadConfig(*config, p.Config); err != nil {
+		return err
+	}
+	if err := p.Check(); err != nil {
+		return &ConfigError{File: *config, Err: err}
+	}
+	if *check {
+		fmt.Fprintf(stdout, "%s: %s is good.\n", p.Name, *config)
+		if p.Explain != nil {
+			for _, s := range p.Explain() {
+				fmt.Fprintln(stdout, s)
+			}
+		}
+		return nil
+	}
+	return p.serve(ctx, *pidFile, stderr)
+}
+
+// serve runs the service and its HTTP side until ctx ends.
+func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) error {
+	log, closeLog, err := NewLog(p.Common.Log, p.Name, stderr)
+	if err != nil {
+		return &ConfigError{Err: err}
+	}
+	defer closeLog.Close()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	stream := &trace.Stream{}
+	svc, err := p.New(Deps{Log: log, Trace: trace.Node{Stream: stream, Name: p.Name}, Metrics: reg})
+	if err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	adminDone := make(chan struct{})
+	if p.Common.HTTP != "" {
+		admin := &Admin{Ready: svc.Ready, Metrics: reg, Trace: stream}
+		if p.Admin != nil {
+			p.Admin(svc, admin)
+		}
+		ln, err := admin.Listen(p.Common.HTTP)
+		if err != nil {
+			return err
+		}
+		log.Info("http is up", zap.Stringer("address", ln.Addr()))
+		// The HTTP side outlives ctx: what drains must still be visible.
+		httpCtx, stopHTTP := context.WithCancel(context.WithoutCancel(ctx))
+		defer func() { stopHTTP(); <-adminDone }()
+		go func() {
+			defer close(adminDone)
+			if err := admin.Serve(httpCtx, ln); err != nil {
+				cancel(err)
+			}
+		}()
+	}
+	if pidFile != "" {
+		go writePIDWhenReady(ctx, pidFile, svc, log)
+		defer os.Remove(pidFile)
+	}
+	if err := svc.Run(ctx); err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// writePIDWhenReady waits for readiness; its steps are short against what
+// starts a service and long against what asking costs.
+func writePIDWhenReady(ctx context.Context, file string, svc Service, log *zap.Logger) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for svc.Ready() != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+	if err := os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+		log.Error("cannot write the pid file", zap.Error(err))
+	}
+}
