@@ -215,7 +215,11 @@ func (m *Message) appendSlot(dst []byte, s *slot, bodyLen int) []byte {
 	if s.line >= 0 {
 		l := &m.lines[s.line]
 		if !s.fresh {
-			return append(dst, m.raw[l.start:l.end]...)
+			dst = append(dst, m.raw[l.start:l.end]...)
+			if m.raw[l.end-1] != '\n' { // cut off there: another line may follow now
+				dst = append(dst, "\r\n"...)
+			}
+			return dst
 		}
 		dst = append(dst, m.raw[l.start:l.nameEnd]...)
 	} else if s.name != "" {
@@ -236,6 +240,9 @@ func (m *Message) appendSlot(dst []byte, s *slot, bodyLen int) []byte {
 // CRLF with white space and some text behind it: a value that came from outside
 // must not be able to begin a line of its own.
 func appendValue(dst []byte, v string) []byte {
+	if strings.IndexByte(v, '\n') < 0 && strings.IndexByte(v, '\r') < 0 {
+		return append(dst, v...)
+	}
 	for {
 		i := strings.IndexAny(v, "\r\n")
 		if i < 0 {

@@ -12,7 +12,6 @@ var (
 	ErrTooLarge  = fmt.Errorf("sip: message longer than %d octets", MaxMessage)
 	ErrTooMany   = fmt.Errorf("sip: more than %d header lines", MaxLines)
 	ErrStartLine = errors.New("sip: the first line is neither a request line nor a status line")
-	ErrNoEmpty   = errors.New("sip: no empty line behind the header")
 )
 
 // Index points m at raw: the start line and each header line are found, no value
@@ -32,19 +31,12 @@ func (m *Message) Index(raw string) error {
 	if len(raw) > MaxMessage {
 		return ErrTooLarge
 	}
-	nl := strings.IndexByte(raw, '\n')
-	if nl < 0 {
-		if !m.startLine(raw) {
-			return ErrStartLine
-		}
-		return ErrNoEmpty
-	}
-	end := m.lineEnd(raw, 0, nl)
+	end, next := m.lineEnd(raw, 0)
 	if !m.startLine(raw[:end]) {
 		return ErrStartLine
 	}
-	m.startEnd, m.first = uint16(end), uint16(nl+1)
-	if err := m.header(raw, nl+1); err != nil {
+	m.startEnd, m.first = uint16(end), uint16(next)
+	if err := m.header(raw, next); err != nil {
 		m.lines = m.inline[:0]
 		return err
 	}
@@ -52,14 +44,20 @@ func (m *Message) Index(raw string) error {
 	return nil
 }
 
-// lineEnd returns where the line from start, whose LF is at nl, ends, and notes
-// an LF without CR.
-func (m *Message) lineEnd(raw string, start, nl int) int {
+// lineEnd returns where the line from start ends and the next one begins. It notes
+// an LF without CR, and a line that is cut off by the end of the datagram.
+func (m *Message) lineEnd(raw string, start int) (end, next int) {
+	nl := strings.IndexByte(raw[start:], '\n')
+	if nl < 0 {
+		m.flags |= msgCutOff
+		return len(raw), len(raw)
+	}
+	nl += start
 	if nl > start && raw[nl-1] == '\r' {
-		return nl - 1
+		return nl - 1, nl + 1
 	}
 	m.flags |= msgBareLF
-	return nl
+	return nl, nl + 1
 }
 
 // startLine splits a request or status line leniently: exactly one space between
@@ -101,35 +99,29 @@ func cutSpace(s string) (head, tail string) {
 	return s, ""
 }
 
-// header indexes the lines from pos to the empty line.
+// header indexes the lines from pos to the empty line. Without one the header
+// goes on to the end of the datagram: there may be enough of it to answer 400.
 func (m *Message) header(raw string, pos int) error {
-	for {
-		nl := strings.IndexByte(raw[pos:], '\n')
-		if nl < 0 {
-			return ErrNoEmpty
-		}
-		nl += pos
-		end := m.lineEnd(raw, pos, nl)
+	for pos < len(raw) {
+		end, next := m.lineEnd(raw, pos)
 		if end == pos {
-			m.empty, m.body = uint16(pos), uint16(nl+1)
+			m.empty, m.body = uint16(pos), uint16(next)
 			return nil
 		}
 		if len(m.lines) == MaxLines {
 			return ErrTooMany
 		}
 		var flags uint8
-		next := nl + 1
 		for next < len(raw) && (raw[next] == ' ' || raw[next] == '\t') {
-			if nl = strings.IndexByte(raw[next:], '\n'); nl < 0 {
-				return ErrNoEmpty
-			}
-			nl += next
-			end, next = m.lineEnd(raw, next, nl), nl+1
+			end, next = m.lineEnd(raw, next)
 			flags |= lineFolded
 		}
 		m.addLine(raw, pos, end, next, flags)
 		pos = next
 	}
+	m.flags |= msgCutOff
+	m.empty, m.body = uint16(len(raw)), uint16(len(raw))
+	return nil
 }
 
 // addLine indexes raw[start:next], whose text ends at end.

@@ -55,6 +55,7 @@ const (
 	msgShortBody // Content-Length promises more than came
 	msgBadLength // Content-Length is not a number, or two disagree
 	msgNoLength  // no Content-Length
+	msgCutOff    // no empty line behind the header
 )
 
 // Parse indexes raw into a new Message.

@@ -40,7 +40,7 @@ func ParseNameAddr(s string) (NameAddr, error) {
 			return a, errNameAddrAngle
 		}
 	}
-	if lt := strings.IndexByte(rest, '<'); lt >= 0 {
+	if lt := strings.IndexByte(rest, '<'); lt >= 0 && strings.IndexByte(rest[:lt], ';') < 0 {
 		if rest[0] != '<' { // an unquoted display name: tokens and white space
 			a.Display = trimRightLWS(rest[:lt])
 			rest = rest[lt:]
@@ -62,7 +62,7 @@ func ParseNameAddr(s string) (NameAddr, error) {
 	if i := strings.IndexByte(rest, ';'); i >= 0 {
 		a.Params, rest = Params(rest[i:]), trimRightLWS(rest[:i])
 	}
-	if rest == "" || strings.IndexByte(rest, ' ') >= 0 {
+	if rest == "" || strings.ContainsAny(rest, " \t\r\n<>\"") {
 		return a, errNameAddrURI
 	}
 	a.URI = rest
