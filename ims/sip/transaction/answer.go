@@ -1,0 +1,78 @@
+package transaction
+
+import (
+	"hash/maphash"
+	"strconv"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// malformed answers a request that sip.Validate refuses, without a transaction
+// and not faster than Config.RejectRate; ACKs and what cannot be addressed are
+// dropped. It takes s back.
+func (l *Layer) malformed(s *Server, p *sip.Problem) {
+	defer l.recycle(s)
+	raw := s.msg.Raw()
+	switch {
+	case p.Status == 0 || s.msg.Method() == "ACK" || !s.arrive():
+		l.drop(&l.count.malformed, s.Flow, raw, p.Detail)
+	case !l.rejects.allow():
+		l.drop(&l.count.rateLimited, s.Flow, raw, "rate limit: "+p.Detail)
+	default:
+		l.count.badRequests.Add(1)
+		l.answer(s, p.Status, p.Reason, p.Detail)
+	}
+}
+
+// unavailable turns a request away with 503.
+func (l *Layer) unavailable(s *Server, why string) {
+	l.count.unavailable.Add(1)
+	l.answer(s, 503, "", why)
+}
+
+// answer sends a response that leaves no state behind. Its To tag is a function
+// of the request, so that a retransmission gets the same one, and begins with a
+// prefix by which the ACK is known (RFC 3261 §8.2.7).
+func (l *Layer) answer(s *Server, status int, reason, why string) {
+	m := &s.msg
+	b := sip.NewResponse(m, status, reason, l.statelessTag(s))
+	if status == 503 {
+		b.Add(sip.HRetryAfter, strconv.Itoa(retryAfter(l.cfg.RetryAfter)))
+	}
+	l.cfg.Sender.Send(s.to, b.Bytes(), nil)
+	if o := l.cfg.Observer; o != nil && why != "" {
+		o.Rejected(s.Flow, m.Raw(), status, why)
+	}
+}
+
+func (l *Layer) statelessTag(s *Server) string {
+	h := maphash.String(l.seed, s.msg.CallID()) ^ maphash.String(l.seed, s.branch)
+	return l.tagPrefix + strconv.FormatUint(h, 36)
+}
+
+// makeTrying builds the 100 to a request: one allocation, since every INVITE
+// gets one (RFC 3261 §8.2.6.1).
+func makeTrying(m *sip.Message) []byte {
+	const start, end = "SIP/2.0 100 Trying\r\n", "Content-Length: 0\r\n\r\n"
+	n := len(start) + len(end)
+	wanted := func(id sip.ID) bool {
+		switch id {
+		case sip.HVia, sip.HFrom, sip.HTo, sip.HCallID, sip.HCSeq, sip.HTimestamp:
+			return true
+		}
+		return false
+	}
+	for i := range m.Len() {
+		if id, name, value := m.Line(i); wanted(id) {
+			n += len(name) + len(value) + 4
+		}
+	}
+	b := append(make([]byte, 0, n), start...)
+	for i := range m.Len() {
+		if id, name, value := m.Line(i); wanted(id) {
+			b = append(append(b, name...), ": "...)
+			b = append(append(b, value...), "\r\n"...)
+		}
+	}
+	return append(b, end...)
+}

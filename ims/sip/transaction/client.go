@@ -1,0 +1,216 @@
+package transaction
+
+import (
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// ClientRequest is a request to be sent. Its functions are called on the shard.
+type ClientRequest struct {
+	Method string // never ACK
+	Branch string // that of the top Via
+	Flow   sip.Flow
+
+	// Render writes the request for a flow; the Via, at least, depends on it. The
+	// bytes are kept and sent again.
+	Render func(f sip.Flow) []byte
+	// Fallback, if set, is asked for another flow when a message did not leave
+	// and nothing has been answered yet. The transaction starts anew there.
+	Fallback func(failed sip.Flow, err error) (sip.Flow, bool)
+	// Timers, when zero, are those of Config.TimersFor for the flow.
+	Timers Timers
+	// Response gets every provisional, every 2xx to an INVITE, and one final.
+	Response func(c *Client, f sip.Flow, m *sip.Message)
+	// Failed is called at most once, instead of a final response: with
+	// ErrTimeout, or with the error of the transport.
+	Failed func(c *Client, err error)
+}
+
+// Client is a request that we have sent, and its transaction. Methods are for
+// the shard's goroutine.
+type Client struct {
+	req     ClientRequest
+	shard   *Shard
+	tx      *tx // nil once the transaction has ended or needs its User no more
+	flow    sip.Flow
+	attempt uint32      // flows tried
+	fail    func(error) // for the current attempt
+
+	provisional, final   bool
+	cancelled, cancelOut bool
+	cancelFields         []sip.Field
+}
+
+// Client sends a request and keeps its transaction. Failed is never called
+// before Client has returned.
+func (sh *Shard) Client(r ClientRequest) *Client {
+	c := &Client{req: r, shard: sh}
+	k := nonInviteClient
+	if r.Method == "INVITE" {
+		k = inviteClient
+	}
+	t := sh.newTx(k, r.Flow, r.Timers)
+	t.client, c.tx = c, t
+	sh.clientKey(r.Branch, r.Method)
+	t.key = append(t.key[:0], sh.scratch...)
+	t.pre = len(t.key)
+	sh.clients.insert(t, sh.hash(t.key))
+	sh.layer.count.clients.Add(1)
+	c.start(r.Flow)
+	return c
+}
+
+// Flow returns the flow of the current attempt.
+func (c *Client) Flow() sip.Flow { return c.flow }
+
+// Done reports whether a final response or a failure has been reported.
+func (c *Client) Done() bool { return c.final }
+
+func (c *Client) start(f sip.Flow) {
+	t, sh := c.tx, c.shard
+	sh.timers.remove(&t.retransmit)
+	sh.timers.remove(&t.end)
+	t.machine = machine{kind: t.kind, reliable: f.Proto.Stream()}
+	t.timers = c.req.Timers
+	if t.timers == (Timers{}) {
+		t.timers = sh.layer.cfg.TimersFor(f)
+	}
+	t.timers = t.timers.orDefault()
+	c.flow, t.to = f, f
+	t.last = c.req.Render(f)
+	c.attempt++
+	n := c.attempt
+	c.fail = func(err error) { sh.Post(func() { c.sendFailed(n, err) }) }
+	t.clientEvent(evStart, f, nil, nil)
+}
+
+// sendFailed hears that something of attempt n did not leave.
+func (c *Client) sendFailed(n uint32, err error) {
+	if c.tx == nil || c.attempt != n {
+		return
+	}
+	if !c.provisional && !c.final && c.req.Fallback != nil {
+		if f, ok := c.req.Fallback(c.flow, err); ok && c.tx != nil {
+			c.start(f)
+			return
+		}
+		if c.tx == nil { // Fallback itself ended it
+			return
+		}
+	}
+	c.tx.clientEvent(evTransportError, sip.Flow{}, nil, err)
+}
+
+// clientEvent steps a client transaction and does what the machine asks. The
+// callbacks come last: they may do anything to t.
+func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
+	sh, c := t.shard, t.client
+	send := sh.layer.cfg.Sender.Send
+	a := t.advance(ev)
+	if a.do&doSend != 0 {
+		send(t.to, t.last, c.fail)
+	}
+	if a.do&doAck != 0 {
+		if t.ack == nil {
+			t.ack = makeAck(t.last, m)
+		}
+		if t.ack != nil {
+			send(t.to, t.ack, c.fail)
+		}
+	}
+	if a.do&doDeliver != 0 {
+		if ev == evTrying || ev == evProvisional {
+			if c.provisional = true; c.cancelled {
+				c.sendCancel()
+			}
+		} else {
+			c.final = true
+		}
+	}
+	if c != nil && a.do&(doTimeout|doError) != 0 {
+		if c.final { // an ACK that did not leave: the User has its final response
+			c = nil
+		} else {
+			c.final = true
+		}
+	}
+	switch {
+	case a.do&doEnd != 0:
+		if t.client != nil {
+			t.client.tx = nil
+		}
+		sh.release(sh.clients, &sh.layer.count.clients, t)
+	case t.state == completed:
+		t.last = nil
+		if t.kind == nonInviteClient && c != nil {
+			c.tx, t.client = nil, nil // only the key is needed from here on
+		}
+	case t.state == accepted:
+		t.last = nil
+	}
+	switch {
+	case c == nil:
+	case a.do&doDeliver != 0:
+		if c.req.Response != nil {
+			c.req.Response(c, f, m)
+		}
+	case a.do&(doTimeout|doError) != 0:
+		if c.req.Failed != nil {
+			c.req.Failed(c, err)
+		}
+	}
+}
+
+// response takes a response from the inbox. It belongs to the transaction with
+// its branch and CSeq method, by whichever flow it came (RFC 3261 §17.1.3).
+func (sh *Shard) response(f sip.Flow, m *sip.Message) {
+	v, err := m.TopVia()
+	if err != nil {
+		return
+	}
+	sh.clientKey(v.Branch, m.Method())
+	t := sh.clients.find(sh.hash(sh.scratch), sh.scratch)
+	if t == nil {
+		sh.layer.cfg.User.Stray(sh, f, m)
+		return
+	}
+	if t.class == classLingering && t.state == completed {
+		sh.layer.absorbed(f, m)
+	}
+	t.clientEvent(statusEvent(m.Status()), f, m, nil)
+}
+
+func (sh *Shard) clientKey(branch, method string) {
+	sh.scratch = append(append(append(sh.scratch[:0], branch...), 0), method...)
+}
+
+// Cancel asks for the end of an INVITE (RFC 3261 §9.1). The CANCEL is built from
+// the request, with fields (a Reason, say) added, and goes the same way. It is
+// sent now if a provisional has come, else as soon as one comes; a final response
+// makes it void. The final response to the INVITE (487, or a 200 that crossed)
+// comes to Response as ever; without one within 64·T1 Failed gets ErrTimeout.
+func (c *Client) Cancel(fields ...sip.Field) {
+	if c.tx == nil || c.final || c.cancelled || c.tx.kind != inviteClient {
+		return
+	}
+	c.cancelled, c.cancelFields = true, fields
+	if c.provisional {
+		c.sendCancel()
+	}
+}
+
+func (c *Client) sendCancel() {
+	if c.cancelOut {
+		return
+	}
+	c.cancelOut = true
+	t := c.tx
+	data := makeCancel(t.last, c.cancelFields)
+	if data == nil {
+		return
+	}
+	t.clientEvent(evCancel, sip.Flow{}, nil, nil)
+	c.shard.Client(ClientRequest{
+		Method: "CANCEL", Branch: c.req.Branch, Flow: c.flow, Timers: t.timers,
+		Render: func(sip.Flow) []byte { return data },
+	})
+}

@@ -1,0 +1,274 @@
+package transaction
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// Errors that Client.Failed and Server.Err report, besides those of the Sender.
+var (
+	ErrTimeout = errors.New("transaction: no answer in time")
+	ErrNoAck   = errors.New("transaction: no ACK in time")
+)
+
+// Sender puts messages on the wire.
+type Sender interface {
+	// Send hands data over for f and does not block. data must not be modified,
+	// by either side: the layer keeps it and sends it again. A flow with Conn set
+	// means that connection and no other; with Conn 0 on a stream, an open
+	// connection to Remote or a new one. fail (which may be nil) is called at most
+	// once, from any goroutine, when the message is known not to have left.
+	Send(f sip.Flow, data []byte, fail func(error))
+}
+
+// User is the transaction user. All calls for one Call-ID come from one
+// goroutine, in arrival order, and must not block.
+type User interface {
+	// Request is a new request, never an ACK or a CANCEL.
+	Request(s *Server)
+	// Cancel says that the CANCEL m asks for the end of the INVITE s, which has no
+	// final response yet. The CANCEL has been answered.
+	Cancel(s *Server, m *sip.Message)
+	// Ack is an ACK that ends no INVITE transaction here: the ACK to a 2xx.
+	Ack(sh *Shard, f sip.Flow, m *sip.Message)
+	// Stray is a response without a client transaction. RFC 6026 §7 has proxies
+	// drop it.
+	Stray(sh *Shard, f sip.Flow, m *sip.Message)
+}
+
+// Observer is told what no User sees. It is called on any goroutine.
+type Observer interface {
+	// Dropped: a message was thrown away without an answer.
+	Dropped(f sip.Flow, raw, why string)
+	// Rejected: a request was answered statelessly.
+	Rejected(f sip.Flow, raw string, status int, why string)
+	// Absorbed: a retransmission, or an ACK to a non-2xx, ended here.
+	Absorbed(f sip.Flow, raw string)
+}
+
+// Config configures a Layer. Sender and User must be set; a zero elsewhere means
+// the default.
+type Config struct {
+	Sender Sender
+	User   User
+
+	// Shards is the number of goroutines; 0 means GOMAXPROCS.
+	Shards int
+	// MaxTransactions bounds the transactions that owe or await something; 0
+	// means 131072. The last eighth is kept for requests inside dialogs, for
+	// emergency calls and for priority requests of the core.
+	MaxTransactions int
+	// MaxLingering bounds the finished transactions that are kept only to absorb
+	// retransmissions (timers D, I to M); 0 means twice MaxTransactions. Beyond
+	// it transactions end without that phase.
+	MaxLingering int
+	// Inbox bounds the messages that wait for a shard; 0 means 4096. Beyond it
+	// requests get 503; ACKs and responses are dropped, from streams only when
+	// four times as many wait.
+	Inbox int
+	// TimersFor gives the timer values of a leg; nil means DefaultTimers.
+	TimersFor func(sip.Flow) Timers
+	// NoTrying switches off the 100 that answers an INVITE at once.
+	NoTrying bool
+	// RetryAfter is the Retry-After of a 503; 0 means 5 s.
+	RetryAfter time.Duration
+	// RejectRate bounds stateless answers to malformed requests, in answers a
+	// second, with a burst as large; 0 means 100.
+	RejectRate int
+	// Observer may be nil.
+	Observer Observer
+}
+
+// Layer is the transaction layer. It is safe for use by many goroutines.
+type Layer struct {
+	cfg       Config
+	seed      maphash.Seed
+	shards    []*Shard
+	servers   sync.Pool // *Server that no User has seen
+	tagPrefix string    // begins the To tags of stateless answers
+	rejects   bucket
+
+	open, lingering    atomic.Int64
+	draining, isClosed atomic.Bool
+	idle               chan struct{} // poked when open falls to 0 while draining
+	running            sync.WaitGroup
+	count              counters
+}
+
+// New starts a Layer. Close stops it.
+func New(cfg Config) *Layer {
+	if cfg.Shards <= 0 {
+		cfg.Shards = runtime.GOMAXPROCS(0)
+	}
+	if cfg.MaxTransactions <= 0 {
+		cfg.MaxTransactions = 1 << 17
+	}
+	if cfg.MaxLingering <= 0 {
+		cfg.MaxLingering = 2 * cfg.MaxTransactions
+	}
+	if cfg.Inbox <= 0 {
+		cfg.Inbox = 4096
+	}
+	if cfg.TimersFor == nil {
+		d := DefaultTimers()
+		cfg.TimersFor = func(sip.Flow) Timers { return d }
+	}
+	if cfg.RetryAfter <= 0 {
+		cfg.RetryAfter = 5 * time.Second
+	}
+	if cfg.RejectRate <= 0 {
+		cfg.RejectRate = 100
+	}
+	l := &Layer{cfg: cfg, seed: maphash.MakeSeed(), tagPrefix: sip.NewTag()[:8], idle: make(chan struct{}, 1)}
+	l.rejects.init(cfg.RejectRate)
+	l.servers.New = func() any { return new(Server) }
+	for range cfg.Shards {
+		sh := newShard(l)
+		l.shards = append(l.shards, sh)
+		l.running.Go(sh.loop)
+	}
+	return l
+}
+
+// Shard returns the shard that owns a Call-ID.
+func (l *Layer) Shard(callID string) *Shard {
+	if len(l.shards) == 1 {
+		return l.shards[0]
+	}
+	return l.shards[maphash.String(l.seed, callID)%uint64(len(l.shards))]
+}
+
+// Receive takes one framed message off the wire. It does not block and may be
+// called from any goroutine; messages of one Call-ID keep their order as long as
+// one goroutine delivers them.
+func (l *Layer) Receive(f sip.Flow, raw string) {
+	if l.isClosed.Load() {
+		return
+	}
+	raw = strings.TrimLeft(raw, "\r\n")
+	if len(raw) > 4 && strings.EqualFold(raw[:4], "SIP/") {
+		l.receiveResponse(f, raw)
+	} else {
+		l.receiveRequest(f, raw)
+	}
+}
+
+func (l *Layer) receiveResponse(f sip.Flow, raw string) {
+	m := new(sip.Message)
+	if err := m.Index(raw); err != nil {
+		l.drop(&l.count.malformed, f, raw, err.Error())
+		return
+	}
+	if p := sip.Validate(m); p != nil {
+		l.drop(&l.count.malformed, f, raw, p.Detail)
+		return
+	}
+	if m.Status() == 0 {
+		l.drop(&l.count.malformed, f, raw, "no status code")
+		return
+	}
+	if !l.Shard(m.CallID()).enqueue(item{flow: f, response: m}, f.Proto.Stream()) {
+		l.drop(&l.count.overflow, f, raw, "inbox full")
+	}
+}
+
+func (l *Layer) receiveRequest(f sip.Flow, raw string) {
+	s := l.servers.Get().(*Server)
+	m := &s.msg
+	if err := m.Index(raw); err != nil {
+		l.recycle(s)
+		l.drop(&l.count.malformed, f, raw, err.Error())
+		return
+	}
+	s.Req, s.Flow = m, f
+	method := m.Method()
+	if method != "ACK" && method != "CANCEL" && l.full(s) {
+		s.shed = true // spares the rest of the inspection; a retransmission is still absorbed
+	} else if p := sip.Validate(m); p != nil {
+		l.malformed(s, p)
+		return
+	}
+	if !s.arrive() {
+		l.recycle(s)
+		l.drop(&l.count.malformed, f, raw, "no usable Via")
+		return
+	}
+	if l.Shard(m.CallID()).enqueue(item{flow: f, request: s}, method == "ACK" && f.Proto.Stream()) {
+		return
+	}
+	if method == "ACK" {
+		l.drop(&l.count.overflow, f, raw, "inbox full")
+	} else {
+		l.unavailable(s, "inbox full")
+	}
+	l.recycle(s)
+}
+
+// full reports whether a request that opens a transaction has to be turned away.
+func (l *Layer) full(s *Server) bool {
+	limit := l.cfg.MaxTransactions
+	open := int(l.open.Load())
+	return open >= limit || open >= limit-limit/8 && !s.precious()
+}
+
+// drop counts and reports a message that gets no answer.
+func (l *Layer) drop(c *atomic.Uint64, f sip.Flow, raw, why string) {
+	c.Add(1)
+	if o := l.cfg.Observer; o != nil {
+		o.Dropped(f, raw, why)
+	}
+}
+
+func (l *Layer) absorbed(f sip.Flow, m *sip.Message) {
+	l.count.absorbed.Add(1)
+	if o := l.cfg.Observer; o != nil {
+		o.Absorbed(f, m.Raw())
+	}
+}
+
+// recycle takes back a Server that no User has seen.
+func (l *Layer) recycle(s *Server) {
+	msg := &s.msg
+	_ = msg.Index("") // lets go of the text
+	s.reset()
+	l.servers.Put(s)
+}
+
+// Drain refuses new requests outside dialogs (503 with Retry-After) and returns
+// when no transaction owes or awaits anything any more, or with ctx's error.
+// What lingers for retransmissions is not waited for.
+func (l *Layer) Drain(ctx context.Context) error {
+	l.draining.Store(true)
+	for l.open.Load() > 0 {
+		select {
+		case <-l.idle:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	select { // for another Drain that waits
+	case l.idle <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Close stops all shards and waits for them. No callback runs after it; what was
+// unfinished is forgotten. It must not be called from a callback.
+func (l *Layer) Close() {
+	if l.isClosed.Swap(true) {
+		return
+	}
+	for _, sh := range l.shards {
+		sh.close()
+	}
+	l.running.Wait()
+}

@@ -1,0 +1,305 @@
+package transaction
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// Server is a request that the User has to answer, and its transaction. Methods
+// are for the shard's goroutine.
+type Server struct {
+	Req   *sip.Message // top Via completed with received and rport
+	Flow  sip.Flow     // how it came
+	Shard *Shard
+	Data  any // the User's
+
+	to, fallback sip.Flow
+	tx           *tx // nil once the transaction has ended or needs its User no more
+	onEnd        []func()
+	err          error
+	status       int
+	cancelled    bool
+	shed         bool // arrived when the layer was full
+
+	// Of the top Via, for the key.
+	host, branch string
+	port         uint16
+
+	msg sip.Message // Req points here: one allocation for both
+}
+
+// reset clears all but the message, which must not be copied.
+func (s *Server) reset() {
+	s.Req, s.Flow, s.Shard, s.Data = nil, sip.Flow{}, nil, nil
+	s.to, s.fallback = sip.Flow{}, sip.Flow{}
+	s.tx, s.onEnd, s.err, s.status = nil, nil, nil, 0
+	s.cancelled, s.shed = false, false
+	s.host, s.branch, s.port = "", "", 0
+}
+
+// arrive completes the top Via and finds out where the response goes. It reports
+// false when nobody can be answered.
+func (s *Server) arrive() bool {
+	v, err := s.msg.TopVia()
+	if err != nil || !s.Flow.Remote.IsValid() {
+		return false
+	}
+	s.to, s.fallback = responseFlows(s.Flow, &v)
+	if raw := completeVia(&s.msg, &v, s.Flow.Remote); raw != "" {
+		if s.msg.Index(raw) != nil { // too large by now
+			return false
+		}
+		if v, err = s.msg.TopVia(); err != nil {
+			return false
+		}
+	}
+	s.host, s.port, s.branch = v.Host, v.Port, v.Branch
+	return true
+}
+
+// precious requests are turned away last: those inside a dialog, emergency
+// calls, and what the core marks as having priority (RFC 4412). A phone's own
+// Resource-Priority does not count.
+func (s *Server) precious() bool {
+	m := &s.msg
+	if uri := m.RequestURI(); len(uri) >= 15 && strings.EqualFold(uri[:15], "urn:service:sos") {
+		return true
+	}
+	trusted := s.Flow.Role == sip.RoleCore || s.Flow.Role == sip.RoleISC
+	return trusted && m.Has(sip.HResourcePriority) || m.ToTag() != ""
+}
+
+// ResponseFlow returns where responses go.
+func (s *Server) ResponseFlow() sip.Flow { return s.to }
+
+// Status returns the status code of the last response sent by Respond, 0 before.
+func (s *Server) Status() int { return s.status }
+
+// Cancelled reports whether a CANCEL has come.
+func (s *Server) Cancelled() bool { return s.cancelled }
+
+// Err tells, in OnEnd, why the transaction failed: ErrNoAck, ErrTimeout (never
+// answered) or the last error of the transport; nil when it ended as it should.
+func (s *Server) Err() error { return s.err }
+
+// Respond sends a response, data being all of it with this status code. What
+// the state does not allow is ignored: a second final, a provisional after the
+// final, a provisional other than 100 to a non-INVITE, and a 100 to one over UDP
+// (the layer sends it by itself when it is due: RFC 4320 §4.1). After a 2xx to
+// an INVITE further 2xx pass.
+func (s *Server) Respond(status int, data []byte) {
+	if s.tx != nil {
+		s.tx.serverEvent(statusEvent(status), status, data, nil)
+	}
+}
+
+// Abandon ends the transaction without an answer, as RFC 4320 §4.2 asks when a
+// non-INVITE was not answered downstream in time. A final response makes it void.
+func (s *Server) Abandon() {
+	if s.tx != nil {
+		s.tx.serverEvent(evAbandon, 0, nil, nil)
+	}
+}
+
+// OnEnd calls fn on the shard when the transaction has left its table. Call it
+// before the final response: after it, fn runs at once when the event in hand is
+// done, because a finished non-INVITE transaction has forgotten its Server.
+func (s *Server) OnEnd(fn func()) {
+	if s.tx == nil {
+		s.Shard.later = append(s.Shard.later, fn)
+		return
+	}
+	s.onEnd = append(s.onEnd, fn)
+}
+
+// serverEvent steps a server transaction and does what the machine asks, except
+// delivery, which is its caller's.
+func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
+	sh, s := t.shard, t.server
+	a := t.advance(ev)
+	switch {
+	case a.do&doSendNew != 0:
+		t.last, s.status = data, status
+	case a.do&doSend100 != 0:
+		t.last = makeTrying(s.Req)
+	}
+	if a.do&(doSend|doSendNew|doSend100) != 0 && t.last != nil {
+		t.sendResponse()
+	}
+	if a.do&doTimeout != 0 && s != nil {
+		if s.err = ErrTimeout; t.kind == inviteServer {
+			s.err = ErrNoAck
+		}
+	}
+	if a.do&doError != 0 && s != nil {
+		s.err = err
+	}
+	switch {
+	case a.do&doEnd != 0:
+		if s != nil {
+			s.tx = nil
+			sh.later = append(sh.later, s.onEnd...)
+			s.onEnd = nil
+		}
+		sh.release(sh.servers, &sh.layer.count.servers, t)
+	case t.state == completed && t.kind == nonInviteServer && s != nil && len(s.onEnd) == 0:
+		// Only the response is needed from here on.
+		s.tx, t.server = nil, nil
+	}
+	return a
+}
+
+// sendResponse sends the last response. On a stream its connection may be gone;
+// then it is tried once more on another one to the address in the Via. On
+// datagrams nobody listens for failures: the client's retransmission is the remedy.
+func (t *tx) sendResponse() {
+	sh, s := t.shard, t.server
+	var fail func(error)
+	if t.reliable && s != nil {
+		data, to := t.last, t.to
+		fail = func(err error) {
+			sh.Post(func() { sh.responseFailed(s, to, data, err) })
+		}
+	}
+	sh.layer.cfg.Sender.Send(t.to, t.last, fail)
+}
+
+func (sh *Shard) responseFailed(s *Server, to sip.Flow, data []byte, err error) {
+	if to != s.fallback {
+		s.to = s.fallback
+		if s.tx != nil {
+			s.tx.to = s.fallback
+		}
+		sh.layer.cfg.Sender.Send(s.fallback, data, func(err error) {
+			sh.Post(func() { sh.responseFailed(s, s.fallback, data, err) })
+		})
+		return
+	}
+	if s.tx != nil {
+		s.tx.serverEvent(evTransportError, 0, nil, err)
+	}
+}
+
+// request takes a request from the inbox: a retransmission, an ACK, a CANCEL, or
+// a new transaction.
+func (sh *Shard) request(s *Server) {
+	l, m := sh.layer, &s.msg
+	s.Shard = sh
+	legacy := sh.serverKey(s)
+	pre := len(sh.scratch)
+	hash := sh.hash(sh.scratch)
+	switch m.Method() {
+	case "ACK":
+		sh.requestAck(s, sh.servers.findPrefix(hash, sh.scratch))
+		return
+	case "CANCEL":
+		sh.requestCancel(s, sh.servers.findPrefix(hash, sh.scratch))
+		return
+	}
+	sh.scratch = append(append(sh.scratch, 0), m.Method()...)
+	if t := sh.servers.find(hash, sh.scratch); t != nil {
+		t.serverEvent(evRequest, 0, nil, nil)
+		l.absorbed(s.Flow, m)
+		l.recycle(s)
+		return
+	}
+	switch {
+	case s.shed || l.full(s):
+		l.unavailable(s, "too many transactions")
+		l.recycle(s)
+		return
+	case l.draining.Load() && m.ToTag() == "":
+		l.unavailable(s, "shutting down")
+		l.recycle(s)
+		return
+	}
+
+	k := nonInviteServer
+	if m.Method() == "INVITE" {
+		k = inviteServer
+	}
+	t := sh.newTx(k, s.Flow, l.cfg.TimersFor(s.Flow))
+	t.key, t.pre, t.legacy = append(t.key[:0], sh.scratch...), pre, legacy
+	t.server, s.tx, t.to = s, t, s.to
+	sh.servers.insert(t, hash)
+	l.count.servers.Add(1)
+	t.serverEvent(evStart, 0, nil, nil)
+	if k == inviteServer && !l.cfg.NoTrying {
+		t.serverEvent(evTrying, 100, makeTrying(m), nil)
+		s.status = 0 // the User's last, not ours
+	}
+	l.cfg.User.Request(s)
+}
+
+func (sh *Shard) requestAck(s *Server, t *tx) {
+	l := sh.layer
+	if t != nil && t.kind == inviteServer && (!t.legacy || t.answeredWith(s.msg.ToTag())) {
+		if t.serverEvent(evAck, 0, nil, nil).do&doDeliver == 0 {
+			l.absorbed(s.Flow, &s.msg)
+			l.recycle(s)
+			return
+		}
+	} else if strings.HasPrefix(s.msg.ToTag(), l.tagPrefix) {
+		l.absorbed(s.Flow, &s.msg) // to what was answered without a transaction
+		l.recycle(s)
+		return
+	}
+	l.cfg.User.Ack(sh, s.Flow, s.Req)
+}
+
+// requestCancel answers a CANCEL (RFC 3261 §9.2). It needs no transaction of its
+// own: a retransmission finds the same INVITE and gets the same answer.
+func (sh *Shard) requestCancel(s *Server, t *tx) {
+	l := sh.layer
+	if t == nil {
+		l.answer(s, 481, "", "CANCEL without transaction")
+		l.recycle(s)
+		return
+	}
+	l.answer(s, 200, "", "")
+	inv := t.server
+	if t.kind != inviteServer || t.state != proceeding || inv.cancelled {
+		l.recycle(s)
+		return
+	}
+	inv.cancelled = true
+	l.cfg.User.Cancel(inv, s.Req)
+}
+
+// serverKey puts the key that a request shares with its ACK and CANCEL into
+// scratch (RFC 3261 §17.2.3) and reports whether it is that of RFC 2543.
+func (sh *Shard) serverKey(s *Server) (legacy bool) {
+	b := sh.scratch[:0]
+	if len(s.branch) > len(sip.MagicCookie) && strings.EqualFold(s.branch[:len(sip.MagicCookie)], sip.MagicCookie) {
+		b = append(b, s.branch...)
+		b = append(b, 0)
+		for i := range len(s.host) {
+			c := s.host[i]
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			b = append(b, c)
+		}
+		b = strconv.AppendUint(append(b, ':'), uint64(s.port), 10)
+		sh.scratch = b
+		return false
+	}
+	m := &s.msg
+	cseq, _ := m.CSeq()
+	b = append(append(b, m.RequestURI()...), 0)
+	b = append(append(b, m.CallID()...), 0)
+	b = append(append(b, m.FromTag()...), 0)
+	b = append(append(b, m.First(sip.HVia)...), 0)
+	b = strconv.AppendUint(b, uint64(cseq.Seq), 10)
+	sh.scratch = b
+	return true
+}
+
+// answeredWith reports whether the last response carries that To tag, which
+// RFC 2543 needs to tell the ACK to it from others.
+func (t *tx) answeredWith(tag string) bool {
+	m, err := sip.Parse(string(t.last))
+	return err == nil && m.ToTag() == tag
+}

@@ -1,0 +1,76 @@
+package transaction
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stats are current numbers (gauges) and totals since New (counters).
+type Stats struct {
+	Servers   int // server transactions in the tables
+	Clients   int // client transactions in the tables
+	Open      int // of both, those that owe or await something
+	Lingering int // of both, those that only absorb retransmissions
+	Timers    int // running, those of Shard.After included
+	Queued    int // messages that wait for their shard
+
+	Absorbed    uint64 // retransmissions and ACKs that ended here
+	Retransmits uint64 // messages sent again because a timer fired
+	Timeouts    uint64 // transactions that ran into timer B, F or H, or were never answered
+	Malformed   uint64 // dropped: not a message, or a bad response or ACK
+	Overflow    uint64 // dropped: inbox full
+	BadRequests uint64 // answered statelessly: malformed
+	RateLimited uint64 // dropped: malformed, beyond Config.RejectRate
+	Unavailable uint64 // answered 503
+	Cut         uint64 // ended early because of Config.MaxLingering
+}
+
+// counters is what Stats is taken from.
+type counters struct {
+	servers, clients, timers, queued                     atomic.Int64
+	absorbed, retransmits, timeouts, malformed, overflow atomic.Uint64
+	badRequests, rateLimited, unavailable, cut           atomic.Uint64
+}
+
+// Stats returns the numbers of this moment.
+func (l *Layer) Stats() Stats {
+	c := &l.count
+	return Stats{
+		Servers: int(c.servers.Load()), Clients: int(c.clients.Load()),
+		Open: int(l.open.Load()), Lingering: int(l.lingering.Load()),
+		Timers: int(c.timers.Load()), Queued: int(c.queued.Load()),
+		Absorbed: c.absorbed.Load(), Retransmits: c.retransmits.Load(), Timeouts: c.timeouts.Load(),
+		Malformed: c.malformed.Load(), Overflow: c.overflow.Load(),
+		BadRequests: c.badRequests.Load(), RateLimited: c.rateLimited.Load(),
+		Unavailable: c.unavailable.Load(), Cut: c.cut.Load(),
+	}
+}
+
+// bucket lets through rate events a second and as many at once. It is the
+// generic cell rate algorithm: one number, the time at which the bucket would be
+// full again.
+type bucket struct {
+	base        time.Time
+	step, burst int64
+	next        atomic.Int64
+}
+
+func (b *bucket) init(rate int) {
+	b.base = time.Now()
+	b.step = int64(time.Second) / int64(rate)
+	b.burst = int64(time.Second)
+}
+
+func (b *bucket) allow() bool {
+	now := int64(time.Since(b.base))
+	for {
+		old := b.next.Load()
+		next := max(old, now) + b.step
+		if next-now > b.burst {
+			return false
+		}
+		if b.next.CompareAndSwap(old, next) {
+			return true
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package transaction
+
+import (
+	"bytes"
+	"hash/maphash"
+	"sync/atomic"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// tx is a transaction as its shard keeps it. It is reused after its end, so
+// nothing outside the shard refers to it: Users hold a Server or a Client, which
+// forget their tx when it ends. It also outlives them: what only absorbs
+// retransmissions pins neither the request nor what the User made of it.
+type tx struct {
+	machine
+	class           class
+	legacy          bool // matched as RFC 2543 has it
+	timers          Timers
+	retransmit, end timer
+
+	hash uint64
+	next *tx    // in the table
+	key  []byte // owned; its first prefix bytes are shared by INVITE, ACK and CANCEL
+	pre  int
+
+	to   sip.Flow // where last goes
+	last []byte   // client: the request; server: the last response
+	ack  []byte   // INVITE client: the ACK to a non-2xx
+
+	shard  *Shard
+	server *Server
+	client *Client
+}
+
+// class is how a transaction counts.
+type class uint8
+
+const (
+	classNone class = iota
+	classOpen
+	classLingering
+)
+
+func (m *machine) classOf() class {
+	switch {
+	case m.open():
+		return classOpen
+	case m.state == initial || m.state == terminated:
+		return classNone
+	}
+	return classLingering
+}
+
+func (sh *Shard) newTx(k kind, f sip.Flow, timers Timers) *tx {
+	var t *tx
+	if n := len(sh.free); n > 0 {
+		t, sh.free = sh.free[n-1], sh.free[:n-1]
+	} else {
+		t = &tx{shard: sh}
+		t.retransmit = timer{what: timerRetransmit, tx: t}
+		t.end = timer{what: timerEnd, tx: t}
+	}
+	t.machine = machine{kind: k, reliable: f.Proto.Stream()}
+	t.timers = timers.orDefault()
+	t.to = f
+	return t
+}
+
+// advance steps the machine, keeps the counts and carries out the timer actions.
+func (t *tx) advance(ev event) actions {
+	l := t.shard.layer
+	a := t.step(ev, &t.timers)
+	if t.classOf() == classLingering && t.class == classOpen && l.lingering.Load() >= int64(l.cfg.MaxLingering) {
+		l.count.cut.Add(1)
+		a = t.terminate(a.do)
+	}
+	if c := t.classOf(); c != t.class {
+		switch t.class {
+		case classOpen:
+			if l.open.Add(-1) == 0 && l.draining.Load() {
+				select {
+				case l.idle <- struct{}{}:
+				default:
+				}
+			}
+		case classLingering:
+			l.lingering.Add(-1)
+		}
+		switch c {
+		case classOpen:
+			l.open.Add(1)
+		case classLingering:
+			l.lingering.Add(1)
+		}
+		t.class = c
+	}
+	if a.do&doTimeout != 0 {
+		l.count.timeouts.Add(1)
+	}
+	if ev == evRetransmit && a.do&doSend != 0 {
+		l.count.retransmits.Add(1)
+	}
+	sh := t.shard
+	if a.do&doStopRetransmit != 0 {
+		sh.timers.remove(&t.retransmit)
+	}
+	if a.do&doStopEnd != 0 {
+		sh.timers.remove(&t.end)
+	}
+	if a.do&(doSetRetransmit|doSetEnd) != 0 && a.do&doEnd == 0 {
+		now := sh.now()
+		if a.do&doSetRetransmit != 0 {
+			sh.timers.set(&t.retransmit, now+int64(a.retransmit))
+		}
+		if a.do&doSetEnd != 0 {
+			sh.timers.set(&t.end, now+int64(a.end))
+		}
+	}
+	return a
+}
+
+// timerFired is what the shard does with a transaction's timer.
+func (l *Layer) timerFired(t *tx, ev event) {
+	if t.kind == inviteServer || t.kind == nonInviteServer {
+		t.serverEvent(ev, 0, nil, nil)
+	} else {
+		t.clientEvent(ev, sip.Flow{}, nil, ErrTimeout)
+	}
+}
+
+// release takes t out of its table and makes it ready for reuse.
+func (sh *Shard) release(tb table, count *atomic.Int64, t *tx) {
+	tb.remove(t)
+	count.Add(-1)
+	*t = tx{shard: sh, key: t.key[:0], retransmit: t.retransmit, end: t.end}
+	if len(sh.free) < maxFree && cap(t.key) <= 512 {
+		sh.free = append(sh.free, t)
+	}
+}
+
+// table finds transactions by the hash of their key. Collisions are chained and
+// told apart by the key itself.
+type table map[uint64]*tx
+
+func (tb table) insert(t *tx, hash uint64) {
+	t.hash, t.next = hash, tb[hash]
+	tb[hash] = t
+}
+
+func (tb table) remove(t *tx) {
+	first := tb[t.hash]
+	if first == t {
+		if t.next == nil {
+			delete(tb, t.hash)
+		} else {
+			tb[t.hash] = t.next
+		}
+		return
+	}
+	for p := first; p != nil; p = p.next {
+		if p.next == t {
+			p.next = t.next
+			return
+		}
+	}
+}
+
+// find returns the transaction whose key is exactly key.
+func (tb table) find(hash uint64, key []byte) *tx {
+	for t := tb[hash]; t != nil; t = t.next {
+		if bytes.Equal(t.key, key) {
+			return t
+		}
+	}
+	return nil
+}
+
+// findPrefix returns the transaction that an ACK or a CANCEL is about: one whose
+// key has that prefix, the INVITE if there are several.
+func (tb table) findPrefix(hash uint64, prefix []byte) (found *tx) {
+	for t := tb[hash]; t != nil; t = t.next {
+		if bytes.Equal(t.key[:t.pre], prefix) {
+			if found = t; t.kind == inviteServer {
+				break
+			}
+		}
+	}
+	return found
+}
+
+func (sh *Shard) hash(key []byte) uint64 { return maphash.Bytes(sh.layer.seed, key) }
+
+// retryAfter is d in whole seconds, at least 1.
+func retryAfter(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }

@@ -1,0 +1,94 @@
+package transaction
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// completeVia returns the text of m with received and rport in its top Via as
+// RFC 3261 §18.2.1 and RFC 3581 §4 ask of whoever receives a request, or "" when
+// it is right as it is. What the sender itself wrote there is not believed.
+// Nothing else changes, so that the rest still leaves as it came.
+func completeVia(m *sip.Message, v *sip.Via, src netip.AddrPort) string {
+	addr := src.Addr().Unmap().WithZone("")
+	host, ok := v.HostAddr()
+	received := v.HasRPort || !ok || host.Unmap() != addr
+	if !received && v.Received == "" {
+		return ""
+	}
+	first := m.First(sip.HVia)
+	line := m.Find(sip.HVia, 0)
+	_, name, value := m.Line(line)
+	at := strings.Index(value, first)
+	for at < 0 || value == "" { // an empty Via line stands in front
+		if line = m.Find(sip.HVia, line+1); line < 0 {
+			return ""
+		}
+		_, name, value = m.Line(line)
+		at = strings.Index(value, first)
+	}
+	raw := m.Raw()
+	start := strings.IndexByte(raw, '\n') + 1
+	for i := range line {
+		start += len(m.RawLine(i))
+	}
+
+	b := make([]byte, 0, len(raw)+64)
+	b = append(b, raw[:start]...)
+	b = append(append(b, name...), ": "...)
+	b = append(b, value[:at]...)
+	b = append(b, first[:len(first)-len(v.Params)]...)
+	for n, val := range v.Params.All() {
+		switch {
+		case strings.EqualFold(n, "received"):
+			continue
+		case strings.EqualFold(n, "rport"):
+			b = append(append(b, ';'), n...)
+			b = strconv.AppendUint(append(b, '='), uint64(src.Port()), 10)
+			continue
+		}
+		b = append(append(b, ';'), n...)
+		if val != "" {
+			b = append(append(b, '='), val...)
+		}
+	}
+	if received {
+		b = addr.AppendTo(append(b, ";received="...))
+	}
+	b = append(b, value[at+len(first):]...)
+	b = append(b, "\r\n"...)
+	b = append(b, raw[start+len(m.RawLine(line)):]...)
+	return string(b)
+}
+
+// defaultPort is the port of a sent-by without one (RFC 3261 §18.2.2).
+func defaultPort(p sip.Proto) uint16 {
+	if p == sip.TLS {
+		return 5061
+	}
+	return 5060
+}
+
+// responseFlows says where the response to a request from f goes (RFC 3261
+// §18.2.2, RFC 3581 §4), and where it goes when a stream connection is gone.
+func responseFlows(f sip.Flow, v *sip.Via) (to, fallback sip.Flow) {
+	port := v.Port
+	if port == 0 {
+		port = defaultPort(f.Proto)
+	}
+	to, fallback = f, f
+	fallback.Conn = 0
+	fallback.Remote = netip.AddrPortFrom(f.Remote.Addr(), port)
+	if f.Proto.Stream() || v.HasRPort && v.MAddr == "" {
+		return to, fallback
+	}
+	to.Remote = fallback.Remote
+	// maddr as a name would need DNS in the middle of an answer; no one uses it.
+	if a, err := netip.ParseAddr(strings.Trim(v.MAddr, "[]")); err == nil && v.MAddr != "" {
+		to.Remote = netip.AddrPortFrom(a, port)
+	}
+	return to, fallback
+}
