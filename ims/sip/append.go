@@ -153,7 +153,7 @@ func (m *Message) popFirst(slots []slot, id ID) []slot {
 		var elem string
 		popped, more := false, true
 		for more && !popped {
-			elem, rest, more = splitAt(rest, ',', hasComments(id))
+			elem, rest, more = splitAt(rest, ',', inside(id))
 			popped = trimLWS(elem) != ""
 		}
 		if rest = trimLWS(rest); strings.Trim(rest, ", \t\r\n") == "" {

@@ -52,7 +52,7 @@ func split(v string, id ID) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for more := true; more; {
 			var e string
-			e, v, more = splitAt(v, ',', hasComments(id))
+			e, v, more = splitAt(v, ',', inside(id))
 			if e = trimLWS(e); e != "" && !yield(e) {
 				return
 			}
@@ -60,21 +60,34 @@ func split(v string, id ID) iter.Seq[string] {
 	}
 }
 
-// isList reports whether commas separate values of that header. In most others
-// a comma is text (Date, Subject), or separates parameters of one value
-// (challenges and credentials, RFC 3261 §7.3.1).
-func isList(id ID) bool {
-	switch id {
-	case Other, HFrom, HTo, HCallID, HCSeq, HDate, HSubject, HUserAgent, HServer, HOrganization,
+// single are the headers in which a comma does not separate values. It is text
+// there (Date, Subject), or part of a URI, or stands between the parameters of
+// one value (challenges and credentials, RFC 3261 §7.3.1).
+var single = func() (t [idCount]bool) {
+	for _, id := range [...]ID{
+		Other, HFrom, HTo, HCallID, HCSeq, HMaxForwards, HContentLength, HContentType,
+		HContentDisposition, HExpires, HMinExpires, HDate, HSubject, HUserAgent, HServer, HOrganization,
+		HTimestamp, HRetryAfter, HMIMEVersion, HPriority, HReplyTo, HReferTo, HReferredBy, HReplaces,
+		HJoin, HTargetDialog, HIdentity, HIdentityInfo, HEvent, HSubscriptionState, HRAck, HRSeq,
+		HSessionExpires, HMinSE, HSessionID, HSIPETag, HSIPIfMatch, HSuppressIfMatch, HMaxBreadth,
 		HAuthorization, HProxyAuthorization, HWWWAuthenticate, HProxyAuthenticate,
-		HAuthenticationInfo, HProxyAuthenticationInfo, HTimestamp, HRetryAfter, HIdentity,
-		HEvent, HContentType, HContentDisposition, HReplaces, HJoin, HTargetDialog,
-		HPServedUser, HPProfileKey, HPUserDatabase:
-		return false
+		HAuthenticationInfo, HProxyAuthenticationInfo, HResponseKey, HEncryption, HHide,
+		HPServedUser, HPProfileKey, HPUserDatabase, HPCalledPartyID, HPChargingVector,
+		HPChargingFunctionAddresses, HPrivacy, HFlowTimer, HReferSub, HRestorationInfo,
+		HRelayedCharge, HPrivAnswerMode, HAnswerMode, HPriorityShare,
+	} {
+		t[id] = true
 	}
-	return true
-}
+	return t
+}()
 
-// hasComments reports whether parentheses enclose comments in that header.
-// Elsewhere, in a Call-ID or a URI, they are ordinary characters.
-func hasComments(id ID) bool { return id == HVia }
+func isList(id ID) bool { return int(id) < len(single) && !single[id] }
+
+// inside says what commas of that header's values may stand in. Parentheses in a
+// URI or a Call-ID are ordinary characters.
+func inside(id ID) int {
+	if id == HVia {
+		return inComments
+	}
+	return inAngles
+}

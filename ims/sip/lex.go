@@ -133,40 +133,32 @@ func appendQuoted(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// splitComma cuts s behind its first element of a comma-separated list. Commas
-// in quoted strings and angle brackets do not separate. rest starts behind the
-// comma; ok is false when s was the last element.
-func splitComma(s string) (elem, rest string, ok bool) {
-	return splitAt(s, ',', false)
-}
+// What splitAt reads over besides quoted strings.
+const (
+	inAngles   = 1 << iota // a URI in angle brackets may hold any separator
+	inComments             // parentheses enclose comments in few headers (Via)
+)
 
-// splitAt cuts at the first sep outside quoted strings and angle brackets, and
-// outside comments where the header has them. Text that is never closed runs to
-// the end: Validate complains about it.
-func splitAt(s string, sep byte, comments bool) (elem, rest string, ok bool) {
+// splitAt cuts s at the first sep that is not inside a quoted string or what
+// inside names. ok is false when there is none. Text that is never closed runs
+// to the end: the parser of that header complains about it.
+func splitAt(s string, sep byte, inside int) (elem, rest string, ok bool) {
 	for i := 0; i < len(s); i++ {
+		n := 1
 		switch c := s[i]; {
 		case c == sep:
 			return s[:i], s[i+1:], true
 		case c == '"':
-			n := quotedLen(s[i:])
-			if n < 0 {
-				return s, "", false
-			}
-			i += n - 1
-		case c == '<':
-			n := strings.IndexByte(s[i:], '>')
-			if n < 0 {
-				return s, "", false
-			}
-			i += n
-		case c == '(' && comments:
-			n := commentLen(s[i:])
-			if n < 0 {
-				return s, "", false
-			}
-			i += n - 1
+			n = quotedLen(s[i:])
+		case c == '<' && inside&inAngles != 0:
+			n = strings.IndexByte(s[i:], '>') + 1
+		case c == '(' && inside&inComments != 0:
+			n = commentLen(s[i:])
 		}
+		if n <= 0 {
+			return s, "", false
+		}
+		i += n - 1
 	}
 	return s, "", false
 }

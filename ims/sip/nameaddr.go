@@ -86,10 +86,7 @@ func (a NameAddr) AppendTo(dst []byte) []byte {
 	dst = append(dst, '<')
 	dst = append(dst, a.URI...)
 	dst = append(dst, '>')
-	if a.Params != "" && a.Params[0] != ';' {
-		dst = append(dst, ';')
-	}
-	return append(dst, a.Params...)
+	return appendParams(dst, a.Params)
 }
 
 func (a NameAddr) String() string { return string(a.AppendTo(nil)) }

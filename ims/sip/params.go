@@ -53,7 +53,7 @@ func nextParam(s string, sep byte) (name, value, rest string) {
 	if s != "" && s[0] == sep {
 		s = s[1:]
 	}
-	elem, rest, _ := splitAt(s, sep, false)
+	elem, rest, _ := splitAt(s, sep, 0)
 	name = elem
 	for i := 0; i < len(elem); i++ {
 		if elem[i] == '=' {
@@ -90,4 +90,52 @@ func isGenValue(value string) bool {
 		}
 	}
 	return true
+}
+
+// appendRawParam appends a parameter whose value is written already.
+func appendRawParam(dst []byte, name, raw string) []byte {
+	dst = append(append(dst, ';'), name...)
+	if raw != "" {
+		dst = append(append(dst, '='), raw...)
+	}
+	return dst
+}
+
+// cutParams splits "value;params" and trims the value.
+func cutParams(s string) (value string, params Params) {
+	value, rest, more := splitAt(s, ';', 0)
+	if more {
+		params = Params(s[len(s)-len(rest)-1:])
+	}
+	return trimLWS(value), params
+}
+
+// appendParams appends p as it came, with a semicolon before it.
+func appendParams(dst []byte, p Params) []byte {
+	if p != "" && p[0] != ';' {
+		dst = append(dst, ';')
+	}
+	return append(dst, p...)
+}
+
+// appendOthers appends the parameters of p for which known is false.
+func appendOthers(dst []byte, p Params, known func(name string) bool) []byte {
+	for name, v := range p.All() {
+		if !known(name) {
+			dst = appendRawParam(dst, name, v)
+		}
+	}
+	return dst
+}
+
+// oneOf returns a function that finds a name in a list, in any letter case.
+func oneOf(names ...string) func(string) bool {
+	return func(name string) bool {
+		for _, n := range names {
+			if equalFold(n, name) {
+				return true
+			}
+		}
+		return false
+	}
 }

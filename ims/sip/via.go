@@ -52,11 +52,11 @@ func ParseVia(s string) (Via, error) {
 	}
 	v.Transport, rest = rest[:n], trimLeftLWS(rest[n:])
 
-	by, params, more := splitAt(rest, ';', true)
+	by, params, more := splitAt(rest, ';', inComments)
 	if more {
 		v.Params = Params(rest[len(rest)-len(params)-1:])
 	}
-	by, comment, has := splitAt(by, '(', false) // a comment may stand behind sent-by
+	by, comment, has := splitAt(by, '(', 0) // a comment may stand behind sent-by
 	if has && commentLen("("+comment) < 0 {
 		return v, errViaHost
 	}
@@ -192,20 +192,9 @@ func (v Via) AppendTo(dst []byte) []byte {
 	if v.Branch != "" {
 		dst = append(append(dst, ";branch="...), v.Branch...)
 	}
-	for name, val := range v.Params.All() {
-		if !viaField(name) {
-			dst = append(append(dst, ';'), name...)
-			if val != "" {
-				dst = append(append(dst, '='), val...)
-			}
-		}
-	}
-	return dst
+	return appendOthers(dst, v.Params, viaField)
 }
 
-func viaField(name string) bool {
-	return equalFold(name, "branch") || equalFold(name, "received") || equalFold(name, "rport") ||
-		equalFold(name, "maddr") || equalFold(name, "ttl")
-}
+var viaField = oneOf("branch", "received", "rport", "maddr", "ttl")
 
 func (v Via) String() string { return string(v.AppendTo(nil)) }
