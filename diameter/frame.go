@@ -1,0 +1,66 @@
+package diameter
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// errFrame ends a connection whose octets cannot be told apart any more.
+var errFrame = errors.New("message length below 20: message boundaries are lost")
+
+// A frameReader cuts a stream into messages by their length fields.
+type frameReader struct {
+	r   *bufio.Reader
+	max int
+	buf []byte // of the last frame, used again for the next
+}
+
+func newFrameReader(r io.Reader, max int) *frameReader {
+	return &frameReader{r: bufio.NewReaderSize(r, 16<<10), max: max}
+}
+
+// next returns the next frame, at least a header long and valid until the call
+// after. A frame above the bound is skipped: its header alone comes back, with a
+// fault to answer. An error ends the stream; errFrame comes with the header if
+// the peer sent one.
+func (f *frameReader) next() (frame []byte, fault *AVPError, err error) {
+	first, err := f.r.Peek(4)
+	if err != nil {
+		return nil, nil, err
+	}
+	length := int(first[1])<<16 | int(first[2])<<8 | int(first[3])
+	if length < HeaderLen {
+		if f.r.Buffered() >= HeaderLen {
+			frame, _ = f.r.Peek(HeaderLen)
+		}
+		return frame, &AVPError{Code: InvalidMessageLength, Reason: fmt.Sprintf("message length %d is shorter than a header", length)}, errFrame
+	}
+	if length > f.max {
+		frame = f.take(HeaderLen)
+		if _, err := io.ReadFull(f.r, frame); err != nil {
+			return nil, nil, err
+		}
+		if _, err := io.CopyN(io.Discard, f.r, int64(length-HeaderLen)); err != nil {
+			return nil, nil, err
+		}
+		return frame, &AVPError{Code: InvalidMessageLength, Reason: fmt.Sprintf(
+			"message of %d octets; this node takes %d", length, f.max)}, nil
+	}
+	frame = f.take(length)
+	if _, err := io.ReadFull(f.r, frame); err != nil {
+		return nil, nil, err
+	}
+	return frame, nil, nil
+}
+
+// take returns a buffer of n octets. One large message does not pin its size
+// for the life of the connection.
+func (f *frameReader) take(n int) []byte {
+	const keep = 16 << 10
+	if cap(f.buf) < n || cap(f.buf) > keep && n <= keep {
+		f.buf = make([]byte, max(n, 4096))
+	}
+	return f.buf[:n]
+}

@@ -1,0 +1,413 @@
+package diameter
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Node is one Diameter identity with its connections. See the package comment
+// for goroutines and callbacks.
+type Node struct {
+	cfg        Config
+	duplicates *duplicates
+	endToEnd   atomic.Uint32
+	sessionLow atomic.Uint32
+	sessionHi  uint32
+
+	stop   context.Context // done when Close begins to take connections down
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // every goroutine of the node and its connections
+
+	mu        sync.Mutex
+	started   bool
+	closing   bool
+	peers     []*peer          // of Config.Peers, in order
+	byHost    map[string]*conn // identified connections, by Origin-Host in lower case
+	conns     map[*conn]struct{}
+	accepted  int // of conns
+	listeners []net.Listener
+	changed   chan struct{} // closed and replaced when a connection changes state
+}
+
+// A peer is one entry of Config.Peers.
+type peer struct {
+	cfg  PeerConfig
+	conn *conn // identified connection; guarded by Node.mu
+	// dialing is our own connection while capabilities are exchanged on it, for
+	// the election; guarded by Node.mu.
+	dialing *conn
+	// failed is set when a connection was lost or went silent, so that the next
+	// starts in Reopen (RFC 3539 3.4.1); guarded by Node.mu.
+	failed   bool
+	lastHost string // Origin-Host of the last connection, in lower case; guarded by Node.mu
+	busy     bool   // the peer sent a DPR that asks to stay away; guarded by Node.mu
+}
+
+func (p *peer) String() string {
+	if p.cfg.Host != "" {
+		return p.cfg.Host
+	}
+	return p.cfg.Address
+}
+
+// New makes a node. It opens nothing before Start and Listen.
+func New(cfg Config) (*Node, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	now := uint32(time.Now().Unix())
+	n := &Node{
+		cfg:        cfg,
+		duplicates: newDuplicates(cfg.MaxDuplicates),
+		sessionHi:  now,
+		byHost:     make(map[string]*conn),
+		conns:      make(map[*conn]struct{}),
+		changed:    make(chan struct{}),
+	}
+	// RFC 6733 3: the high 12 bits are the low 12 bits of the time, the low 20
+	// bits random, so that identifiers do not repeat over a quick restart.
+	n.endToEnd.Store(now<<20 | rand.Uint32()&0xfffff)
+	n.sessionLow.Store(rand.Uint32())
+	n.stop, n.cancel = context.WithCancel(context.Background())
+	for _, p := range cfg.Peers {
+		n.peers = append(n.peers, &peer{cfg: p})
+	}
+	return n, nil
+}
+
+// OriginHost returns the node's own identity.
+func (n *Node) OriginHost() string { return n.cfg.OriginHost }
+
+// OriginRealm returns the node's own realm.
+func (n *Node) OriginRealm() string { return n.cfg.OriginRealm }
+
+// Start begins to dial every peer that has an address.
+func (n *Node) Start() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closing {
+		return ErrClosed
+	}
+	if n.started {
+		return errors.New("diameter: node was started already")
+	}
+	n.started = true
+	for _, p := range n.peers {
+		if p.cfg.Address != "" {
+			n.wg.Go(func() { n.keepDialed(p) })
+		}
+	}
+	return nil
+}
+
+// Listen accepts connections on l until Close, which also closes l. It does not
+// block. For TLS, give it a tls.NewListener.
+func (n *Node) Listen(l net.Listener) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closing {
+		return ErrClosed
+	}
+	n.listeners = append(n.listeners, l)
+	n.wg.Go(func() { n.accept(l) })
+	return nil
+}
+
+func (n *Node) accept(l net.Listener) {
+	pause := 5 * time.Millisecond
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || !n.sleep(pause) {
+				return
+			}
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		pause = 5 * time.Millisecond
+		c := newConn(n, nc, nil)
+		n.mu.Lock()
+		if n.closing || n.accepted >= n.cfg.MaxConnections {
+			n.mu.Unlock()
+			nc.Close()
+			continue
+		}
+		n.accepted++
+		n.conns[c] = struct{}{}
+		n.wg.Go(c.serveAccepted)
+		n.mu.Unlock()
+	}
+}
+
+// sleep waits, and reports false when the node closes first.
+func (n *Node) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-n.stop.Done():
+		return false
+	}
+}
+
+// keepDialed holds the connection to one peer up: it dials, serves, and dials
+// again after a pause that doubles with each failure.
+func (n *Node) keepDialed(p *peer) {
+	pause := n.cfg.ReconnectMin
+	for n.stop.Err() == nil {
+		if other := n.acceptedFrom(p); other != nil {
+			// The peer came to us. One connection is enough.
+			select {
+			case <-other.done:
+			case <-n.stop.Done():
+				return
+			}
+			continue
+		}
+		if n.dialOnce(p) {
+			pause = n.cfg.ReconnectMin
+		}
+		n.mu.Lock()
+		if p.busy {
+			p.busy, pause = false, n.cfg.ReconnectMax
+		}
+		n.mu.Unlock()
+		// Jitter keeps the clients of a restarted server apart.
+		if !n.sleep(pause/2 + rand.N(pause/2+1)) {
+			return
+		}
+		pause = min(2*pause, n.cfg.ReconnectMax)
+	}
+}
+
+func (n *Node) acceptedFrom(p *peer) *conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return p.conn
+}
+
+// dialOnce opens one connection and serves it to its end. It reports whether
+// capabilities were exchanged.
+func (n *Node) dialOnce(p *peer) (up bool) {
+	ctx, cancel := context.WithTimeout(n.stop, n.cfg.HandshakeTimeout)
+	defer cancel()
+	nc, err := n.cfg.Dialer.DialContext(ctx, "tcp", p.cfg.Address)
+	if err != nil {
+		if o := n.cfg.Observer; o != nil && n.stop.Err() == nil {
+			o.Connection(ConnectionEvent{State: Down, Dialed: true, Peer: p.cfg.Host, Address: p.cfg.Address, Err: &TransportError{
+				Peer: p.String(), Reason: "cannot connect to " + p.cfg.Address + "; check that it runs and that the address is right", Err: err}})
+		}
+		return false
+	}
+	if p.cfg.TLS != nil {
+		nc = tls.Client(nc, tlsConfigFor(p.cfg))
+	}
+	c := newConn(n, nc, p)
+	n.mu.Lock()
+	if n.closing {
+		n.mu.Unlock()
+		nc.Close()
+		return false
+	}
+	n.conns[c] = struct{}{}
+	p.dialing = c
+	n.mu.Unlock()
+	return c.serveDialed()
+}
+
+func tlsConfigFor(p PeerConfig) *tls.Config {
+	if p.TLS.ServerName != "" || p.TLS.InsecureSkipVerify {
+		return p.TLS
+	}
+	t := p.TLS.Clone()
+	if t.ServerName = p.Host; t.ServerName == "" {
+		t.ServerName, _, _ = net.SplitHostPort(p.Address)
+	}
+	return t
+}
+
+// NewSessionID returns a Session-Id that is unique for ever (RFC 6733 8.8).
+func (n *Node) NewSessionID() string {
+	return fmt.Sprintf("%s;%d;%d", n.cfg.OriginHost, n.sessionHi, n.sessionLow.Add(1))
+}
+
+// PeerStatus is one line of [Node.Peers].
+type PeerStatus struct {
+	Host    string // Origin-Host; of a peer that is down, the configured one
+	Address string // configured
+	State   State
+	Dialed  bool
+}
+
+// Peers lists the configured peers in order, then the others that are connected.
+func (n *Node) Peers() []PeerStatus {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []PeerStatus
+	seen := make(map[*conn]bool)
+	for _, p := range n.peers {
+		s := PeerStatus{Host: p.cfg.Host, Address: p.cfg.Address, State: Down}
+		if c := p.conn; c != nil {
+			s.Host, s.State, s.Dialed = c.host, c.State(), c.isDialed
+			seen[c] = true
+		}
+		out = append(out, s)
+	}
+	for _, c := range n.byHost {
+		if !seen[c] {
+			out = append(out, PeerStatus{Host: c.host, State: c.State(), Dialed: c.isDialed})
+		}
+	}
+	return out
+}
+
+// WaitReady blocks until a request to the application could be sent to a
+// configured peer, for start-up and readiness probes.
+func (n *Node) WaitReady(ctx context.Context, application uint32) error {
+	for {
+		n.mu.Lock()
+		changed, closing := n.changed, n.closing
+		n.mu.Unlock()
+		if closing {
+			return ErrClosed
+		}
+		if n.route(route{app: application}, nil) != nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return &TransportError{Reason: "no peer is up for application " + fmt.Sprint(application), Err: ctx.Err()}
+		}
+	}
+}
+
+// signal wakes WaitReady.
+func (n *Node) signal() {
+	n.mu.Lock()
+	close(n.changed)
+	n.changed = make(chan struct{})
+	n.mu.Unlock()
+}
+
+// A place is what identify found for a connection.
+type place struct {
+	refuse ResultCode // not 0: the connection may not stay, and this says why
+	ends   *conn      // the other connection of the same peer, which ends
+	cause  error      // of that end
+	reopen bool       // the peer failed before and has to prove itself
+}
+
+// identify gives a connection its place once the peer's Origin-Host is known.
+func (n *Node) identify(c *conn, host string) (out place) {
+	key := strings.ToLower(host)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closing {
+		return place{refuse: TooBusy}
+	}
+	p := c.peer
+	for _, q := range n.peers {
+		if p == nil && strings.EqualFold(q.cfg.Host, host) {
+			p = q
+		}
+	}
+	if p == nil && !n.cfg.AcceptUnknown {
+		return place{refuse: UnknownPeer}
+	}
+	old := n.byHost[key]
+	switch {
+	case !c.isDialed && p != nil && p.dialing != nil:
+		// Both ends dialed. The one with the greater Origin-Host keeps the
+		// connection that it accepted (RFC 6733 5.6.4).
+		if strings.ToLower(n.cfg.OriginHost) < key {
+			return place{refuse: ElectionLost}
+		}
+		out.ends, out.cause = p.dialing, errElection
+		p.dialing = nil
+	case old != nil && old != c && (old.isDialed || c.isDialed) && old.State() == Okay:
+		// What one end dialed and both use stays; a second one is refused.
+		return place{refuse: ElectionLost}
+	case old != nil && old != c:
+		// A new CER from the same host: the peer restarted, or lost the old
+		// connection before this end noticed.
+		out.ends, out.cause = old, errReplaced
+	}
+	n.byHost[key] = c
+	if p != nil {
+		p.conn, p.lastHost, c.peer = c, key, p
+		if c.isDialed {
+			p.dialing = nil
+			out.reopen = p.failed
+		}
+	}
+	return out
+}
+
+// forget removes a connection that is down. clean tells that it ended by DPR or
+// by our own Close, so that the next one need not prove itself.
+func (n *Node) forget(c *conn, clean bool) {
+	n.mu.Lock()
+	if _, ok := n.conns[c]; ok {
+		delete(n.conns, c)
+		if !c.isDialed {
+			n.accepted--
+		}
+	}
+	if key := strings.ToLower(c.host); key != "" && n.byHost[key] == c {
+		delete(n.byHost, key)
+	}
+	if p := c.peer; p != nil {
+		if p.conn == c {
+			p.conn = nil
+			p.failed = !clean
+		}
+		if p.dialing == c {
+			p.dialing = nil
+		}
+	}
+	n.mu.Unlock()
+	n.signal()
+}
+
+// Close takes the node down in order: no new requests, requests under way end or
+// ctx does, DPR to every peer, DPA, close. It waits for every goroutine of the
+// node; callbacks still outstanding get ErrClosed. A second call waits too.
+func (n *Node) Close(ctx context.Context) error {
+	n.mu.Lock()
+	first := !n.closing
+	n.closing = true
+	listeners := n.listeners
+	n.listeners = nil
+	conns := make([]*conn, 0, len(n.conns))
+	for c := range n.conns {
+		conns = append(conns, c)
+	}
+	n.mu.Unlock()
+	var errs []error
+	for _, l := range listeners {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("diameter: close listener %v: %w", l.Addr(), err))
+		}
+	}
+	if first {
+		var drained sync.WaitGroup
+		for _, c := range conns {
+			drained.Go(func() { c.disconnect(ctx) })
+		}
+		drained.Wait()
+		n.cancel()
+		n.signal()
+	}
+	n.wg.Wait()
+	return errors.Join(errs...)
+}
