@@ -12,6 +12,12 @@ import (
 // constants c1–c5, r1–r5 of clause 4.1. It keeps the AES key schedule, so that a
 // subscriber's value is worth keeping.
 type Milenage struct {
+	// Behind a pointer for the reason given at Secret: kernel's round keys begin
+	// with K.
+	keys *milenageKeys
+}
+
+type milenageKeys struct {
 	kernel cipher.Block
 	opc    Secret
 }
@@ -26,7 +32,7 @@ func NewMilenage(k, opc Secret) (*Milenage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Milenage{kernel: kernel, opc: NewSecret(opc.Bytes())}, nil
+	return &Milenage{&milenageKeys{kernel, NewSecret(opc.Bytes())}}, nil
 }
 
 // MilenageOPc derives OPc from K and the operator's OP, 16 octets each
@@ -88,35 +94,35 @@ type blocks struct{ temp, in, out [16]byte }
 // temp computes TEMP = E(RAND ⊕ OPc).
 func (m *Milenage) temp(rand RAND) *blocks {
 	b := new(blocks)
-	subtle.XORBytes(b.in[:], rand[:], m.opc.Bytes())
-	m.kernel.Encrypt(b.temp[:], b.in[:])
+	subtle.XORBytes(b.in[:], rand[:], m.keys.opc.Bytes())
+	m.keys.kernel.Encrypt(b.temp[:], b.in[:])
 	return b
 }
 
 // out computes OUTn = E(rot(TEMP ⊕ OPc, r) ⊕ c) ⊕ OPc for n = 2 … 5, with the
 // rotation in octets and c's last octet; its others are zero.
 func (m *Milenage) out(b *blocks, dst []byte, r int, c byte) {
-	opc := m.opc.Bytes()
+	opc := m.keys.opc.Bytes()
 	for i := range b.in {
 		j := (i + r) % 16
 		b.in[i] = b.temp[j] ^ opc[j]
 	}
 	b.in[15] ^= c
-	m.kernel.Encrypt(b.out[:], b.in[:])
+	m.keys.kernel.Encrypt(b.out[:], b.in[:])
 	subtle.XORBytes(dst, b.out[:], opc)
 }
 
 // out1 computes OUT1, where IN1 and not TEMP is rotated, by 8 octets.
 func (m *Milenage) out1(rand RAND, sqn SQN, amf AMF) []byte {
 	b := m.temp(rand)
-	opc := m.opc.Bytes()
+	opc := m.keys.opc.Bytes()
 	s := sqn.Bytes()
 	in1 := [8]byte{s[0], s[1], s[2], s[3], s[4], s[5], byte(amf >> 8), byte(amf)}
 	for i := range b.in {
 		// IN1 is SQN‖AMF twice, so rotating it by 8 octets changes only OPc's place.
 		b.in[i] = b.temp[i] ^ in1[i%8] ^ opc[(i+8)%16]
 	}
-	m.kernel.Encrypt(b.out[:], b.in[:])
+	m.keys.kernel.Encrypt(b.out[:], b.in[:])
 	subtle.XORBytes(b.out[:], b.out[:], opc)
 	return b.out[:]
 }

@@ -144,3 +144,17 @@ func BenchmarkVector(b *testing.B) {
 		})
 	}
 }
+
+// wmnskAUTS computes AUTS = (SQN_MS ⊕ AK*)‖MAC-S, AMF* = 0000, with wmnsk/milenage.
+func wmnskAUTS(t *testing.T, k, opc string, rand RAND, sqnMS SQN) (a AUTS) {
+	t.Helper()
+	m := milenage.NewWithOPc(unhex(t, k), unhex(t, opc), rand[:], uint64(sqnMS), 0)
+	if err := m.ComputeAll(); err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range m.SQN {
+		a[i] = b ^ m.AKS[i]
+	}
+	copy(a[6:], m.MACS)
+	return a
+}

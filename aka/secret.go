@@ -17,13 +17,13 @@ import (
 type Secret struct {
 	// Comparing with == would compare addresses; this makes it not compile.
 	_ [0]func()
-	// The octets stand behind a pointer because fmt calls no methods on
-	// unexported fields of other people's structs, but does not follow a nested
-	// pointer either: it prints the address.
-	p *secretOctets
+	// fmt calls no methods on unexported fields of other people's structs. It
+	// prints a nested pointer as an address, but with a verb that does not suit
+	// pointers it follows the first; so the octets stand behind two.
+	p *secretBox
 }
 
-type secretOctets struct{ b []byte }
+type secretBox struct{ octets *[]byte }
 
 // NewSecret copies b, of any length, into a Secret. The caller keeps b and may
 // clear it.
@@ -35,7 +35,7 @@ func NewSecret(b []byte) Secret {
 }
 
 // ownSecret takes b over without copying.
-func ownSecret(b []byte) Secret { return Secret{p: &secretOctets{b}} }
+func ownSecret(b []byte) Secret { return Secret{p: &secretBox{&b}} }
 
 // ParseSecret reads hexadecimal digits, two an octet, in either case. It fails
 // with a *ParseError that does not repeat the text.
@@ -53,7 +53,7 @@ func (s Secret) Bytes() []byte {
 	if s.p == nil {
 		return nil
 	}
-	return s.p.b
+	return *s.p.octets
 }
 
 // Len is the number of octets.
