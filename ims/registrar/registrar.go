@@ -1,0 +1,138 @@
+// Package registrar knows who is registered, where, and until when: the
+// location service of an S-CSCF (RFC 3261 10, TS 24.229 5.4.1, TS 23.228 5.2).
+//
+// What is registered together, an implicit registration set, is one
+// Registration. A Registration is immutable: a change is a new one that takes
+// the old one's place, and only if nobody else has changed it in between. So a
+// reader needs no lock, and a call in progress keeps the profile that it began
+// with (TS 29.228 6.6).
+package registrar
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/profile"
+)
+
+// Binding is one contact address of a registration (RFC 3261 10.3) with what
+// the way to it needs.
+type Binding struct {
+	ID      string // names the contact in registration documents; stable over refreshes
+	IMPI    string // who registered it
+	Contact string // the contact URI as it came
+	Params  string // the header parameters of the Contact, as they came, without expires
+	Path    []string
+	CallID  string
+	CSeq    uint32
+	Created time.Time
+	Expires time.Time
+
+	InstanceID string // +sip.instance with its angle brackets, empty when absent
+	RegID      uint32 // RFC 5626, 0 when absent
+	Emergency  bool   // the Contact has the sos parameter (TS 24.229 5.4.8)
+
+	AccessNetwork  string // P-Access-Network-Info of the REGISTER, for third-party registration
+	VisitedNetwork string // P-Visited-Network-ID
+}
+
+// Clone returns b with strings of its own, so that it does not hold on to the
+// message that they were part of.
+func (b Binding) Clone() Binding {
+	for _, s := range []*string{&b.ID, &b.IMPI, &b.Contact, &b.Params, &b.CallID, &b.InstanceID, &b.AccessNetwork, &b.VisitedNetwork} {
+		*s = strings.Clone(*s)
+	}
+	b.Path = slices.Clone(b.Path)
+	for i := range b.Path {
+		b.Path[i] = strings.Clone(b.Path[i])
+	}
+	return b
+}
+
+// Identity is a public user identity of an implicit registration set.
+type Identity struct {
+	Key    string // canonical form, the key of the store (uri.URI.Key)
+	URI    string // as the profile writes it
+	Barred bool
+}
+
+// Registration is the state of one implicit registration set. Never change one
+// that was given to or got from a Store.
+type Registration struct {
+	// Identities of the set, in the profile's order. Not empty.
+	Identities []Identity
+	// IMPIs that share the set: those of the bindings and of the subscription.
+	IMPIs []string
+	// Bindings is empty for a set whose profile was fetched for unregistered
+	// services (SAR UNREGISTERED_USER).
+	Bindings []Binding
+	// Until is when the store drops a set that has no bindings.
+	Until   time.Time
+	Profile *profile.Profile
+	// Services is what the owner made of the profile: the compiled criteria.
+	Services any
+	// HSS is the Diameter host that answered for this user.
+	HSS string
+	// Charging holds the values of P-Charging-Function-Addresses, empty when none.
+	Charging string
+
+	slot *slot
+}
+
+// Default returns the default public user identity: the first of the set that
+// is not barred (TS 23.228 5.2.1a); its zero value when all are.
+func (r *Registration) Default() Identity {
+	for _, id := range r.Identities {
+		if !id.Barred {
+			return id
+		}
+	}
+	return Identity{}
+}
+
+// Identity returns the identity with the given key.
+func (r *Registration) Identity(key string) (Identity, bool) {
+	for _, id := range r.Identities {
+		if id.Key == key {
+			return id, true
+		}
+	}
+	return Identity{}, false
+}
+
+// Registered reports whether there is a contact.
+func (r *Registration) Registered() bool { return r != nil && len(r.Bindings) > 0 }
+
+// due is when the set must be looked at next: its first expiry.
+func (r *Registration) due() time.Time {
+	if len(r.Bindings) == 0 {
+		return r.Until
+	}
+	first := r.Bindings[0].Expires
+	for _, b := range r.Bindings[1:] {
+		if b.Expires.Before(first) {
+			first = b.Expires
+		}
+	}
+	return first
+}
+
+// Expired splits the bindings into those that are over at now and the others.
+func (r *Registration) Expired(now time.Time) (gone, left []Binding) {
+	for _, b := range r.Bindings {
+		if b.Expires.After(now) {
+			left = append(left, b)
+		} else {
+			gone = append(gone, b)
+		}
+	}
+	return gone, left
+}
+
+// With returns a copy of r that has the given bindings.
+func (r *Registration) With(bindings []Binding) *Registration {
+	c := *r
+	c.Bindings = bindings
+	return &c
+}
