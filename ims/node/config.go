@@ -79,6 +79,7 @@ func ParseConfig(b []byte, config any) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
 	}
-	// The library's text starts with [line:column] and shows the place below it.
-	return errors.New(strings.TrimRight(yaml.FormatError(err, false, true), "\n"))
+	// The text starts with [line:column]. The lines around it are left out: those
+	// of an HSS hold keys.
+	return errors.New(strings.TrimRight(yaml.FormatError(err, false, false), "\n"))
 }

@@ -61,3 +61,10 @@ func TestConfigErrorsNameTheFile(t *testing.T) {
 		}
 	}
 }
+
+func TestConfigErrorsDoNotQuoteNeighbours(t *testing.T) {
+	err := ParseConfig([]byte("domain: 465b5ce8b199b49f\nnope: 1\n"), &testConfig{})
+	if err == nil || strings.Contains(err.Error(), "465b5ce8b199b49f") {
+		t.Errorf("error %v quotes a line beside the fault, which may hold a key", err)
+	}
+}
