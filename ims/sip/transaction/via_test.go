@@ -1,0 +1,126 @@
+package transaction
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/testbed/conformance"
+)
+
+func TestResponseAddress(t *testing.T) {
+	conformance.Shows(t, "TR-06")
+	flow := func(proto sip.Proto, remote string) sip.Flow {
+		f := sip.Flow{Proto: proto, Role: sip.RoleGm, Local: addr("192.0.2.9:5060"), Remote: addr(remote)}
+		if strings.HasPrefix(remote, "[") {
+			f.Local = addr("[2001:db8::9]:5060")
+		}
+		if proto.Stream() {
+			f.Conn = 7
+		}
+		return f
+	}
+	const b = ";branch=z9hG4bK1"
+	for _, c := range []struct {
+		name string
+		from sip.Flow
+		via  string // as it came
+		want string // as the User sees it, and as the response carries it
+		to   string
+	}{
+		{"sent-by is the source", flow(sip.UDP, "192.0.2.1:5060"),
+			"SIP/2.0/UDP 192.0.2.1" + b, "SIP/2.0/UDP 192.0.2.1" + b, "192.0.2.1:5060"},
+		{"sent-by has a port", flow(sip.UDP, "192.0.2.1:40000"),
+			"SIP/2.0/UDP 192.0.2.1:5070" + b, "SIP/2.0/UDP 192.0.2.1:5070" + b, "192.0.2.1:5070"},
+		{"sent-by has no port: 5060, whatever the source port", flow(sip.UDP, "192.0.2.1:40000"),
+			"SIP/2.0/UDP 192.0.2.1" + b, "SIP/2.0/UDP 192.0.2.1" + b, "192.0.2.1:5060"},
+		{"sent-by is another address: received", flow(sip.UDP, "192.0.2.1:40000"),
+			"SIP/2.0/UDP 10.0.0.1:5070" + b, "SIP/2.0/UDP 10.0.0.1:5070" + b + ";received=192.0.2.1", "192.0.2.1:5070"},
+		{"sent-by is a name: received", flow(sip.UDP, "192.0.2.1:5060"),
+			"SIP/2.0/UDP ue.example.com" + b, "SIP/2.0/UDP ue.example.com" + b + ";received=192.0.2.1", "192.0.2.1:5060"},
+		{"rport: source address and port, received even where equal", flow(sip.UDP, "192.0.2.1:40000"),
+			"SIP/2.0/UDP 192.0.2.1:5060;rport" + b, "SIP/2.0/UDP 192.0.2.1:5060;rport=40000" + b + ";received=192.0.2.1", "192.0.2.1:40000"},
+		{"rport behind a NAT", flow(sip.UDP, "192.0.2.1:40000"),
+			"SIP/2.0/UDP 10.0.0.1:5060" + b + ";RPort;x=y", "SIP/2.0/UDP 10.0.0.1:5060" + b + ";RPort=40000;x=y;received=192.0.2.1", "192.0.2.1:40000"},
+		{"what the sender claims is not believed", flow(sip.UDP, "192.0.2.1:40000"),
+			"SIP/2.0/UDP 10.0.0.1:5060;received=203.0.113.1;rport=1" + b, "SIP/2.0/UDP 10.0.0.1:5060;rport=40000" + b + ";received=192.0.2.1", "192.0.2.1:40000"},
+		{"a false received goes even where none is needed", flow(sip.UDP, "192.0.2.1:5060"),
+			"SIP/2.0/UDP 192.0.2.1;received=203.0.113.1" + b, "SIP/2.0/UDP 192.0.2.1" + b, "192.0.2.1:5060"},
+		{"maddr", flow(sip.UDP, "192.0.2.1:40000"),
+			"SIP/2.0/UDP 192.0.2.1:5070;maddr=192.0.2.33;ttl=1" + b, "SIP/2.0/UDP 192.0.2.1:5070;maddr=192.0.2.33;ttl=1" + b, "192.0.2.33:5070"},
+		{"only the top Via is ours to change", flow(sip.UDP, "192.0.2.1:5060"),
+			"SIP/2.0/UDP ue.example.com" + b + " , SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bK0", "SIP/2.0/UDP ue.example.com" + b + ";received=192.0.2.1 , SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bK0", "192.0.2.1:5060"},
+		{"IPv6", flow(sip.UDP, "[2001:db8::1]:40000"),
+			"SIP/2.0/UDP [2001:DB8:0::1]:5070" + b, "SIP/2.0/UDP [2001:DB8:0::1]:5070" + b, "[2001:db8::1]:5070"},
+		{"IPv6 received without brackets (RFC 5118 4.5)", flow(sip.UDP, "[2001:db8::1]:40000"),
+			"SIP/2.0/UDP [2001:db8::2]:5070;rport" + b, "SIP/2.0/UDP [2001:db8::2]:5070;rport=40000" + b + ";received=2001:db8::1", "[2001:db8::1]:40000"},
+		{"IPv4 in IPv6 form is IPv4", flow(sip.UDP, "[::ffff:192.0.2.1]:5060"),
+			"SIP/2.0/UDP 192.0.2.1" + b, "SIP/2.0/UDP 192.0.2.1" + b, "[::ffff:192.0.2.1]:5060"},
+		{"a stream answers on its connection", flow(sip.TCP, "192.0.2.1:40000"),
+			"SIP/2.0/TCP ue.example.com:5070;maddr=192.0.2.33" + b, "SIP/2.0/TCP ue.example.com:5070;maddr=192.0.2.33" + b + ";received=192.0.2.1", "192.0.2.1:40000"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, Config{}, func(r *rig) {
+				raw := requestVia("MESSAGE", c.via, "", "X-Odd :  kept\r\n")
+				r.tu.request = func(s *Server) {
+					r.want("request", s.Req.Raw(), strings.Replace(raw, c.via, c.want, 1))
+					if s.Flow != c.from {
+						r.Errorf("Flow: %v", s.Flow)
+					}
+					answer(s, 200)
+				}
+				r.receive(c.from, raw)
+				out := r.wire.take()
+				if len(out) != 1 {
+					r.Fatalf("sent: %s", lines(out))
+				}
+				var via []string
+				for v := range out[0].msg.Lines(sip.HVia) {
+					via = append(via, v)
+				}
+				r.want("Via of the response", strings.Join(via, " | "), c.want)
+				to := c.from
+				to.Remote = addr(c.to)
+				if out[0].flow != to {
+					r.Errorf("sent to %v, not %v", out[0].flow, to)
+				}
+			})
+		})
+	}
+}
+
+// A response whose connection is gone goes to the source address, at the port of
+// sent-by, over another one (RFC 3261 18.2.2).
+func TestResponseConnectionGone(t *testing.T) {
+	bubble(t, Config{}, func(r *rig) {
+		gone := errors.New("connection closed")
+		r.wire.fail = func(f sip.Flow) error {
+			if f.Conn != 0 {
+				return gone
+			}
+			return nil
+		}
+		r.tu.request = func(s *Server) { answer(s, 200) }
+		r.receive(tcp, requestVia("MESSAGE", "SIP/2.0/TCP 10.0.0.1:5070;branch=z9hG4bK1", "", ""))
+		out := r.wire.take()
+		r.want("sent", lines(out), "200 MESSAGE, 200 MESSAGE")
+		want := tcp
+		want.Conn, want.Remote = 0, addr("192.0.2.1:5070")
+		if out[1].flow != want {
+			r.Errorf("second to %v, not %v", out[1].flow, want)
+		}
+	})
+	bubble(t, Config{}, func(r *rig) {
+		r.wire.fail = func(f sip.Flow) error { return errors.New("refused") }
+		r.tu.request = func(s *Server) {
+			s.OnEnd(func() { r.tu.note("end: %v", s.Err()) })
+			s.Shard.After(1, func() { answer(s, 200) })
+		}
+		r.receive(tcp, requestVia("INVITE", "SIP/2.0/TCP 10.0.0.1;branch=z9hG4bK1", "", ""))
+		r.sleepTo(40e9)
+		// 100 on the connection and beside it, then the 200 where the 100 went.
+		r.want("sent", lines(r.wire.take()), "100 INVITE, 100 INVITE, 200 INVITE")
+		r.want("log", r.tu.take(), "request INVITE, end: refused")
+	})
+}
