@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"context"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// pass forwards an ACK without state (RFC 3261 16.11): where it goes follows
+// from its route set, nothing is awaited, and what cannot be sent is lost.
+func (x *Exchange) pass(t *Target) {
+	x.done = true
+	e := x.Edits.Clone()
+	_, out := x.route(&e, t)
+	if t.Hop.Flow.Remote.IsValid() || t.Hop.Addr.IsValid() {
+		x.passTo(&e, t, t.Hop)
+		return
+	}
+	var one [1]Hop
+	hops, q, err := locate(x.core.cfg.Hosts, out.hop, t.Hop.Role, one[:0])
+	switch {
+	case err != nil || len(hops) == 0 && x.core.cfg.Resolver == nil:
+		x.core.stats.droppedAcks.Add(1)
+		x.Tracef("ACK dropped: no address for %q", out.hop)
+	case len(hops) > 0:
+		hops[0].Stream = t.Hop.Stream
+		x.passTo(&e, t, hops[0])
+	default:
+		target := *t
+		ctx, cancel := context.WithTimeout(context.Background(), x.core.cfg.HandlerTimeout)
+		x.core.cfg.Resolver.Resolve(ctx, q, func(hops []Hop, err error) {
+			cancel()
+			x.Shard.Post(func() {
+				if err != nil || len(hops) == 0 {
+					x.core.stats.droppedAcks.Add(1)
+					x.Tracef("ACK dropped: no address for %q: %v", out.hop, err)
+					return
+				}
+				x.passTo(&e, &target, hops[0])
+			})
+		})
+	}
+}
+
+// passTo sends it. Should a stream refuse it, it goes as a datagram.
+func (x *Exchange) passTo(e *sip.Edits, t *Target, hop Hop) {
+	c := x.core
+	flow, ok := c.flow(&hop)
+	if !ok {
+		c.stats.droppedAcks.Add(1)
+		x.Tracef("ACK dropped: %v: %v %v %v", ErrNoSocket, hop.Role, hop.Proto, hop.Addr)
+		return
+	}
+	// A retransmission must get the same branch (16.11): it is made from that of
+	// the Via on top, which whoever sent it made unique.
+	l := loopHasher{seed: c.seed}
+	l.add(x.Req.First(sip.HVia))
+	var buf [64]byte
+	id := string(x.loop.appendTo(append(l.sum().appendTo(append(buf[:0], sip.MagicCookie...)), loopMark)))
+	write := func(f sip.Flow) []byte {
+		edits := e.Clone()
+		edits.Prepend(sip.HVia, string(c.via(nil, f, id, t.ViaParams)))
+		if f.Proto.Stream() {
+			edits.EnsureLength()
+		}
+		return x.Req.AppendTo(make([]byte, 0, len(x.Req.Raw())+256), &edits)
+	}
+	data := write(flow)
+	second := sip.Flow{}
+	if flow.Proto == sip.UDP && len(data) > maxDatagram {
+		if stream, ok := c.stream(&hop, flow); ok {
+			second, flow = flow, stream
+			data = write(flow)
+		}
+	} else if hop.Flow.Remote.IsValid() && hop.Addr.IsValid() {
+		second, _ = c.flow(&Hop{Addr: hop.Addr, Proto: hop.Proto, Role: hop.Role})
+	}
+	var fail func(error)
+	if second.Remote.IsValid() {
+		fail = func(error) { sender{c}.Send(second, write(second), nil) }
+	}
+	sender{c}.Send(flow, data, fail)
+}

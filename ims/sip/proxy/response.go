@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/transaction"
+)
+
+// response takes a response of the branch (RFC 3261 16.7).
+func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message) {
+	x := b.x
+	status := m.Status()
+	current := c == b.client && !b.done
+	if current {
+		b.heard = true
+		b.wait.stop()
+	}
+	if status == 100 {
+		return
+	}
+	invite := x.Req.Method() == "INVITE"
+	if !current && !(invite && status >= 200 && status < 300) {
+		return // of an attempt that has been given up
+	}
+	if status < 200 {
+		b.provisional = true
+		if b.timerC.running() {
+			b.began = x.core.now() // 16.7 step 2
+		}
+		if x.done {
+			return
+		}
+	}
+
+	var e sip.Edits
+	if x.origin == nil {
+		// What is below our Via must be somebody else's: 16.7 step 3.
+		if m.Count(sip.HVia) < 2 && !moreVias(m) {
+			x.core.stats.badResponses.Add(1)
+			if status >= 300 || !invite && status >= 200 {
+				b.complete(&Final{Branch: b, Status: 502, Err: errNoVia}, true)
+			}
+			return
+		}
+		e.PopFirst(sip.HVia)
+	}
+	// A second 2xx passes without the hook only if the branch had given it one.
+	if x.onResponse != nil && !x.onResponse(b, m, &e) {
+		if status >= 200 && current {
+			b.complete(nil, false)
+		}
+		return
+	}
+	switch {
+	case status < 200:
+		x.provide(status, m, &e)
+	case status < 300:
+		x.succeed(b, m, &e, current)
+	default:
+		b.reject(status, m, e)
+	}
+}
+
+// provide relays a provisional response. A non-INVITE gets none but the layer's
+// own 100 (RFC 4320 4.1).
+func (x *Exchange) provide(status int, m *sip.Message, e *sip.Edits) {
+	if x.done {
+		return
+	}
+	if x.origin != nil {
+		x.origin.Response(x, m)
+		return
+	}
+	x.relay(status, m, e)
+}
+
+// succeed relays a 2xx at once, and each further one to an INVITE; the other
+// branches are cancelled.
+func (x *Exchange) succeed(b *Branch, m *sip.Message, e *sip.Edits, current bool) {
+	again := x.done
+	if again && x.Req.Method() != "INVITE" {
+		b.complete(nil, false)
+		return
+	}
+	x.finish()
+	if x.origin != nil {
+		x.origin.Response(x, m)
+	} else {
+		x.relay(m.Status(), m, e)
+	}
+	if current {
+		b.complete(nil, false)
+	}
+	if !again {
+		x.CancelBranches()
+	}
+	x.end()
+}
+
+// reject keeps a final response of 300 or more until all branches have one.
+func (b *Branch) reject(status int, m *sip.Message, e sip.Edits) {
+	x := b.x
+	if status == 503 && b.again() {
+		x.Tracef("503 from %v: trying the next address", b.client.Flow())
+		b.attempt()
+		return
+	}
+	f := &Final{Branch: b, Status: status, Msg: m, Edits: e}
+	if status == 487 && b.expired && !x.cancelled {
+		f = &Final{Branch: b, Status: 408, Err: transaction.ErrTimeout} // nobody but Timer C asked for it
+	}
+	if status >= 600 && !x.done {
+		x.live++ // so that the 6xx is not sent before the others have ended
+		b.complete(f, true)
+		x.CancelBranches()
+		x.live--
+		x.check()
+		return
+	}
+	b.complete(f, true)
+}
+
+// moreVias reports whether a response with one Via line has a second Via in it.
+func moreVias(m *sip.Message) bool {
+	n := 0
+	for range m.Values(sip.HVia) {
+		n++
+	}
+	return n > 1
+}

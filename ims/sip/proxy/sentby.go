@@ -1,0 +1,135 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// sentBys knows the host and port that we show for a flow: the port on which we
+// listen, which is not the one that a connection was dialled from, nor the
+// protected client port that a datagram is sent from (TS 33.203 7.1: what comes
+// back must come to port_ps).
+type sentBys struct {
+	mu  sync.Mutex
+	set atomic.Pointer[sentBySet]
+}
+
+type sentBySet struct {
+	sockets map[netip.AddrPort]string
+	byRole  map[roleAddr]string // the first socket of that role there
+}
+
+type roleAddr struct {
+	role sip.Role
+	addr netip.Addr
+}
+
+func (s *sentBys) add(role sip.Role, a netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := &sentBySet{sockets: map[netip.AddrPort]string{}, byRole: map[roleAddr]string{}}
+	if old := s.set.Load(); old != nil {
+		for k, v := range old.sockets {
+			set.sockets[k] = v
+		}
+		for k, v := range old.byRole {
+			set.byRole[k] = v
+		}
+	}
+	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	text := a.String()
+	if role != sip.RoleProtectedClient {
+		set.sockets[a] = text
+	}
+	for _, ip := range [...]netip.Addr{a.Addr(), {}} { // {}: any address
+		k := roleAddr{role, ip}
+		if _, ok := set.byRole[k]; !ok {
+			set.byRole[k] = text
+		}
+	}
+	s.set.Store(set)
+}
+
+// of returns the sent-by for a flow.
+func (s *sentBys) of(f sip.Flow) string {
+	local := netip.AddrPortFrom(f.Local.Addr().Unmap(), f.Local.Port())
+	set := s.set.Load()
+	if set == nil {
+		return local.String()
+	}
+	role := f.Role
+	if role == sip.RoleProtectedClient {
+		role = sip.RoleProtectedServer
+	} else if text, ok := set.sockets[local]; ok {
+		return text
+	}
+	if text, ok := set.byRole[roleAddr{role, local.Addr()}]; ok {
+		return text
+	}
+	return local.String()
+}
+
+// ofRole returns the sent-by of the first socket of a role.
+func (s *sentBys) ofRole(role sip.Role) string {
+	if set := s.set.Load(); set != nil {
+		return set.byRole[roleAddr{role: role}]
+	}
+	return ""
+}
+
+// sentBy is what Via and Record-Route show for a flow.
+func (c *Core) sentBy(f sip.Flow) string {
+	if c.cfg.SentBy != nil {
+		if s := c.cfg.SentBy(f); s != "" {
+			return s
+		}
+	}
+	return c.sentBys.of(f)
+}
+
+// via writes our Via for a flow.
+func (c *Core) via(dst []byte, f sip.Flow, branch, params string) []byte {
+	dst = append(append(dst, "SIP/2.0/"...), f.Proto.String()...)
+	dst = append(append(dst, ' '), c.sentBy(f)...)
+	dst = append(append(dst, ";branch="...), branch...)
+	return append(dst, params...)
+}
+
+// record writes our Record-Route entry for a request that leaves over f: one
+// entry, or the one of the far side above that of the near side when they are
+// not reached at the same host and port (RFC 5658 5).
+func (o *Own) record(dst []byte, x *Exchange, f sip.Flow) []byte {
+	out, in := x.core.sentBy(f), ""
+	if x.origin == nil {
+		in = x.core.sentBy(x.Flow)
+	}
+	facing := func(f sip.Flow) string {
+		if o.Facing == nil {
+			return ""
+		}
+		return o.Facing(f)
+	}
+	outParams, inParams := facing(f), ""
+	if x.origin == nil {
+		inParams = facing(x.Flow)
+	}
+	dst = o.append(dst, out, outParams)
+	if x.origin == nil && (in != out || inParams != outParams) {
+		dst = o.append(append(dst, ", "...), in, inParams)
+	}
+	return dst
+}
+
+// URI returns our own URI on a socket of that role, without angle brackets, for
+// Path, Service-Route and Contact; "" when there is no such socket.
+func (c *Core) URI(role sip.Role, own Own) string {
+	sentBy := c.sentBys.ofRole(role)
+	if sentBy == "" {
+		return ""
+	}
+	b := own.append(nil, sentBy, "")
+	return string(b[1 : len(b)-1])
+}

@@ -1,0 +1,31 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip/transaction"
+)
+
+// timer is a shard's timer that knows whether it runs. The zero value is stopped.
+type timer struct {
+	t  transaction.Timer
+	on bool
+}
+
+func (t *timer) running() bool { return t.on }
+
+func (t *timer) start(sh *transaction.Shard, d time.Duration, f func()) {
+	t.stop()
+	t.on = true
+	t.t = sh.After(d, func() {
+		t.on = false
+		f()
+	})
+}
+
+func (t *timer) stop() {
+	if t.on {
+		t.t.Stop()
+		t.on = false
+	}
+}
