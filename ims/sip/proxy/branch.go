@@ -246,7 +246,7 @@ func (b *Branch) failed(c *transaction.Client, err error) {
 // again reports whether another address may be tried: there is one, nobody has
 // cancelled, and whoever sent the request still waits for the answer.
 func (b *Branch) again() bool {
-	if b.next >= len(b.hops) || b.cancelled || b.provisional {
+	if b.next >= len(b.hops) || b.cancelled || b.provisional || b.x.done {
 		return false
 	}
 	x := b.x

@@ -259,6 +259,9 @@ var errNoVia = errors.New("response without another Via below ours")
 // Listen opens a socket; its address and port are ours from then on. It returns
 // the address, with the port that was picked when l asked for any.
 func (c *Core) Listen(l transport.Listen) (netip.AddrPort, error) {
+	if l.Addr.Addr().IsUnspecified() && c.cfg.SentBy == nil {
+		return netip.AddrPort{}, fmt.Errorf("listening on %s: peers cannot answer to that address; name one of this host's addresses, or set SentBy", l)
+	}
 	a, err := c.transport.Listen(l)
 	if err != nil {
 		return netip.AddrPort{}, err

@@ -53,7 +53,6 @@ type Exchange struct {
 	lent       int // breadth in use by them
 	completed  int // branches that have ended
 	rounds     int // calls of onBest
-	acted      bool
 	done       bool // the final response is sent, or there will be none
 	ended      bool // done, and no branch is live
 	cancelled  bool
@@ -167,7 +166,6 @@ func (x *Exchange) Send(status int, b *sip.Builder) {
 		x.late("Send")
 		return
 	}
-	x.acted = true
 	if x.core.obs != nil && status >= 200 {
 		x.Tracef("answering %d", status)
 	}

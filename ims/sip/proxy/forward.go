@@ -107,7 +107,7 @@ func (b *Branch) prepare(t *Target) {
 		b.URI = top
 	}
 
-	if t.Hop.Flow.Remote.IsValid() || t.Hop.Addr.IsValid() {
+	if t.Hop.set() {
 		b.hops = append(b.oneHop[:0], t.Hop)
 		return
 	}
@@ -127,11 +127,10 @@ func (x *Exchange) route(e *sip.Edits, t *Target) (top string, out outbound) {
 	if t.URI != "" {
 		e.RequestURI(t.URI)
 	}
-	switch v := x.Req.Get(sip.HMaxForwards); {
-	case v == "":
+	switch n, ok := x.Req.MaxForwards(); {
+	case !ok:
 		e.Set(sip.HMaxForwards, strconv.Itoa(x.core.cfg.MaxForwards))
-	case x.origin == nil:
-		n, _ := strconv.Atoi(v) // admit has seen that it is a number above 0
+	case x.origin == nil: // admit has seen that it is above 0
 		e.Set(sip.HMaxForwards, strconv.Itoa(n-1))
 	}
 	if t.Edits != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/uri"
 )
 
 // pass forwards an ACK without state (RFC 3261 16.11): where it goes follows
@@ -12,7 +13,12 @@ func (x *Exchange) pass(t *Target) {
 	x.done = true
 	e := x.Edits.Clone()
 	_, out := x.route(&e, t)
-	if t.Hop.Flow.Remote.IsValid() || t.Hop.Addr.IsValid() {
+	if u, err := uri.Parse(out.hop); err == nil && x.core.self.is(u) && !t.Hop.set() {
+		x.core.stats.droppedAcks.Add(1)
+		x.Trace("ACK dropped: it is for ourselves, and of no dialog of ours")
+		return
+	}
+	if t.Hop.set() {
 		x.passTo(&e, t, t.Hop)
 		return
 	}

@@ -47,6 +47,9 @@ type Hop struct {
 	Stream sip.Flow
 }
 
+// set reports whether h says where to send, and not only from where.
+func (h *Hop) set() bool { return h.Flow.Remote.IsValid() || h.Addr.IsValid() }
+
 // Own is what our own URI carries, beside the host and port of the socket and
 // lr, in Record-Route, Path and Service-Route: marks by which we know the
 // requests that come back along it.

@@ -57,14 +57,8 @@ func (c *Core) admit(x *Exchange) refusal {
 	}
 
 	forUs := len(in.routes) == 0 && in.parsed.User == "" && c.self.is(in.parsed)
-	if v := m.Get(sip.HMaxForwards); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 0 || n > 255 {
-			return refusal{status: 400, reason: "Bad Max-Forwards"}
-		}
-		if n == 0 && !(m.Method() == "OPTIONS" && forUs) {
-			return refusal{status: 483}
-		}
+	if n, ok := m.MaxForwards(); ok && n == 0 && !(m.Method() == "OPTIONS" && forUs) {
+		return refusal{status: 483}
 	}
 
 	x.loop = hashOf(m, c.seed)
