@@ -204,11 +204,11 @@ func (c *Client) sendCancel() {
 	}
 	c.cancelOut = true
 	t := c.tx
+	t.clientEvent(evCancel, sip.Flow{}, nil, nil)
 	data := makeCancel(t.last, c.cancelFields)
 	if data == nil {
 		return
 	}
-	t.clientEvent(evCancel, sip.Flow{}, nil, nil)
 	c.shard.Client(ClientRequest{
 		Method: "CANCEL", Branch: c.req.Branch, Flow: c.flow, Timers: t.timers,
 		Render: func(sip.Flow) []byte { return data },
