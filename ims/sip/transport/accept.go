@@ -1,0 +1,65 @@
+package transport
+
+import (
+	"net"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// accept takes connections until the listener is closed.
+func (t *Transport) accept(l *listen) {
+	const first, last = 5 * time.Millisecond, time.Second
+	pause := first
+	for {
+		nc, err := l.tcp.Accept()
+		if err == nil {
+			pause = first
+			t.accepted(l, nc)
+			continue
+		}
+		if isClosed(err) || t.ctx.Err() != nil {
+			return
+		}
+		// Out of descriptors, or a peer that went away meanwhile. Accept would
+		// fail again at once: the connection still waits.
+		t.dropped(sip.Flow{Proto: sip.TCP, Role: l.Role, Local: l.Addr}, AcceptFailed, err)
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, last)
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+// accepted admits a connection, or closes it where a limit is reached.
+func (t *Transport) accepted(l *listen, nc net.Conn) {
+	f := sip.Flow{Proto: sip.TCP, Role: l.Role, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}
+	addr := f.Remote.Addr()
+	t.mu.Lock()
+	var why Reason
+	switch {
+	case t.closed || t.draining:
+		t.mu.Unlock()
+		_ = nc.Close()
+		return
+	case over(len(t.conns), t.cfg.MaxConns):
+		why = ConnLimit
+	case over(t.perAddr[addr], t.cfg.MaxConnsPerAddr):
+		why = AddrLimit
+	default:
+		t.perAddr[addr]++
+		c := t.newConn(f)
+		c.accepted = true
+		c.opened = true
+		c.state = open
+		c.nc = nc
+		t.wg.Go(c.serve)
+		t.mu.Unlock()
+		return
+	}
+	t.mu.Unlock()
+	t.dropped(f, why, nil)
+	_ = nc.Close()
+}

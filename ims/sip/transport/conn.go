@@ -1,0 +1,257 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// lingering is how long a connection that we end waits for the peer to take
+// what was written, and to stop writing itself: closing with octets unread
+// resets the connection, and the peer loses our last answer.
+const lingering = time.Second
+
+// conn is a stream connection, from the moment it is dialled or accepted.
+type conn struct {
+	t    *Transport
+	id   uint64
+	peer peer
+
+	// Under Transport.mu; flow does not change once opened is true.
+	flow     sip.Flow
+	opened   bool
+	accepted bool // counts in perAddr
+
+	used atomic.Int64 // last traffic, Unix nanoseconds
+
+	mu      sync.Mutex
+	nc      net.Conn
+	state   connState
+	cause   error // why it is closed
+	writing bool  // a goroutine runs flush
+	queue   []Outgoing
+	spare   []Outgoing
+	octets  int           // in queue and in what is being written
+	done    bool          // flushed is closed
+	flushed chan struct{} // closed when nothing more will be written
+}
+
+type connState uint8
+
+const (
+	dialling connState = iota
+	open
+	ending // no more is taken, what is queued is written
+	ended
+)
+
+// newConn enters a connection. The caller holds t.mu.
+func (t *Transport) newConn(f sip.Flow) *conn {
+	t.lastConn++
+	f.Conn = t.lastConn
+	c := &conn{t: t, id: f.Conn, flow: f, peer: peer{f.Role, f.Remote}, flushed: make(chan struct{})}
+	c.used.Store(time.Now().UnixNano())
+	t.conns[c.id] = c
+	t.byPeer[c.peer] = append(t.byPeer[c.peer], c)
+	return c
+}
+
+// current returns the flow while the connection may still be coming up.
+func (c *conn) current() sip.Flow {
+	c.t.mu.Lock()
+	defer c.t.mu.Unlock()
+	return c.flow
+}
+
+// remove makes the connection unfindable.
+func (t *Transport) remove(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conns[c.id] != c {
+		return
+	}
+	delete(t.conns, c.id)
+	if l := slices.DeleteFunc(t.byPeer[c.peer], func(o *conn) bool { return o == c }); len(l) > 0 {
+		t.byPeer[c.peer] = l
+	} else {
+		delete(t.byPeer, c.peer)
+	}
+	if c.accepted {
+		a := c.peer.remote.Addr()
+		if t.perAddr[a]--; t.perAddr[a] == 0 {
+			delete(t.perAddr, a)
+		}
+	}
+}
+
+// dial brings the connection up and then serves it.
+func (c *conn) dial() {
+	t := c.t
+	ctx, cancel := t.ctx, context.CancelFunc(func() {})
+	if t.cfg.ConnectTimeout > 0 {
+		ctx, cancel = context.WithTimeout(t.ctx, t.cfg.ConnectTimeout)
+	}
+	nc, err := t.net.Dial(ctx, c.flow.Local, c.flow.Remote)
+	cancel()
+	if err != nil {
+		if t.ctx.Err() != nil {
+			c.close(ErrClosed)
+			return
+		}
+		err = fmt.Errorf("connect: %w", err)
+		if blamesRemote(err) {
+			t.refused.add(c.peer, err)
+		}
+		t.dropped(c.flow, DialFailed, err)
+		c.close(err)
+		return
+	}
+	t.refused.forget(c.peer)
+	t.mu.Lock()
+	c.flow.Local = addrPort(nc.LocalAddr())
+	c.opened = true
+	t.mu.Unlock()
+	c.mu.Lock()
+	if c.state != dialling { // overflowed or closed meanwhile
+		c.mu.Unlock()
+		_ = nc.Close()
+		return
+	}
+	c.nc = nc
+	c.state = open
+	c.startFlush()
+	c.mu.Unlock()
+	c.serve()
+}
+
+// serve reads until the connection ends.
+func (c *conn) serve() {
+	nc := c.nc
+	if k, ok := nc.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok && c.t.cfg.KeepAlive > 0 {
+		// Without probes the connection works all the same.
+		_ = k.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: c.t.cfg.KeepAlive, Interval: c.t.cfg.KeepAlive})
+	}
+	c.close(c.read(nc)) // at once where Close came before the connection was up
+	c.t.handler.Closed(c.flow)
+}
+
+// read frames what arrives and hands it on. It returns why it ended.
+func (c *conn) read(nc net.Conn) error {
+	var s stream
+	var partial bool // the deadline is that of a started message
+	c.restDeadline(nc)
+	for {
+		n, err := nc.Read(s.space())
+		s.fed(n)
+		whole := false
+		if n > 0 {
+			c.used.Store(time.Now().UnixNano())
+			var ferr error
+			if whole, ferr = c.take(&s); ferr != nil {
+				c.finish(nc, true)
+				return ferr
+			}
+		}
+		if err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				return c.readEnded(nc, err, s.started())
+			}
+			if partial && !whole {
+				err = fmt.Errorf("no whole message within %s", c.t.cfg.MessageTimeout)
+				c.t.dropped(c.flow, MessageTimeout, err)
+				return err
+			}
+			if !partial && c.rested() {
+				err = errors.New("the connection rested too long")
+				c.t.dropped(c.flow, Idle, nil)
+				c.finish(nc, false)
+				return err
+			}
+		}
+		switch started := s.started(); {
+		case started && (!partial || whole):
+			partial = true
+			if d := c.t.cfg.MessageTimeout; d > 0 {
+				_ = nc.SetReadDeadline(time.Now().Add(d))
+			}
+		case !started && (partial || err != nil):
+			partial = false
+			c.restDeadline(nc)
+		}
+	}
+}
+
+// take hands on every whole message, and reports whether there was one.
+func (c *conn) take(s *stream) (whole bool, err error) {
+	for {
+		raw, pings, err := s.next()
+		for range pings {
+			c.pong()
+		}
+		if err != nil {
+			c.t.dropped(c.flow, Malformed, err)
+			c.t.handler.Malformed(c.flow, raw, err)
+			return whole, err
+		}
+		if raw == "" {
+			return whole, nil
+		}
+		whole = true
+		if o := c.t.cfg.Observer; o != nil {
+			o.Received(c.flow, raw)
+		}
+		c.t.handler.Receive(c.flow, raw)
+	}
+}
+
+var crlf = []byte("\r\n")
+
+// pong answers a keep-alive ping (RFC 5626 §4.4.1).
+func (c *conn) pong() { c.enqueue(&Outgoing{Flow: c.flow, Data: crlf}) }
+
+// readEnded turns the error of a read into the cause of the end.
+func (c *conn) readEnded(nc net.Conn, err error, started bool) error {
+	if errors.Is(err, io.EOF) {
+		if started {
+			c.t.dropped(c.flow, ReadFailed, io.ErrUnexpectedEOF)
+		}
+		// The peer has sent all it will; what is queued may still reach it.
+		c.finish(nc, false)
+		return ErrConnGone
+	}
+	c.mu.Lock()
+	cause := c.cause
+	c.mu.Unlock()
+	if cause != nil {
+		return cause // we closed it
+	}
+	c.t.dropped(c.flow, ReadFailed, err)
+	return fmt.Errorf("read: %w", err)
+}
+
+// rested reports whether the connection has been silent, both ways, for its
+// idle time.
+func (c *conn) rested() bool {
+	d := c.t.cfg.idle(c.flow.Role)
+	return d > 0 && time.Since(time.Unix(0, c.used.Load())) >= d
+}
+
+// restDeadline sets when to look whether the connection rested too long.
+func (c *conn) restDeadline(nc net.Conn) {
+	var at time.Time
+	if d := c.t.cfg.idle(c.flow.Role); d > 0 {
+		at = time.Unix(0, c.used.Load()).Add(d)
+	}
+	_ = nc.SetReadDeadline(at)
+}

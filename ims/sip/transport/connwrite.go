@@ -1,0 +1,205 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// gather is how many octets of several messages leave in one write.
+const gather = 32 << 10
+
+// enqueue takes a message for the connection. It is false when the connection
+// has ended, or is about to: then the message was not taken.
+func (c *conn) enqueue(o *Outgoing) bool {
+	c.mu.Lock()
+	if c.state >= ending {
+		c.mu.Unlock()
+		return false
+	}
+	if limit := c.t.cfg.MaxQueue; limit > 0 && c.octets+len(o.Data) > limit {
+		c.mu.Unlock()
+		c.t.dropped(c.current(), SlowConsumer, nil)
+		c.close(ErrSlowConsumer)
+		o.fail(ErrSlowConsumer)
+		return true
+	}
+	c.queue = append(c.queue, *o)
+	c.octets += len(o.Data)
+	if c.state == open {
+		c.startFlush()
+	}
+	c.mu.Unlock()
+	return true
+}
+
+// startFlush starts the writer unless it runs. The caller holds c.mu.
+func (c *conn) startFlush() {
+	if !c.writing && len(c.queue) > 0 {
+		c.writing = true
+		c.t.wg.Go(c.flush)
+	}
+}
+
+// flushDone tells finish that nothing more will be written. The caller holds
+// c.mu.
+func (c *conn) flushDone() {
+	if !c.done {
+		c.done = true
+		close(c.flushed)
+	}
+}
+
+// flush writes until the queue is empty.
+func (c *conn) flush() {
+	var buf []byte
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 {
+			c.writing = false
+			if c.state == ending {
+				c.flushDone()
+			}
+			c.mu.Unlock()
+			return
+		}
+		all := c.queue
+		c.queue = c.spare[:0]
+		c.spare = nil
+		c.mu.Unlock()
+
+		octets := 0
+		for i := range all {
+			octets += len(all[i].Data)
+		}
+		for rest := all; len(rest) > 0; {
+			var n int
+			var err error
+			n, buf, err = c.write(rest, buf)
+			rest = rest[n:]
+			if err == nil {
+				continue
+			}
+			c.close(err)
+			for i := range rest {
+				c.t.dropped(c.flow, Unsendable, err)
+				rest[i].fail(err)
+			}
+			break
+		}
+		clear(all)
+		c.mu.Lock()
+		c.spare = all[:0]
+		c.octets -= octets
+		c.mu.Unlock()
+	}
+}
+
+// write writes the first of rest, and as many behind it as fit one write. It
+// returns how many left entirely. buf is its scratch space.
+func (c *conn) write(rest []Outgoing, buf []byte) (int, []byte, error) {
+	data, n := rest[0].Data, 1
+	if len(rest) > 1 && len(data)+len(rest[1].Data) <= gather {
+		buf = buf[:0]
+		for n = 0; n < len(rest) && (n == 0 || len(buf)+len(rest[n].Data) <= gather); n++ {
+			buf = append(buf, rest[n].Data...)
+		}
+		data = buf
+	}
+	if o := c.t.cfg.Observer; o != nil {
+		for i := range rest[:n] {
+			o.Sent(c.flow, rest[i].Data)
+		}
+	}
+	if d := c.t.cfg.WriteTimeout; d > 0 {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(d))
+	}
+	wrote, err := c.nc.Write(data)
+	if err == nil {
+		c.used.Store(time.Now().UnixNano())
+		return n, buf, nil
+	}
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.t.dropped(c.flow, SlowConsumer, err)
+		err = ErrSlowConsumer
+	case isClosed(err):
+		c.mu.Lock()
+		if c.cause != nil {
+			err = c.cause
+		}
+		c.mu.Unlock()
+	default:
+		err = fmt.Errorf("write: %w", err)
+	}
+	whole := 0
+	for whole < n && wrote >= len(rest[whole].Data) {
+		wrote -= len(rest[whole].Data)
+		whole++
+	}
+	return whole, buf, err
+}
+
+// finish writes what is queued and takes no more. Where the peer may still be
+// sending, it is told that nothing more comes and given a moment to read.
+func (c *conn) finish(nc net.Conn, peerSends bool) {
+	c.t.remove(c)
+	c.mu.Lock()
+	if c.state == open {
+		c.state = ending
+		if !c.writing {
+			c.flushDone()
+		}
+	}
+	c.mu.Unlock()
+	timer := time.NewTimer(lingering)
+	defer timer.Stop()
+	select {
+	case <-c.flushed:
+	case <-timer.C:
+		return
+	case <-c.t.ctx.Done():
+		return
+	}
+	half, ok := nc.(interface{ CloseWrite() error })
+	if !peerSends || !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(lingering))
+	_, _ = io.CopyN(io.Discard, nc, 1<<20)
+}
+
+// close ends the connection at once, and fails what it has not written.
+func (c *conn) close(cause error) {
+	c.t.remove(c) // first: who looks for a connection does not find an ended one
+	c.mu.Lock()
+	if c.state == ended {
+		c.mu.Unlock()
+		return
+	}
+	c.state = ended
+	c.cause = cause
+	queue, nc := c.queue, c.nc
+	c.queue = nil
+	for i := range queue {
+		c.octets -= len(queue[i].Data)
+	}
+	c.flushDone()
+	c.mu.Unlock()
+	if nc != nil {
+		_ = nc.Close()
+	}
+	for i := range queue {
+		c.t.dropped(queue[i].Flow, Unsendable, cause)
+		queue[i].fail(cause)
+	}
+}
+
+func (c *conn) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.octets
+}

@@ -1,0 +1,83 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"syscall"
+)
+
+// socketBuffer is asked of the kernel for each UDP socket and direction: some
+// thousand messages, while a burst outruns the reader. The kernel cuts it to
+// net.core.rmem_max and wmem_max.
+const socketBuffer = 4 << 20
+
+// Kernel returns the sockets of the operating system.
+func Kernel() Net { return kernel{} }
+
+type kernel struct{}
+
+// network names the protocol with its family: an IPv6 socket is then IPv6 only.
+func network(proto string, a netip.Addr) string {
+	switch {
+	case a.Is4() || a.Is4In6():
+		return proto + "4"
+	case a.Is6():
+		return proto + "6"
+	}
+	return proto
+}
+
+func (kernel) ListenPacket(local netip.AddrPort) (net.PacketConn, error) {
+	local = unmap(local)
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(context.Background(), network("udp", local.Addr()), local.String())
+	if err != nil {
+		return nil, err
+	}
+	c := pc.(*net.UDPConn)
+	// A smaller buffer than asked for is no error; nor is a refusal.
+	_ = c.SetReadBuffer(socketBuffer)
+	_ = c.SetWriteBuffer(socketBuffer)
+	return newPacketConn(c, local.Addr().Is4()), nil
+}
+
+func (kernel) Listen(local netip.AddrPort) (net.Listener, error) {
+	local = unmap(local)
+	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(context.Background(), network("tcp", local.Addr()), local.String())
+	if err != nil {
+		return nil, err
+	}
+	// Only now, so that a second listener on the address still fails: from here
+	// on a dial may take the same port as its source.
+	if rc, err := l.(*net.TCPListener).SyscallConn(); err == nil {
+		_ = rc.Control(func(fd uintptr) { _ = setReusePort(int(fd)) })
+	}
+	return l, nil
+}
+
+func (kernel) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
+	local, remote = unmap(local), unmap(remote)
+	d := net.Dialer{KeepAlive: -1}
+	d.SetMultipathTCP(false)
+	if local.Addr().IsValid() && !(local.Addr().IsUnspecified() && local.Port() == 0) {
+		d.LocalAddr = net.TCPAddrFromAddrPort(local)
+		d.Control = func(_, _ string, rc syscall.RawConn) error {
+			var err error
+			cerr := rc.Control(func(fd uintptr) {
+				if local.Port() == 0 {
+					err = setBindLate(int(fd))
+				} else if err = setReuseAddr(int(fd)); err == nil {
+					err = setReusePort(int(fd))
+				}
+			})
+			if cerr != nil {
+				return cerr
+			}
+			return err
+		}
+	}
+	return d.DialContext(ctx, network("tcp", remote.Addr()), remote.String())
+}

@@ -1,0 +1,90 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"net/netip"
+)
+
+// Net opens sockets. Addresses are IPv4 or IPv6, never IPv4-mapped; an IPv6
+// socket carries IPv6 alone.
+//
+// What ListenPacket returns may also implement [BatchConn] and
+// [UnreachableNotifier]; without them it is used a datagram at a time.
+type Net interface {
+	// ListenPacket opens a UDP socket. Port 0 takes a free one.
+	ListenPacket(local netip.AddrPort) (net.PacketConn, error)
+	// Listen opens a listening TCP socket. Port 0 takes a free one.
+	Listen(local netip.AddrPort) (net.Listener, error)
+	// Dial opens a TCP connection to remote. The zero local leaves the source
+	// to the stack, port 0 only its port; a port given is used even when a
+	// listening socket, or a connection to somebody else, has it as well.
+	Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error)
+}
+
+// BatchConn is a packet socket that moves several datagrams in one call. All
+// slices of a call have the same length. One goroutine reads, one writes.
+type BatchConn interface {
+	// ReadBatch waits for at least one datagram and fills bufs, sizes and from
+	// with the n that were there. A datagram longer than its buffer is cut.
+	ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort) (n int, err error)
+	// WriteBatch sends the datagrams in order. With n < len(bufs) the error is
+	// about bufs[n]; the rest was not tried.
+	WriteBatch(bufs [][]byte, to []netip.AddrPort) (n int, err error)
+}
+
+// UnreachableNotifier is a packet socket that learns of ICMP errors. The
+// function is set once, before the first datagram is sent, and called on any
+// goroutine with the destination of a datagram that did not arrive and the
+// errno (ECONNREFUSED, EHOSTUNREACH, EMSGSIZE …) that the network gave for it.
+type UnreachableNotifier interface {
+	NotifyUnreachable(func(remote netip.AddrPort, err error))
+}
+
+// batchOf returns pc's own batches, or one datagram at a time.
+func batchOf(pc net.PacketConn) BatchConn {
+	if b, ok := pc.(BatchConn); ok {
+		return b
+	}
+	return singly{pc}
+}
+
+// singly gives a plain net.PacketConn the shape of a BatchConn.
+type singly struct{ net.PacketConn }
+
+func (s singly) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort) (int, error) {
+	n, addr, err := s.ReadFrom(bufs[0])
+	if err != nil {
+		return 0, err
+	}
+	sizes[0], from[0] = n, addrPort(addr)
+	return 1, nil
+}
+
+func (s singly) WriteBatch(bufs [][]byte, to []netip.AddrPort) (int, error) {
+	for i, b := range bufs {
+		if _, err := s.WriteTo(b, net.UDPAddrFromAddrPort(to[i])); err != nil {
+			return i, err
+		}
+	}
+	return len(bufs), nil
+}
+
+// addrPort returns a socket address as a value, IPv4 in its own form.
+func addrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	case nil:
+	default:
+		ap, _ = netip.ParseAddrPort(a.String())
+	}
+	return unmap(ap)
+}
+
+func unmap(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,78 @@
+package transport
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// An ICMP error concerns a datagram that left a moment ago: the senders of the
+// last recentMax datagrams are kept for recentFor to be told.
+const (
+	recentMax = 1024
+	recentFor = 2 * time.Second
+)
+
+// recent remembers who sent the latest datagrams of a socket that learns of
+// ICMP errors. Without a ring it is off.
+type recent struct {
+	mu   sync.Mutex
+	ring []recentSend // datagram seq is at seq mod recentMax
+	next uint64
+}
+
+type recentSend struct {
+	seq    uint64
+	remote netip.AddrPort
+	fail   func(error)
+	at     time.Time
+}
+
+func (r *recent) on() bool { return r.ring != nil }
+
+// remember enters datagrams before they are written, since the error can be
+// back before the write returns. It returns the number of the first.
+func (r *recent) remember(outs []Outgoing) uint64 {
+	if !r.on() {
+		return 0
+	}
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := r.next
+	for i := range outs {
+		r.ring[r.next%recentMax] = recentSend{r.next, outs[i].Flow.Remote, outs[i].Fail, now}
+		r.next++
+	}
+	return first
+}
+
+// claim takes one datagram out, and reports whether it was there: its sender
+// has not been told yet.
+func (r *recent) claim(seq uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := &r.ring[seq%recentMax]
+	if e.seq != seq || e.fail == nil {
+		return false
+	}
+	*e = recentSend{}
+	return true
+}
+
+// take takes out every datagram that went to remote lately and returns whom to
+// tell.
+func (r *recent) take(remote netip.AddrPort) []func(error) {
+	oldest := time.Now().Add(-recentFor)
+	var fails []func(error)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.ring {
+		e := &r.ring[i]
+		if e.fail != nil && e.remote == remote && e.at.After(oldest) {
+			fails = append(fails, e.fail)
+			*e = recentSend{}
+		}
+	}
+	return fails
+}

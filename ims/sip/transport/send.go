@@ -1,0 +1,145 @@
+package transport
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// Outgoing is one message to send.
+type Outgoing struct {
+	// Flow says where to. Over UDP, Local is one of our sockets; with Local zero
+	// one is picked by Role. Over a stream, Conn names the connection. When that
+	// is 0 or has ended, a connection of that role to Remote is used or dialled;
+	// a Local with a port asks for exactly that source, one without only for
+	// that address. The Local of a connection that has ended is not used again
+	// with its port. A response may name the connection of its request in
+	// Conn and in Remote the sent-by to dial should it have ended (RFC 3261
+	// §18.2.2).
+	Flow sip.Flow
+	// Data is the whole message. Send takes it over: it is read until it has
+	// left and never changed; nor must the caller change it. The same octets
+	// may be sent again.
+	Data []byte
+	// NoDial fails the message where otherwise a connection would be dialled.
+	NoDial bool
+	// Insist dials even a remote that refused lately: for a sender that has no
+	// other way.
+	Insist bool
+	// Fail, unless nil, is called at most once, on any goroutine and perhaps
+	// before Send returns, when it is known that the message did not leave, or
+	// by ICMP that it did not arrive. It must not block.
+	Fail func(error)
+}
+
+func (o *Outgoing) fail(err error) {
+	if o.Fail != nil {
+		o.Fail(fmt.Errorf("send to %s: %w", o.Flow, err))
+	}
+}
+
+// Send sends a message. It never blocks.
+func (t *Transport) Send(o Outgoing) {
+	o.Flow.Local, o.Flow.Remote = unmap(o.Flow.Local), unmap(o.Flow.Remote)
+	switch {
+	case len(o.Data) == 0 || !o.Flow.Remote.IsValid():
+		t.refuse(&o, Unsendable, ErrNothing)
+	case o.Flow.Proto == sip.UDP:
+		t.sendUDP(&o)
+	case o.Flow.Proto == sip.TCP:
+		t.sendStream(&o)
+	default:
+		t.refuse(&o, Unsendable, ErrUnsupported)
+	}
+}
+
+// refuse fails a message that was not taken.
+func (t *Transport) refuse(o *Outgoing, why Reason, err error) {
+	t.dropped(o.Flow, why, err)
+	o.fail(err)
+}
+
+func (t *Transport) sendUDP(o *Outgoing) {
+	t.mu.Lock()
+	closed := t.closed
+	var s *socket
+	if o.Flow.Local.IsValid() {
+		s = t.udpByAddr[o.Flow.Local]
+	} else {
+		for _, l := range t.listens {
+			if l.udp != nil && l.Role == o.Flow.Role && sameFamily(l.Addr.Addr(), o.Flow.Remote.Addr()) {
+				s = l.udp
+				break
+			}
+		}
+	}
+	t.mu.Unlock()
+	switch {
+	case closed:
+		t.refuse(o, Unsendable, ErrClosed)
+	case s == nil:
+		t.refuse(o, Unsendable, ErrNoSocket)
+	default:
+		s.send(o)
+	}
+}
+
+func (t *Transport) sendStream(o *Outgoing) {
+	if len(o.Data) > t.cfg.MaxQueue && t.cfg.MaxQueue > 0 {
+		t.refuse(o, Unsendable, fmt.Errorf("%d octets are more than a connection's queue holds (%d)", len(o.Data), t.cfg.MaxQueue))
+		return
+	}
+	local := o.Flow.Local
+	if o.Flow.Conn != 0 {
+		t.mu.Lock()
+		c := t.conns[o.Flow.Conn]
+		t.mu.Unlock()
+		if c != nil && c.enqueue(o) {
+			return
+		}
+		local = netip.AddrPortFrom(local.Addr(), 0)
+	}
+	// A connection may end between being found and being asked; the next round
+	// does not find it any more.
+	for {
+		c, why, err := t.connTo(o, local)
+		if err != nil {
+			t.refuse(o, why, err)
+			return
+		}
+		if c.enqueue(o) {
+			return
+		}
+	}
+}
+
+// connTo returns a connection for the message, dialling one where it may.
+func (t *Transport) connTo(o *Outgoing, local netip.AddrPort) (*conn, Reason, error) {
+	p := peer{o.Flow.Role, o.Flow.Remote}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, Unsendable, ErrClosed
+	}
+	if c := t.find(p, local); c != nil {
+		return c, 0, nil
+	}
+	if o.NoDial {
+		return nil, Unsendable, ErrConnGone
+	}
+	if !o.Insist {
+		if r := t.refused.get(p); r != nil {
+			return nil, DialRefused, r
+		}
+	}
+	if over(len(t.conns), t.cfg.MaxConns) {
+		return nil, ConnLimit, ErrTooManyConns
+	}
+	c := t.newConn(sip.Flow{Proto: sip.TCP, Role: o.Flow.Role, Local: local, Remote: o.Flow.Remote})
+	t.wg.Go(c.dial)
+	return c, 0, nil
+}
+
+// over reports whether one more would exceed a limit.
+func over(n, limit int) bool { return limit >= 0 && n >= limit }

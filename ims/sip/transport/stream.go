@@ -1,0 +1,142 @@
+package transport
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+const (
+	streamMin = 4 << 10 // buffer of a connection at rest
+	streamMax = sip.MaxMessage + sip.MaxHeader
+)
+
+// stream cuts what a connection brings into messages (RFC 3261 §18.3). The same
+// octets give the same messages in whatever pieces they come.
+//
+// A message is looked at when its first line is whole, when its header is and
+// when it is complete, not with each piece: a peer that sends single octets
+// makes no more work than one that does not.
+type stream struct {
+	buf  []byte
+	r, w int // buf[r:w] is not yet consumed
+
+	line    bool // the first line was seen and passed
+	scanned int  // so much behind r holds no end of the header
+	need    int  // octets of the message, once its header is whole
+}
+
+// space returns room to read into, at least a kilobyte.
+func (s *stream) space() []byte {
+	const least = 1 << 10
+	if s.r == s.w {
+		s.r, s.w = 0, 0
+		if cap(s.buf) > 4*streamMin {
+			s.buf = nil // a long message came by; do not keep its room for ever
+		}
+	}
+	if s.buf == nil {
+		s.buf = make([]byte, streamMin)
+	}
+	if len(s.buf)-s.w < least && s.r > 0 {
+		s.w = copy(s.buf, s.buf[s.r:s.w])
+		s.r = 0
+	}
+	if len(s.buf)-s.w < least {
+		grown := make([]byte, min(2*len(s.buf), streamMax))
+		s.w = copy(grown, s.buf[s.r:s.w])
+		s.r = 0
+		s.buf = grown
+	}
+	return s.buf[s.w:]
+}
+
+// fed says that n octets were read into space.
+func (s *stream) fed(n int) { s.w += n }
+
+// started reports whether a message has begun and is not complete. Line ends
+// alone are none.
+func (s *stream) started() bool {
+	for _, c := range s.buf[s.r:s.w] {
+		if c != '\r' && c != '\n' {
+			return true
+		}
+	}
+	return false
+}
+
+// next returns the next whole message, "" when more must be read, and how many
+// keep-alive pings came before it (RFC 5626 §4.4.1). After an error nothing
+// more can be framed; raw is then what there is.
+func (s *stream) next() (raw string, pings int, err error) {
+	b := s.buf[s.r:s.w]
+	if !s.ready(b) {
+		return "", 0, nil
+	}
+	n, skip, err := sip.Frame(b)
+	pings = sip.Pings(skip)
+	s.r += skip
+	b = b[skip:]
+	if err != nil {
+		return string(b), pings, err
+	}
+	if n > 0 {
+		s.r += n
+		s.line, s.scanned, s.need = false, 0, 0
+		return string(b[:n]), pings, nil
+	}
+	s.line = bytes.IndexByte(b, '\n') >= 0
+	if end := headerEnd(b); end > 0 {
+		s.need = end + contentLength(b[:end])
+	} else {
+		s.scanned = len(b)
+	}
+	return "", pings, nil
+}
+
+// ready reports whether b is worth another look.
+func (s *stream) ready(b []byte) bool {
+	switch {
+	case len(b) < 2:
+		return false
+	case b[0] == '\r' && b[1] == '\n', len(b) > sip.MaxHeader && s.need == 0:
+		return true
+	case s.need > 0:
+		return len(b) >= s.need
+	case !s.line:
+		return bytes.IndexByte(b, '\n') >= 0
+	}
+	return headerEnd(b[max(0, s.scanned-3):]) > 0
+}
+
+// headerEnd returns the length of the header with its empty line, 0 without.
+func headerEnd(b []byte) int {
+	for i := 0; ; {
+		j := bytes.IndexByte(b[i:], '\n')
+		if j < 0 {
+			return 0
+		}
+		i += j + 1
+		switch {
+		case i < len(b) && b[i] == '\n':
+			return i + 1
+		case i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n':
+			return i + 2
+		}
+	}
+}
+
+// contentLength returns the Content-Length of a header that [sip.Frame] has
+// accepted, or 0: then each piece that follows is looked at.
+func contentLength(header []byte) int {
+	var m sip.Message
+	if m.Index(string(header)) != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(m.Get(sip.HContentLength))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,218 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+const (
+	readBatch   = 16      // datagrams read in one call
+	writeBatch  = 32      // datagrams written in one call
+	maxDatagram = 1 << 16 // no datagram is longer
+)
+
+// socket is a UDP socket: one reader, one writer while there is something to
+// write.
+type socket struct {
+	t     *Transport
+	role  sip.Role
+	local netip.AddrPort
+	pc    net.PacketConn
+	batch BatchConn
+
+	mu      sync.Mutex
+	closed  bool
+	writing bool // a goroutine runs flush
+	queue   []Outgoing
+	spare   []Outgoing // the queue's other backing array
+	octets  int        // in queue and in what is being written
+
+	sent recent // who wants to know of ICMP errors
+}
+
+func newSocket(t *Transport, role sip.Role, local netip.AddrPort, pc net.PacketConn) *socket {
+	s := &socket{t: t, role: role, local: local, pc: pc, batch: batchOf(pc)}
+	if n, ok := pc.(UnreachableNotifier); ok {
+		s.sent.ring = make([]recentSend, recentMax)
+		n.NotifyUnreachable(s.unreachable)
+	}
+	return s
+}
+
+func (s *socket) flow(remote netip.AddrPort) sip.Flow {
+	return sip.Flow{Proto: sip.UDP, Role: s.role, Local: s.local, Remote: remote}
+}
+
+// read hands datagrams to the handler until the socket is closed.
+func (s *socket) read() {
+	bufs := make([][]byte, readBatch)
+	for i := range bufs {
+		bufs[i] = make([]byte, maxDatagram)
+	}
+	sizes := make([]int, readBatch)
+	from := make([]netip.AddrPort, readBatch)
+	pause := time.Duration(0)
+	for {
+		n, err := s.batch.ReadBatch(bufs, sizes, from)
+		for i := range n {
+			s.receive(s.flow(unmap(from[i])), bufs[i][:sizes[i]])
+		}
+		if err == nil {
+			pause = 0
+			continue
+		}
+		if isClosed(err) || s.t.ctx.Err() != nil {
+			return
+		}
+		s.t.dropped(s.flow(netip.AddrPort{}), ReadFailed, err)
+		// One failure may be chance; a socket that keeps failing must not spin.
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause+time.Millisecond, time.Second)
+		case <-s.t.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *socket) receive(f sip.Flow, data []byte) {
+	data = bytes.TrimLeft(data, "\r\n") // before a start line they mean nothing (RFC 3261 §7.5)
+	switch {
+	case len(data) <= 4:
+		// CRLF keep-alive belongs to streams (RFC 5626 §4.4.1); over UDP phones
+		// send it, or a few octets of anything, to hold a NAT binding, and
+		// expect nothing.
+		s.t.dropped(f, KeepAlive, nil)
+		return
+	case isSTUN(data):
+		s.t.dropped(f, NotSIP, nil)
+		return
+	}
+	raw := string(data)
+	if o := s.t.cfg.Observer; o != nil {
+		o.Received(f, raw)
+	}
+	s.t.handler.Receive(f, raw)
+}
+
+// isSTUN tells STUN from SIP on one socket: by its two zero bits and its magic
+// cookie (RFC 5389 §6).
+func isSTUN(d []byte) bool {
+	return len(d) >= 20 && d[0] < 4 && string(d[4:8]) == "\x21\x12\xa4\x42"
+}
+
+func (s *socket) send(o *Outgoing) {
+	s.mu.Lock()
+	switch {
+	case s.closed:
+		s.mu.Unlock()
+		s.t.refuse(o, Unsendable, ErrClosed)
+		return
+	case s.t.cfg.MaxDatagrams > 0 && s.octets+len(o.Data) > s.t.cfg.MaxDatagrams:
+		s.mu.Unlock()
+		s.t.refuse(o, QueueFull, ErrQueueFull)
+		return
+	}
+	s.queue = append(s.queue, *o)
+	s.octets += len(o.Data)
+	if !s.writing {
+		s.writing = true
+		s.t.wg.Go(s.flush)
+	}
+	s.mu.Unlock()
+}
+
+// flush writes until the queue is empty.
+func (s *socket) flush() {
+	var bufs [writeBatch][]byte
+	var to [writeBatch]netip.AddrPort
+	for {
+		s.mu.Lock()
+		if len(s.queue) == 0 {
+			s.writing = false
+			s.mu.Unlock()
+			return
+		}
+		all := s.queue
+		s.queue = s.spare[:0]
+		s.mu.Unlock()
+
+		octets := 0
+		for rest := all; len(rest) > 0; {
+			n := min(len(rest), writeBatch)
+			for i := range n {
+				o := &rest[i]
+				bufs[i], to[i] = o.Data, o.Flow.Remote
+				octets += len(o.Data)
+				if obs := s.t.cfg.Observer; obs != nil {
+					obs.Sent(s.flow(o.Flow.Remote), o.Data)
+				}
+			}
+			s.write(rest[:n], bufs[:n], to[:n])
+			rest = rest[n:]
+		}
+		clear(bufs[:])
+		clear(all) // neither messages nor senders are kept by an idle socket
+		s.mu.Lock()
+		s.spare = all[:0]
+		s.octets -= octets
+		s.mu.Unlock()
+	}
+}
+
+// write sends one batch, going on behind a datagram that cannot be sent.
+func (s *socket) write(outs []Outgoing, bufs [][]byte, to []netip.AddrPort) {
+	seq := s.sent.remember(outs)
+	for len(outs) > 0 {
+		n, err := s.batch.WriteBatch(bufs, to)
+		if n < len(outs) {
+			o := &outs[n]
+			if err == nil || isClosed(err) {
+				err = ErrClosed
+			}
+			s.t.dropped(o.Flow, Unsendable, err)
+			if !s.sent.on() || s.sent.claim(seq+uint64(n)) {
+				o.fail(err)
+			}
+			n++
+		}
+		seq += uint64(n)
+		outs, bufs, to = outs[n:], bufs[n:], to[n:]
+	}
+}
+
+// unreachable is told of an ICMP error about a datagram to remote.
+func (s *socket) unreachable(remote netip.AddrPort, err error) {
+	remote = unmap(remote)
+	s.t.dropped(s.flow(remote), Unreachable, err)
+	if errors.Is(err, syscall.EMSGSIZE) {
+		return // the stack has learnt the path MTU: a retransmission gets through
+	}
+	// Which of the datagrams it was, not every router quotes; where one of them
+	// found nobody, the others sent in that moment found nobody either.
+	o := Outgoing{Flow: s.flow(remote)}
+	for _, fail := range s.sent.take(remote) {
+		o.Fail = fail
+		o.fail(err)
+	}
+}
+
+func (s *socket) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.octets
+}
+
+func (s *socket) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	_ = s.pc.Close()
+}
