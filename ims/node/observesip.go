@@ -1,0 +1,127 @@
+package node
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/sip/transport"
+	"github.com/gocscf/gocscf/ims/trace"
+)
+
+// ObserveSIP makes the SIP engine that c configures count, log and trace what
+// passes. Metrics: gocscf_sip_messages_total{direction,role},
+// gocscf_sip_dropped_total{reason}, gocscf_sip_rejected_total{status}.
+func (d Deps) ObserveSIP(c *proxy.Config) {
+	o := &sipObserver{
+		deps: d,
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocscf_sip_dropped_total", Help: "SIP messages and connections given up, by reason.",
+		}, []string{"reason"}),
+		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocscf_sip_rejected_total", Help: "Requests answered without a transaction, by status.",
+		}, []string{"status"}),
+	}
+	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocscf_sip_messages_total", Help: "SIP messages received and sent, retransmissions included, by the role of the socket.",
+	}, []string{"direction", "role"})
+	for r := range o.in {
+		o.in[r] = messages.WithLabelValues("in", sip.Role(r).String())
+		o.out[r] = messages.WithLabelValues("out", sip.Role(r).String())
+	}
+	if d.Metrics != nil {
+		d.Metrics.MustRegister(messages, o.dropped, o.rejected)
+	}
+	c.Transport.Observer = o
+	c.TransactionObserver = transactionObserver{o}
+	if d.Trace.Stream != nil {
+		c.Observer = o
+	}
+}
+
+// roles is how many socket roles there are.
+const roles = int(sip.RoleISC) + 1
+
+// sipObserver sees the sockets and the proxy.
+type sipObserver struct {
+	deps     Deps
+	limited  Limited
+	in, out  [roles]prometheus.Counter
+	dropped  *prometheus.CounterVec
+	rejected *prometheus.CounterVec
+}
+
+// Received is called for each message that a socket has brought.
+func (o *sipObserver) Received(f sip.Flow, raw string) {
+	o.in[f.Role].Inc()
+	if o.deps.Trace.On() {
+		o.message(trace.In, f, []byte(raw))
+	}
+}
+
+// Sent is called before each message is written.
+func (o *sipObserver) Sent(f sip.Flow, data []byte) {
+	o.out[f.Role].Inc()
+	if o.deps.Trace.On() {
+		o.message(trace.Out, f, append([]byte(nil), data...))
+	}
+}
+
+// message takes raw over.
+func (o *sipObserver) message(dir string, f sip.Flow, raw []byte) {
+	o.deps.Trace.Emit(trace.Event{
+		Kind: trace.SIP, Dir: dir, Proto: protoName(f.Proto),
+		Local: f.Local.String(), Remote: f.Remote.String(), Raw: trace.RedactSIP(raw),
+	})
+}
+
+func protoName(p sip.Proto) string {
+	switch p {
+	case sip.UDP:
+		return "udp"
+	case sip.TCP:
+		return "tcp"
+	case sip.TLS:
+		return "tls"
+	default:
+		return p.String()
+	}
+}
+
+// Dropped is called for what the transport gave up.
+func (o *sipObserver) Dropped(f sip.Flow, why transport.Reason, err error) {
+	o.dropped.WithLabelValues(why.String()).Inc()
+	level := zapcore.WarnLevel
+	switch why {
+	case transport.KeepAlive, transport.NotSIP, transport.Idle:
+		level = zapcore.DebugLevel
+	}
+	o.limited.Log(o.deps.Log, level, why.String(), "sip transport: "+why.String(),
+		zap.Stringer("flow", f), zap.Error(err))
+}
+
+// Decision is called when the proxy or its handler says why it does something.
+func (o *sipObserver) Decision(callID, text string) {
+	if o.deps.Trace.On() {
+		o.deps.Trace.Emit(trace.Event{Kind: trace.Decision, CallID: callID, Text: text})
+	}
+}
+
+// transactionObserver sees what the transaction layer keeps to itself.
+type transactionObserver struct{ o *sipObserver }
+
+func (t transactionObserver) Dropped(f sip.Flow, _, why string) {
+	t.o.dropped.WithLabelValues("transaction").Inc()
+	t.o.limited.Warn(t.o.deps.Log, "dropped", "sip message dropped: "+why, zap.Stringer("flow", f))
+}
+
+func (t transactionObserver) Rejected(f sip.Flow, _ string, status int, why string) {
+	t.o.rejected.WithLabelValues(fmt.Sprint(status)).Inc()
+	t.o.limited.Warn(t.o.deps.Log, "rejected", "sip request refused: "+why, zap.Stringer("flow", f), zap.Int("status", status))
+}
+
+func (t transactionObserver) Absorbed(sip.Flow, string) {}
