@@ -107,7 +107,7 @@ func (o *sipObserver) Dropped(f sip.Flow, why transport.Reason, err error) {
 // Decision is called when the proxy or its handler says why it does something.
 func (o *sipObserver) Decision(callID, text string) {
 	if o.deps.Trace.On() {
-		o.deps.Trace.Emit(trace.Event{Kind: trace.Decision, CallID: callID, Text: text})
+		o.deps.Trace.Emit(trace.Event{Kind: trace.Engine, CallID: callID, Text: text})
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 	State    Kind = "state"    // a registration, subscription or dialog changed
 	Decision Kind = "decision" // what a function decided, and why
 	Failure  Kind = "failure"  // something went wrong: cause and next step
+	Engine   Kind = "engine"   // a step of the SIP engine, for whoever debugs it
 )
 
 // The directions of a message event, seen from the node that emits it.

@@ -46,11 +46,15 @@ type Core struct {
 	sentBys   sentBys
 	transport *transport.Transport
 	layer     *transaction.Layer
+	out       transaction.Sender
 	stats     counters
 }
 
 // New makes a Core and opens its sockets. Messages may reach h before New returns.
-func New(cfg Config, h Handler) (*Core, error) {
+func New(cfg Config, h Handler) (*Core, error) { return build(cfg, h, nil) }
+
+// build is New with another way out than the transport, for measurements.
+func build(cfg Config, h Handler, out transaction.Sender) (*Core, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
@@ -60,8 +64,11 @@ func New(cfg Config, h Handler) (*Core, error) {
 		return nil, err
 	}
 	c := &Core{cfg: cfg, handler: h, obs: cfg.Observer, self: s, seed: maphash.MakeSeed()}
+	if c.out = out; out == nil {
+		c.out = sender{c}
+	}
 	c.layer = transaction.New(transaction.Config{
-		Sender: sender{c}, User: user{c},
+		Sender: c.out, User: user{c},
 		Shards: cfg.Shards, MaxTransactions: cfg.MaxTransactions,
 		TimersFor: cfg.TimersFor, RetryAfter: cfg.RetryAfter, Observer: cfg.TransactionObserver,
 	})
@@ -145,7 +152,7 @@ func (r receiver) Malformed(f sip.Flow, raw string, err error) {
 	if err != nil || !m.IsRequest() || m.Method() == "ACK" || !m.Has(sip.HVia) {
 		return
 	}
-	sender{c}.Send(f, sip.NewResponse(m, frame.Status, frame.Reason, sip.NewTag()).Bytes(), nil)
+	c.out.Send(f, sip.NewResponse(m, frame.Status, frame.Reason, sip.NewTag()).Bytes(), nil)
 }
 
 func (r receiver) Closed(f sip.Flow) {

@@ -83,7 +83,7 @@ func (x *Exchange) passTo(e *sip.Edits, t *Target, hop Hop) {
 	}
 	var fail func(error)
 	if second.Remote.IsValid() {
-		fail = func(error) { sender{c}.Send(second, write(second), nil) }
+		fail = func(error) { c.out.Send(second, write(second), nil) }
 	}
-	sender{c}.Send(flow, data, fail)
+	c.out.Send(flow, data, fail)
 }
