@@ -74,7 +74,8 @@ type Config struct {
 	// requests get 503; ACKs and responses are dropped, from streams only when
 	// four times as many wait.
 	Inbox int
-	// TimersFor gives the timer values of a leg; nil means DefaultTimers.
+	// TimersFor gives the timer values of a leg; nil means DefaultTimers. All
+	// shards call it.
 	TimersFor func(sip.Flow) Timers
 	// NoTrying switches off the 100 that answers an INVITE at once.
 	NoTrying bool

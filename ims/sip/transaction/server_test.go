@@ -162,6 +162,17 @@ func TestCancel(t *testing.T) {
 		}
 		r.want("log", r.tu.take(), "")
 	})
+	t.Run("the User hears of it once, however long it takes", func(t *testing.T) {
+		bubble(t, Config{NoTrying: true}, func(r *rig) {
+			r.tu.cancel = func(s *Server) { s.Shard.After(2*time.Second, func() { answer(s, 487) }) }
+			r.receive(udp, request("INVITE", "1", ""))
+			r.receive(udp, request("CANCEL", "1", ""))
+			r.receive(udp, request("CANCEL", "1", ""))
+			r.sleepTo(2 * time.Second)
+			r.want("sent", lines(r.wire.take()), "200 CANCEL, 200 CANCEL, 487 INVITE")
+			r.want("log", r.tu.take(), "request INVITE, cancel")
+		})
+	})
 	t.Run("after the final response it changes nothing", func(t *testing.T) {
 		bubble(t, Config{}, func(r *rig) {
 			r.tu.request = func(s *Server) { answer(s, 200) }

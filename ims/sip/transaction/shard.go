@@ -176,7 +176,7 @@ func (sh *Shard) expire() {
 	}
 }
 
-// Timer is a timer made by After.
+// Timer is a timer made by After, for use on the shard alone.
 type Timer struct {
 	sh *Shard
 	t  *timer
