@@ -48,6 +48,9 @@ func Frame(buf []byte) (n, skip int, err error) {
 func Pings(skip int) int { return skip / 4 }
 
 func frame(buf []byte) (int, error) {
+	if !tokenChars[buf[0]] {
+		return 0, &FrameError{Detail: "the first octet is not of SIP"} // TLS, for one
+	}
 	nl := bytes.IndexByte(buf, '\n')
 	if nl < 0 {
 		if len(buf) > MaxHeader {

@@ -60,7 +60,7 @@ func checkStartLine(m *Message) *Problem {
 	if !m.IsRequest() {
 		// The space behind the code may be missing: some phones leave it out
 		// together with the reason phrase.
-		if m.status < 100 || m.status > 699 || !strings.HasPrefix(line[len(m.version):], " ") {
+		if m.status < 100 || m.status > 699 || isLWS(line[len(m.version)+1]) {
 			return &Problem{Status: 400, Detail: "status line without a status code from 100 to 699"}
 		}
 		return nil
