@@ -1,0 +1,43 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Duration is a time.Duration that YAML writes as "4s" or "1m30s".
+type Duration time.Duration
+
+// D returns d as a time.Duration.
+func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// UnmarshalText reads the form of time.ParseDuration; negative is an error.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is no duration: write for instance 500ms, 4s or 1h", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalText writes the form of time.Duration.String.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Hosts reads a table of names and addresses, "name: IP" or "name: IP:PORT".
+func Hosts(table map[string]string) (map[string][]netip.AddrPort, error) {
+	out := make(map[string][]netip.AddrPort, len(table))
+	for name, value := range table {
+		if a, err := netip.ParseAddrPort(value); err == nil {
+			out[name] = []netip.AddrPort{a}
+			continue
+		}
+		ip, err := netip.ParseAddr(value)
+		if err != nil {
+			return nil, fmt.Errorf("%s is %q: want an IP address, with or without a port", name, value)
+		}
+		out[name] = []netip.AddrPort{netip.AddrPortFrom(ip, 0)}
+	}
+	return out, nil
+}

@@ -1,0 +1,141 @@
+// Package pcscf is the Proxy-CSCF of TS 24.229 5.2: what the phone talks to. It
+// takes REGISTERs to the home network and remembers what their 200 says, asserts
+// the phone's identity, keeps it to its Service-Route, and takes what comes along
+// its Path to the phone, in both directions without what the other side must
+// not see.
+package pcscf
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/node"
+)
+
+// Config is the content of pcscf.yaml.
+type Config struct {
+	node.Common `yaml:",inline"`
+
+	// Domain is the home network's domain name, for instance
+	// ims.mnc001.mcc001.3gppnetwork.org.
+	Domain string `yaml:"domain"`
+	// Listen are the sockets, each for UDP and TCP.
+	Listen Listen `yaml:"listen"`
+	// ICSCF is the home network's entry point, HOST:PORT; further ones are tried
+	// in order when one does not answer.
+	ICSCF Addresses `yaml:"icscf"`
+	// VisitedNetwork is what P-Visited-Network-ID says; the domain by default.
+	VisitedNetwork string `yaml:"visited_network"`
+	// IPsec towards the phones.
+	IPsec IPsec `yaml:"ipsec"`
+	// Hosts gives addresses to names without DNS: name: HOST:PORT.
+	Hosts map[string]string `yaml:"hosts"`
+	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
+	MaxTransactions int `yaml:"max_transactions"`
+	// MaxBindings bounds the registered phones. Default 1000000.
+	MaxBindings int `yaml:"max_bindings"`
+	// HomeTimeout is how long the home network has for its first response to a
+	// REGISTER. Default 4s.
+	HomeTimeout node.Duration `yaml:"home_timeout"`
+	// Drain is how long running transactions have after SIGTERM. Default 10s.
+	Drain node.Duration `yaml:"drain"`
+}
+
+// Listen are the P-CSCF's addresses.
+type Listen struct {
+	// Gm is the open port towards phones, IP:PORT.
+	Gm netip.AddrPort `yaml:"gm"`
+	// Mw is the port towards the core, IP:PORT; Path carries it.
+	Mw netip.AddrPort `yaml:"mw"`
+}
+
+// IPsec says how Gm is protected.
+type IPsec struct {
+	// Policy is none or required.
+	Policy string `yaml:"policy"`
+	// Backend is auto, kernel or user.
+	Backend string `yaml:"backend"`
+}
+
+// Addresses is one IP:PORT or a list of them.
+type Addresses []netip.AddrPort
+
+// UnmarshalYAML accepts a single address as well as a list.
+func (a *Addresses) UnmarshalYAML(decode func(any) error) error {
+	var list []netip.AddrPort
+	if decode(&list) == nil {
+		*a = list
+		return nil
+	}
+	var one netip.AddrPort
+	if err := decode(&one); err != nil {
+		return err
+	}
+	*a = Addresses{one}
+	return nil
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		IPsec:       IPsec{Policy: "none", Backend: "auto"},
+		MaxBindings: 1_000_000,
+		HomeTimeout: node.Duration(4 * time.Second),
+		Drain:       node.Duration(10 * time.Second),
+	}
+}
+
+// Check reports everything that is wrong with c.
+func (c *Config) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Domain == "" {
+		bad("domain is missing: the home network's domain name")
+	}
+	if !c.Listen.Gm.IsValid() {
+		bad("listen.gm is missing: IP:PORT towards phones")
+	}
+	if !c.Listen.Mw.IsValid() {
+		bad("listen.mw is missing: IP:PORT towards the core")
+	}
+	if c.Listen.Gm.IsValid() && c.Listen.Gm == c.Listen.Mw && c.Listen.Gm.Port() != 0 {
+		bad("listen.gm and listen.mw are both %v: they must differ, by which one a request came tells its direction", c.Listen.Gm)
+	}
+	if len(c.ICSCF) == 0 {
+		bad("icscf is missing: IP:PORT of the home network's entry point")
+	}
+	switch c.IPsec.Policy {
+	case "none":
+	case "required":
+		bad("ipsec.policy is required: this build has no IPsec towards phones yet; set it to none")
+	default:
+		bad("ipsec.policy is %q: it must be none or required", c.IPsec.Policy)
+	}
+	switch c.IPsec.Backend {
+	case "auto", "kernel", "user":
+	default:
+		bad("ipsec.backend is %q: it must be auto, kernel or user", c.IPsec.Backend)
+	}
+	if _, err := node.Hosts(c.Hosts); err != nil {
+		bad("hosts: %w", err)
+	}
+	return errors.Join(errs...)
+}
+
+// Explain says what c means.
+func (c *Config) Explain() []string {
+	return []string{
+		fmt.Sprintf("Phones reach it at %v, UDP and TCP, without IPsec.", c.Listen.Gm),
+		fmt.Sprintf("The core reaches it at %v; Path and Record-Route carry that.", c.Listen.Mw),
+		fmt.Sprintf("REGISTERs go to the I-CSCF at %v, visited network %q.", c.ICSCF, c.visited()),
+	}
+}
+
+func (c *Config) visited() string {
+	if c.VisitedNetwork != "" {
+		return c.VisitedNetwork
+	}
+	return c.Domain
+}

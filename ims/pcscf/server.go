@@ -1,0 +1,181 @@
+package pcscf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/sip/transport"
+)
+
+// Deps is what a P-CSCF gets from its process.
+type Deps struct {
+	node.Deps
+	// Net is where sockets come from; nil is the kernel.
+	Net transport.Net
+}
+
+// Server is a P-CSCF.
+type Server struct {
+	cfg      Config
+	deps     Deps
+	core     *proxy.Core
+	bindings *bindings
+	limited  node.Limited
+	metrics  metrics
+	running  atomic.Bool
+}
+
+// Server is run by node.Program.
+var _ node.Service = (*Server)(nil)
+
+type metrics struct {
+	registered prometheus.Gauge
+	registers  *prometheus.CounterVec
+	refused    *prometheus.CounterVec
+}
+
+// sweepEvery is how often bindings that have run out are looked for.
+const sweepEvery = 30 * time.Second
+
+// New opens the sockets. Run must follow, also to close them.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	hosts, err := node.Hosts(cfg.Hosts)
+	if err != nil {
+		return nil, fmt.Errorf("hosts: %w", err)
+	}
+	s := &Server{cfg: cfg, deps: deps, bindings: newBindings(cfg.MaxBindings), metrics: metrics{
+		registered: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gocscf_pcscf_registered_contacts", Help: "Contacts of phones that are registered through this P-CSCF.",
+		}),
+		registers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocscf_pcscf_registers_total", Help: "REGISTERs answered to phones, by status.",
+		}, []string{"status"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocscf_pcscf_refused_total", Help: "Requests refused by the P-CSCF itself, by cause.",
+		}, []string{"cause"}),
+	}}
+	if deps.Metrics != nil {
+		deps.Metrics.MustRegister(s.metrics.registered, s.metrics.registers, s.metrics.refused)
+	}
+	pc := proxy.Config{
+		Net: deps.Net,
+		Listen: []transport.Listen{
+			{Addr: cfg.Listen.Gm, UDP: true, TCP: true, Role: sip.RoleGm},
+			{Addr: cfg.Listen.Mw, UDP: true, TCP: true, Role: sip.RoleCore},
+		},
+		Hosts:           hosts,
+		Supported:       []string{"sec-agree", "path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
+		MaxTransactions: cfg.MaxTransactions,
+	}
+	deps.ObserveSIP(&pc)
+	core, err := proxy.New(pc, handler{s})
+	if err != nil {
+		return nil, fmt.Errorf("opening the P-CSCF's sockets: %w", err)
+	}
+	s.core = core
+	s.running.Store(true)
+	return s, nil
+}
+
+// Gm returns the address of the open port towards phones.
+func (s *Server) Gm() netip.AddrPort { a, _ := s.core.Addr(sip.RoleGm); return a }
+
+// Mw returns the address of the port towards the core.
+func (s *Server) Mw() netip.AddrPort { a, _ := s.core.Addr(sip.RoleCore); return a }
+
+// Ready reports whether phones can be served.
+func (s *Server) Ready() error {
+	if !s.running.Load() {
+		return errors.New("stopping")
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then lets running transactions finish.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.core.Close()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { s.sweep(ctx) })
+	<-ctx.Done()
+	s.running.Store(false)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain.D())
+	defer cancel()
+	if err := s.core.Drain(drain); err != nil {
+		s.deps.Log.Warn("not everything had finished when the drain time was over")
+	}
+	return nil
+}
+
+func (s *Server) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			s.metrics.registered.Set(float64(s.bindings.sweep(now)))
+		}
+	}
+}
+
+// handler takes requests from the proxy core and gives them to what knows their
+// direction.
+type handler struct{ s *Server }
+
+// Request is a new request.
+func (h handler) Request(x *proxy.Exchange) {
+	s := h.s
+	method := x.Req.Method()
+	switch fromPhone := x.Flow.Role == sip.RoleGm; {
+	case fromPhone && method == "REGISTER":
+		s.register(x)
+	case fromPhone && x.Req.ToTag() != "":
+		s.fromPhoneInDialog(x)
+	case fromPhone:
+		s.fromPhone(x)
+	case method == "REGISTER":
+		s.refuse(x, refusal{status: 403, cause: "register_from_core", text: "A REGISTER came from the core's side; phones register at " + s.Gm().String() + "."})
+	case x.Req.ToTag() != "":
+		s.toPhoneInDialog(x)
+	default:
+		s.toPhone(x)
+	}
+}
+
+// Ack is an ACK to a 2xx. It is never answered: what may not pass is dropped.
+func (h handler) Ack(x *proxy.Exchange) {
+	s := h.s
+	if x.Flow.Role == sip.RoleGm {
+		if b := s.bindings.ofSource(x.Flow.Remote, time.Now()); b != nil && x.Route.User == b.token {
+			s.scrubFromPhone(&x.Edits, x.Req)
+			x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}})
+		}
+		return
+	}
+	if b := s.bindings.ofToken(x.Route.User, time.Now()); b != nil {
+		scrubToPhone(&x.Edits, x.Req)
+		x.Forward(proxy.Target{Hop: b.hop()})
+	}
+}
+
+// hop is the way to the phone: the flow by which it registered, or else its
+// contact's address.
+func (b *binding) hop() proxy.Hop {
+	h := proxy.Hop{Flow: b.flow, Addr: b.source, Proto: b.flow.Proto, Role: b.flow.Role}
+	return h
+}
