@@ -1,0 +1,46 @@
+# Everything here is a short name for a command that also works without make.
+FUZZTIME ?= 20s
+BENCH    ?= .
+
+.PHONY: help build test race lint bench fuzz integration conformance notices ci clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## compile everything; the programs go to bin/
+	go build ./...
+	@for p in $$(go list -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' ./...); do echo "bin/$${p##*/}"; go build -o bin/ "$$p"; done
+
+test: ## run the tests that need nothing but Go
+	go test ./...
+
+race: ## run them under the race detector
+	go test -race ./...
+
+lint: bin/golangci-lint ## run the linter (built once from tools/go.mod)
+	bin/golangci-lint run ./...
+
+bench: ## run the benchmarks (BENCH=regexp)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+fuzz: ## run each fuzz target in turn (FUZZTIME=20s each)
+	.ci/fuzz $(FUZZTIME)
+
+integration: ## run all tests with those that need the packages of .ci/packages
+	go test -tags integration ./...
+
+conformance: ## write what the tests show into docs/conformance.md, and the floors into .golangci.yml
+	go test ./testbed/conformance -update
+
+notices: ## write the third-party notices of a release to dist/
+	@mkdir -p dist
+	go -C tools run ./notices -C .. > dist/THIRD_PARTY_NOTICES
+
+ci: ## run what CI runs
+	.ci/run
+
+clean: ## remove what make built
+	rm -rf bin dist
+
+bin/golangci-lint: tools/go.mod
+	go -C tools build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
