@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/identity"
+	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
 )
@@ -25,9 +26,9 @@ func formsDialog(method string) bool {
 func (s *Server) sender(x *proxy.Exchange) *binding {
 	b := s.bindings.ofSource(x.Flow.Remote, time.Now())
 	if b == nil {
-		s.refuse(x, refusal{status: 403, cause: "not_registered", clause: "TS 24.229 5.2.6.3",
-			text: "No phone is registered from " + x.Flow.Remote.String() + ": " + x.Req.Method() + " refused.",
-			next: "Register first, and send from the address and port, or over the connection, that registered."})
+		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "not_registered", Clause: "TS 24.229 5.2.6.3",
+			Text: "No phone is registered from " + x.Flow.Remote.String() + ": " + x.Req.Method() + " refused.",
+			Next: "Register first, and send from the address and port, or over the connection, that registered."})
 	}
 	return b
 }
@@ -45,7 +46,7 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 	icid := s.newICID()
 	e.Add(sip.HPChargingVector, s.chargingVector(icid))
 	s.enforceServiceRoute(x, b)
-	s.decide(x, "From "+asserted+": along its Service-Route.", "TS 24.229 5.2.6.3.3")
+	s.verdicts.Decide(x, "From "+asserted+": along its Service-Route.", "TS 24.229 5.2.6.3.3")
 
 	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}}
 	if formsDialog(x.Req.Method()) {
@@ -95,7 +96,7 @@ func (s *Server) enforceServiceRoute(x *proxy.Exchange, b *binding) {
 	for i := len(b.serviceRoute) - 1; i >= 0; i-- {
 		x.Edits.Prepend(sip.HRoute, b.serviceRoute[i])
 	}
-	s.decide(x, "The Route was not the Service-Route of the registration: replaced.", "TS 24.229 5.2.6.3.3")
+	s.verdicts.Decide(x, "The Route was not the Service-Route of the registration: replaced.", "TS 24.229 5.2.6.3.3")
 }
 
 func sameRoutes(a, b []string) bool {
@@ -118,9 +119,9 @@ func (s *Server) fromPhoneInDialog(x *proxy.Exchange) {
 		return
 	}
 	if x.Route.User != b.token {
-		s.refuse(x, refusal{status: 403, cause: "not_in_dialog", clause: "TS 24.229 5.2.6.3.5",
-			text: x.Req.Method() + " of " + b.impi + " does not follow the route of a dialog of its own.",
-			next: "Send it along the Record-Route of the dialog, our entry first."})
+		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "not_in_dialog", Clause: "TS 24.229 5.2.6.3.5",
+			Text: x.Req.Method() + " of " + b.impi + " does not follow the route of a dialog of its own.",
+			Next: "Send it along the Record-Route of the dialog, our entry first."})
 		return
 	}
 	s.scrubFromPhone(&x.Edits, x.Req)
@@ -141,11 +142,11 @@ func (s *Server) scscfFailed(x *proxy.Exchange, best *proxy.Final) bool {
 	switch {
 	case best.Local() && (best.Status == 408 || best.Status == 503):
 		r := homeSilent(best, x.Req.Method())
-		r.cause, r.clause, r.body = "scscf_silent", "TS 24.229 5.2.6.3.2A", registerAnew
-		s.refuse(x, r)
+		r.Cause, r.Clause, r.IMSXML = "scscf_silent", "TS 24.229 5.2.6.3.2A", registerAnew
+		s.verdicts.Refuse(x, r)
 		return false
 	case !best.Local() && best.Status == 503:
-		s.refuse(x, overloaded(best))
+		s.verdicts.Refuse(x, overloaded(best))
 		return false
 	}
 	return true

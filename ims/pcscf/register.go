@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gocscf/gocscf/ims/identity"
+	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
 	"github.com/gocscf/gocscf/ims/trace"
@@ -30,7 +31,7 @@ func (s *Server) register(x *proxy.Exchange) {
 	r := &registration{s: s, impu: addressURI(x.Req.Get(sip.HTo)), icid: s.newICID()}
 	cred, err := sip.ParseCredentials(x.Req.Get(sip.HAuthorization))
 	if x.Req.Has(sip.HAuthorization) && err != nil {
-		s.refuse(x, refusal{status: 400, cause: "bad_authorization", text: "The Authorization header cannot be read: " + err.Error() + "."})
+		s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + "."})
 		return
 	}
 	if r.impi = cred.Username; r.impi == "" {
@@ -47,7 +48,7 @@ func (s *Server) register(x *proxy.Exchange) {
 		}
 		c := addressURI(v)
 		if c == "" {
-			s.refuse(x, refusal{status: 400, cause: "bad_contact", text: "The Contact header cannot be read."})
+			s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_contact", Text: "The Contact header cannot be read."})
 			return
 		}
 		if contacts++; contacts == 1 || sameSource(c, x) {
@@ -55,7 +56,7 @@ func (s *Server) register(x *proxy.Exchange) {
 		}
 	}
 	if star && (contacts > 0 || x.Req.Get(sip.HExpires) != "0") {
-		s.refuse(x, refusal{status: 400, cause: "bad_contact", clause: "RFC 3261 10.2.2", text: "Contact \"*\" stands alone and with Expires: 0, to remove all bindings."})
+		s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_contact", Clause: "RFC 3261 10.2.2", Text: "Contact \"*\" stands alone and with Expires: 0, to remove all bindings."})
 		return
 	}
 
@@ -182,12 +183,12 @@ func (r *registration) registered(x *proxy.Exchange, m *sip.Message) {
 	for _, id := range b.identities {
 		key, err := identity.ParseIMPU(id)
 		if err != nil {
-			s.limited.Warn(s.deps.Log, "bad_associated_uri", "an identity of P-Associated-URI cannot be read", zap.String("impi", r.impi), zap.Error(err))
+			s.verdicts.Limited().Warn(s.deps.Log, "bad_associated_uri", "an identity of P-Associated-URI cannot be read", zap.String("impi", r.impi), zap.Error(err))
 		}
 		b.keys = append(b.keys, string(key))
 	}
 	if !s.bindings.put(b) {
-		s.limited.Warn(s.deps.Log, "bindings_full", "no room for another registered phone: raise max_bindings", zap.String("impi", r.impi))
+		s.verdicts.Limited().Warn(s.deps.Log, "bindings_full", "no room for another registered phone: raise max_bindings", zap.String("impi", r.impi))
 		return
 	}
 	s.state(x, r, r.impi+" is registered at "+r.contact+" for "+strconv.FormatUint(uint64(seconds), 10)+" s; identities "+strings.Join(b.identities, ", ")+".")
@@ -238,10 +239,10 @@ func (r *registration) failed(x *proxy.Exchange, best *proxy.Final) bool {
 	}
 	f := overloaded
 	if silent {
-		f = func(best *proxy.Final) refusal { return homeSilent(best, "The REGISTER of "+r.impi) }
+		f = func(best *proxy.Final) node.Refusal { return homeSilent(best, "The REGISTER of "+r.impi) }
 	}
 	ref := f(best)
-	s.metrics.registers.WithLabelValues(strconv.Itoa(ref.status)).Inc()
-	s.refuse(x, ref)
+	s.metrics.registers.WithLabelValues(strconv.Itoa(ref.Status)).Inc()
+	s.verdicts.Refuse(x, ref)
 	return false
 }

@@ -30,8 +30,8 @@ type Server struct {
 	deps     Deps
 	core     *proxy.Core
 	bindings *bindings
-	limited  node.Limited
 	metrics  metrics
+	verdicts *node.Verdicts
 	running  atomic.Bool
 }
 
@@ -41,7 +41,6 @@ var _ node.Service = (*Server)(nil)
 type metrics struct {
 	registered prometheus.Gauge
 	registers  *prometheus.CounterVec
-	refused    *prometheus.CounterVec
 }
 
 // sweepEvery is how often bindings that have run out are looked for.
@@ -63,29 +62,31 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		registers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocscf_pcscf_registers_total", Help: "REGISTERs answered to phones, by status.",
 		}, []string{"status"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gocscf_pcscf_refused_total", Help: "Requests refused by the P-CSCF itself, by cause.",
-		}, []string{"cause"}),
 	}}
 	if deps.Metrics != nil {
-		deps.Metrics.MustRegister(s.metrics.registered, s.metrics.registers, s.metrics.refused)
+		deps.Metrics.MustRegister(s.metrics.registered, s.metrics.registers)
 	}
 	pc := proxy.Config{
-		Net: deps.Net,
-		Listen: []transport.Listen{
-			{Addr: cfg.Listen.Gm, UDP: true, TCP: true, Role: sip.RoleGm},
-			{Addr: cfg.Listen.Mw, UDP: true, TCP: true, Role: sip.RoleCore},
-		},
+		Net:             deps.Net,
 		Hosts:           hosts,
 		Supported:       []string{"sec-agree", "path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 		MaxTransactions: cfg.MaxTransactions,
 	}
 	deps.ObserveSIP(&pc)
-	core, err := proxy.New(pc, handler{s})
-	if err != nil {
-		return nil, fmt.Errorf("opening the P-CSCF's sockets: %w", err)
+	if s.core, err = proxy.New(pc, handler{s}); err != nil {
+		return nil, fmt.Errorf("starting the P-CSCF's SIP engine: %w", err)
 	}
-	s.core = core
+	s.verdicts = node.NewVerdicts(deps.Deps, "pcscf", cfg.Listen.Gm.Addr().String())
+	// Only now may messages come.
+	for _, l := range []transport.Listen{
+		{Addr: cfg.Listen.Mw, UDP: true, TCP: true, Role: sip.RoleCore},
+		{Addr: cfg.Listen.Gm, UDP: true, TCP: true, Role: sip.RoleGm},
+	} {
+		if _, err := s.core.Listen(l); err != nil {
+			s.core.Close()
+			return nil, fmt.Errorf("opening the P-CSCF's sockets: %w", err)
+		}
+	}
 	s.running.Store(true)
 	return s, nil
 }
@@ -149,7 +150,7 @@ func (h handler) Request(x *proxy.Exchange) {
 	case fromPhone:
 		s.fromPhone(x)
 	case method == "REGISTER":
-		s.refuse(x, refusal{status: 403, cause: "register_from_core", text: "A REGISTER came from the core's side; phones register at " + s.Gm().String() + "."})
+		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "register_from_core", Text: "A REGISTER came from the core's side; phones register at " + s.Gm().String() + "."})
 	case x.Req.ToTag() != "":
 		s.toPhoneInDialog(x)
 	default:

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/identity"
+	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
 )
@@ -13,9 +14,9 @@ import (
 func (s *Server) receiver(x *proxy.Exchange) *binding {
 	b := s.bindings.ofToken(x.Route.User, time.Now())
 	if b == nil {
-		s.refuse(x, refusal{status: 404, cause: "no_binding", clause: "TS 24.229 5.2.6.4",
-			text: x.Req.Method() + " came for a phone that is not registered through this P-CSCF (any more).",
-			next: "The phone must register anew; a P-CSCF that was restarted knows no phone."})
+		s.verdicts.Refuse(x, node.Refusal{Status: 404, Cause: "no_binding", Clause: "TS 24.229 5.2.6.4",
+			Text: x.Req.Method() + " came for a phone that is not registered through this P-CSCF (any more).",
+			Next: "The phone must register anew; a P-CSCF that was restarted knows no phone."})
 	}
 	return b
 }
@@ -29,7 +30,7 @@ func (s *Server) toPhone(x *proxy.Exchange) {
 	}
 	scrubToPhone(&x.Edits, x.Req)
 	called := addressURI(x.Req.Get(sip.HPCalledPartyID))
-	s.decide(x, "For "+b.impi+": to the address from which it registered.", "TS 24.229 5.2.6.4.3")
+	s.verdicts.Decide(x, "For "+b.impi+": to the address from which it registered.", "TS 24.229 5.2.6.4.3")
 
 	t := proxy.Target{Hop: b.hop()}
 	if formsDialog(x.Req.Method()) {
@@ -84,8 +85,8 @@ func (s *Server) phoneFailed(x *proxy.Exchange, b *binding, best *proxy.Final) b
 	if !best.Local() || best.Status == 408 && x.Req.Method() != "INVITE" {
 		return true
 	}
-	s.refuse(x, refusal{status: 480, cause: "phone_unreachable", clause: "TS 24.229 5.2.6.4",
-		text: "The phone of " + b.impi + " at " + b.source.String() + " is not reached: " + best.Err.Error() + ".",
-		next: "Is the phone still attached? It registers anew when it is back."})
+	s.verdicts.Refuse(x, node.Refusal{Status: 480, Cause: "phone_unreachable", Clause: "TS 24.229 5.2.6.4",
+		Text: "The phone of " + b.impi + " at " + b.source.String() + " is not reached: " + best.Err.Error() + ".",
+		Next: "Is the phone still attached? It registers anew when it is back."})
 	return false
 }
