@@ -2,6 +2,7 @@ package decisions_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"runtime"
@@ -100,7 +101,7 @@ func TestGoDiameterClosesOnAnUnknownCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	// RFC 6733 section 7.1.3 owes an answer with 3001 on a connection that lives.
-	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		mended(t, "0002", "an unknown command")
 	}
 }

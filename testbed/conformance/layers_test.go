@@ -67,6 +67,8 @@ func TestHouseJudgesImports(t *testing.T) {
 		{"ims/sip/transport/a.go", module + "/ipsec", false},
 		{"ims/sip/proxy/a.go", module + "/ims/sip/transport", true},
 		{"ims/sip/proxy/a.go", module + "/ims/sip/dialog", false},
+		{"ims/sip/dialog/a.go", module + "/ims/sip/proxy", true},
+		{"ims/uri/a.go", module + "/ims/identity", false},
 		{"ims/ifc/a.go", module + "/ims/profile", true},
 		{"ims/ifc/a.go", module + "/ims/registrar", false},
 		{"ims/registrar/a.go", module + "/ims/registrar/postgres", false},
