@@ -52,6 +52,9 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 	if formsDialog(x.Req.Method()) {
 		t.RecordRoute = &proxy.Own{User: b.token}
 	}
+	if x.Req.Method() == "INVITE" { // which is owed a 100 at once
+		t.Timeout = s.cfg.HomeTimeout.D()
+	}
 	x.OnResponse(responseToPhone)
 	x.OnBest(func(best *proxy.Final) bool { return s.scscfFailed(x, best) })
 	x.Forward(t)

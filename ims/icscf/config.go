@@ -1,0 +1,92 @@
+// Package icscf is the Interrogating-CSCF of TS 24.229 5.3: the way into a home
+// network. It asks the HSS which S-CSCF serves a user (TS 29.228 6.1.1, 6.1.4),
+// chooses one where none does, and stays out of the path afterwards.
+package icscf
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/uri"
+)
+
+// Config is the content of icscf.yaml.
+type Config struct {
+	node.Common `yaml:",inline"`
+
+	// Domain is the home network's domain name.
+	Domain string `yaml:"domain"`
+	// Listen is the socket for UDP and TCP, IP:PORT.
+	Listen netip.AddrPort `yaml:"listen"`
+	// SCSCFs are the S-CSCFs to choose from, the preferred ones first.
+	SCSCFs []SCSCF `yaml:"scscfs"`
+	// Diameter is the way to the HSS.
+	Diameter node.DiameterConfig `yaml:"diameter"`
+	// SCSCFTimeout is how long an S-CSCF has for its first response to a REGISTER
+	// before another one is tried. Default 2500ms.
+	SCSCFTimeout node.Duration `yaml:"scscf_timeout"`
+	// Hosts gives addresses to names without DNS: name: HOST:PORT.
+	Hosts map[string]string `yaml:"hosts"`
+	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
+	MaxTransactions int `yaml:"max_transactions"`
+	// Drain is how long running transactions have after SIGTERM. Default 10s.
+	Drain node.Duration `yaml:"drain"`
+}
+
+// SCSCF is one that may be assigned to users.
+type SCSCF struct {
+	// Name is its SIP URI, the one that it calls itself by towards the HSS.
+	Name string `yaml:"name"`
+	// Capabilities are what it has, of the operator's numbering (TS 29.228 6.7).
+	Capabilities []uint32 `yaml:"capabilities"`
+}
+
+// DefaultConfig returns the defaults.
+func DefaultConfig() Config {
+	return Config{
+		SCSCFTimeout: node.Duration(2500 * time.Millisecond),
+		Drain:        node.Duration(10 * time.Second),
+	}
+}
+
+// Check reports everything that is wrong with c.
+func (c *Config) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Domain == "" {
+		bad("domain is missing: the home network's domain name")
+	}
+	if !c.Listen.IsValid() {
+		bad("listen is missing: IP:PORT")
+	}
+	if len(c.SCSCFs) == 0 {
+		bad("scscfs is empty: without one, users whose HSS names none cannot register")
+	}
+	for i, s := range c.SCSCFs {
+		if u, err := uri.Parse(s.Name); err != nil || !u.IsSIP() {
+			bad("scscfs[%d].name is %q: want a SIP URI such as sip:scscf.example.org:5060", i, s.Name)
+		}
+	}
+	if err := c.Diameter.Check(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := node.Hosts(c.Hosts); err != nil {
+		bad("hosts: %w", err)
+	}
+	return errors.Join(errs...)
+}
+
+// Explain says what c means.
+func (c *Config) Explain() []string {
+	out := []string{fmt.Sprintf("Reached at %v, UDP and TCP; home domain %s.", c.Listen, c.Domain)}
+	for _, p := range c.Diameter.Peers {
+		out = append(out, "Asks the HSS at "+p.Address+".")
+	}
+	for _, s := range c.SCSCFs {
+		out = append(out, fmt.Sprintf("May assign %s, capabilities %v.", s.Name, s.Capabilities))
+	}
+	return out
+}

@@ -1,0 +1,169 @@
+package icscf
+
+import (
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/identity"
+	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/uri"
+)
+
+// location is a request for which the user's S-CSCF is looked for.
+type location struct {
+	s           *Server
+	x           *proxy.Exchange
+	identity    identity.IMPU
+	originating bool // on behalf of the user (TS 24.229 5.3.2.1A)
+
+	tried []string
+	asked bool // for capabilities
+}
+
+// locate asks the HSS where the called user, or with orig in our Route the served
+// user, is, and takes the request there (TS 24.229 5.3.2.1, 5.3.2.1A).
+func (s *Server) locate(x *proxy.Exchange) {
+	l := &location{s: s, x: x, originating: x.Route.HasParam("orig")}
+	ok := false
+	if l.originating {
+		l.identity, ok = servedUser(x.Req)
+		if !ok {
+			s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "no_served_user", Clause: "TS 24.229 5.3.2.1A",
+				Text: "An originating request names no served user: neither P-Served-User nor P-Asserted-Identity can be read."})
+			return
+		}
+	} else if !l.called() {
+		return
+	}
+	x.OnBest(l.best)
+	l.ask(nil)
+}
+
+// called finds the called user in the Request-URI; a number becomes the
+// Request-URI in its tel form (TS 24.229 5.3.2.1). It refuses what cannot be ours.
+func (l *location) called() bool {
+	u, err := uri.Parse(l.x.RequestURI())
+	if err != nil {
+		l.s.verdicts.Refuse(l.x, node.Refusal{Status: 404, Cause: "no_identity", Text: "The Request-URI names nobody here: " + err.Error() + "."})
+		return false
+	}
+	t := identity.NormalizeTarget(u, l.s.cfg.Domain)
+	l.identity = t.Identity
+	if !t.Home {
+		l.s.verdicts.Refuse(l.x, node.Refusal{Status: 404, Cause: "not_home", Clause: "TS 24.229 5.3.2.1",
+			Text: string(t.Identity) + " (" + t.Kind.String() + ") is not of " + l.s.cfg.Domain + ".", Next: "The home domain of the I-CSCF is its configuration's domain."})
+		return false
+	}
+	if t.Kind != identity.SIPIdentity {
+		l.x.Edits.RequestURI(string(t.Identity))
+	}
+	return true
+}
+
+// servedUser is the user on whose behalf an originating request comes.
+func servedUser(m *sip.Message) (identity.IMPU, bool) {
+	for _, id := range [...]sip.ID{sip.HPServedUser, sip.HPAssertedIdentity} {
+		for v := range m.Values(id) {
+			a, err := sip.ParseNameAddr(v)
+			if err != nil {
+				continue
+			}
+			if impu, err := identity.ParseIMPU(a.URI); err == nil {
+				return impu, true
+			}
+		}
+	}
+	return "", false
+}
+
+func (l *location) ask(kind *cx.UserAuthorizationType) {
+	q := &cx.LIR{PublicIdentity: string(l.identity), Originating: l.originating, Type: kind}
+	l.s.cx.LIR(l.s.cx.Deadline(), q, func(a *cx.LIA, err error) {
+		l.x.Post(func() { l.located(a, err) })
+	})
+}
+
+// located goes on with the HSS's answer.
+func (l *location) located(a *cx.LIA, err error) {
+	s := l.s
+	if err != nil {
+		s.verdicts.Refuse(l.x, l.unknown(err))
+		return
+	}
+	names := choose(s.cfg.SCSCFs, a.Capabilities)
+	if a.ServerName != "" {
+		names = []string{cx.ServerURI(a.ServerName)}
+	}
+	names = without(names, l.tried)
+	if len(names) == 0 {
+		l.exhausted()
+		return
+	}
+	s.verdicts.Log.Info("user located", zap.String("impu", string(l.identity)), zap.String("result", cx.ResultName(a.Result)), zap.String("scscf", names[0]),
+		zap.String("method", l.x.Req.Method()), zap.String("call_id", l.x.Req.CallID()), zap.String("icid", node.ICID(l.x.Req)))
+	if w := a.WildcardedPublicIdentity; w != "" {
+		l.x.Edits.Set(sip.HPProfileKey, "<"+w+">")
+	}
+	l.forward(names[0])
+}
+
+// forward takes the request to an S-CSCF by a Route; the Request-URI stays.
+func (l *location) forward(name string) {
+	l.tried = append(l.tried, name)
+	route := name
+	if u, err := uri.Parse(name); err == nil {
+		if u = u.WithParam("lr", ""); l.originating {
+			u = u.WithParam("orig", "")
+		}
+		route = u.String()
+	}
+	l.s.verdicts.Decide(l.x, "S-CSCF of "+string(l.identity)+": "+name+".", "TS 24.229 5.3.2.1")
+	l.x.Retry(proxy.Target{
+		Hop:   proxy.Hop{Role: sip.RoleCore},
+		Edits: func(e *sip.Edits) { e.Prepend(sip.HRoute, "<"+route+">") },
+	})
+}
+
+// best looks for another S-CSCF when the user's is not there (TS 23.380 4.3).
+func (l *location) best(best *proxy.Final) bool {
+	if !best.Local() || best.Status != 408 && best.Status != 503 {
+		return true
+	}
+	if best.Branch != nil && best.Branch.Provisional() {
+		return true // it was there; the call has only not been answered
+	}
+	if l.asked {
+		l.exhausted()
+		return false
+	}
+	l.asked = true
+	kind := cx.RegistrationAndCapabilities
+	l.ask(&kind)
+	return false
+}
+
+func (l *location) exhausted() {
+	l.s.verdicts.Refuse(l.x, node.Refusal{Status: 504, Cause: "no_scscf", Clause: "TS 24.229 5.3.2.2",
+		Text: "No S-CSCF serves " + string(l.identity) + ": tried " + strings.Join(l.tried, ", ") + ".",
+		Next: "Check that an S-CSCF runs at the name in scscfs of the I-CSCF's configuration."})
+}
+
+// unknown says why the HSS named no S-CSCF (TS 24.229 5.3.2.2).
+func (l *location) unknown(err error) node.Refusal {
+	out := node.Refusal{Clause: "TS 29.228 6.1.4"}
+	switch {
+	case cx.IsResult(err, cx.ErrorUserUnknown):
+		out.Status, out.Cause, out.Text = 404, "unknown_user", "The HSS does not know "+string(l.identity)+"."
+		out.Next = "Add it to a subscriber's impus."
+	case cx.IsResult(err, cx.ErrorIdentityNotRegistered):
+		out.Status, out.Cause, out.Text = 480, "not_registered", string(l.identity)+" is not registered, and has no services for when it is not."
+	default:
+		out.Status, out.Cause, out.Text = 480, "hss", "The HSS could not be asked about "+string(l.identity)+": "+err.Error()+"."
+		out.Next = "Check that the HSS runs and that diameter.peers of the I-CSCF names it."
+	}
+	return out
+}

@@ -1,0 +1,224 @@
+package icscf
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/gocscf/gocscf/diameter"
+	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/identity"
+	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/uri"
+)
+
+// registration is a REGISTER for which an S-CSCF is looked for.
+type registration struct {
+	s         *Server
+	x         *proxy.Exchange
+	impi      string
+	impu      identity.IMPU
+	visited   string
+	leaving   bool // de-registration
+	answering bool // it answers a challenge
+
+	tried []string // S-CSCFs
+	left  []string // still to try
+	asked bool     // for capabilities
+}
+
+// register asks the HSS for the user's S-CSCF and takes the REGISTER there (TS
+// 24.229 5.3.1.2).
+func (s *Server) register(x *proxy.Exchange) {
+	r := &registration{s: s, x: x}
+	to, err := sip.ParseNameAddr(x.Req.Get(sip.HTo))
+	if err == nil {
+		r.impu, err = identity.ParseIMPU(to.URI)
+	}
+	if err != nil {
+		s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + "."})
+		return
+	}
+	cred, err := sip.ParseCredentials(x.Req.Get(sip.HAuthorization))
+	if x.Req.Has(sip.HAuthorization) && err != nil {
+		s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + "."})
+		return
+	}
+	r.impi, r.answering = cred.Username, cred.Response != "" || cred.AUTS != ""
+	if r.impi == "" {
+		if u, err := uri.Parse(to.URI); err == nil {
+			id, _ := identity.IMPIFromIMPU(u)
+			r.impi = string(id)
+		}
+	}
+	if !x.Req.Has(sip.HPath) {
+		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "no_path", Clause: "TS 24.229 5.3.1.1", IMPI: r.impi,
+			Text: "The REGISTER of " + r.impi + " has no Path: it did not come through a P-CSCF.", Next: "Point the phone at the P-CSCF."})
+		return
+	}
+	if v, err := sip.ParseVisitedNetworkID(x.Req.Get(sip.HPVisitedNetworkID)); err == nil {
+		r.visited = v.ID
+	} else {
+		r.visited = s.cfg.Domain
+	}
+	r.leaving = leaving(x.Req)
+	x.Edits.Remove(sip.HRoute)
+	x.OnResponse(r.response)
+	x.OnBest(r.best)
+
+	kind := cx.Registration
+	if r.leaving {
+		kind = cx.Deregistration
+	}
+	s.cx.UAR(s.cx.Deadline(), r.uar(kind), func(a *cx.UAA, err error) {
+		x.Post(func() { r.authorized(a, err) })
+	})
+}
+
+func (r *registration) uar(kind cx.UserAuthorizationType) *cx.UAR {
+	return &cx.UAR{UserName: r.impi, PublicIdentity: string(r.impu), VisitedNetworkID: r.visited, Type: kind}
+}
+
+// leaving reports whether a REGISTER removes all its contacts (TS 24.229 5.3.1.2).
+func leaving(m *sip.Message) bool {
+	all := m.Get(sip.HExpires) == "0"
+	contacts := 0
+	for v := range m.Values(sip.HContact) {
+		if v == "*" {
+			return true
+		}
+		contacts++
+		a, err := sip.ParseNameAddr(v)
+		if err != nil {
+			continue
+		}
+		if e, ok := a.Param("expires"); ok {
+			if e != "0" {
+				return false
+			}
+		} else if !all {
+			return false
+		}
+	}
+	return contacts > 0
+}
+
+// authorized goes on with the HSS's answer.
+func (r *registration) authorized(a *cx.UAA, err error) {
+	s := r.s
+	if err != nil {
+		s.verdicts.Refuse(r.x, r.unauthorized(err))
+		return
+	}
+	switch {
+	case a.ServerName != "":
+		r.left = []string{cx.ServerURI(a.ServerName)}
+	default:
+		r.left = choose(s.cfg.SCSCFs, a.Capabilities)
+	}
+	if r.answering {
+		if name := s.recent.by(r.impi, r.x.Req.CallID()); name != "" {
+			r.left = []string{name}
+		}
+	}
+	s.verdicts.Log.Info("user authorized", zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("result", cx.ResultName(a.Result)),
+		zap.Strings("scscf", r.left), zap.String("call_id", r.x.Req.CallID()), zap.String("icid", node.ICID(r.x.Req)))
+	r.forward()
+}
+
+// forward takes the REGISTER to the next S-CSCF: its name is the Request-URI.
+func (r *registration) forward() {
+	if len(r.left) == 0 {
+		r.exhausted()
+		return
+	}
+	name := r.left[0]
+	r.left = r.left[1:]
+	r.tried = append(r.tried, name)
+	r.s.verdicts.Decide(r.x, "S-CSCF of "+r.impi+": "+name+".", "TS 24.229 5.3.1.2")
+	r.x.Retry(proxy.Target{URI: name, Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: r.s.cfg.SCSCFTimeout.D()})
+}
+
+func (r *registration) response(_ *proxy.Branch, m *sip.Message, _ *sip.Edits) bool {
+	if m.Status() == 401 && len(r.tried) > 0 {
+		r.s.recent.challenged(r.impi, m.CallID(), r.tried[len(r.tried)-1], time.Now())
+	}
+	return true
+}
+
+// best decides what to do when the S-CSCF did not serve the user (TS 24.229
+// 5.3.1.3): silence, 3xx and 480 mean another one.
+func (r *registration) best(best *proxy.Final) bool {
+	silent := best.Local() && (best.Status == 408 || best.Status == 503)
+	if !silent && best.Status/100 != 3 && best.Status != 480 {
+		return true
+	}
+	why := "answered " + strconv.Itoa(best.Status)
+	if best.Err != nil {
+		why = "did not answer: " + best.Err.Error()
+	}
+	r.s.verdicts.Decide(r.x, "S-CSCF "+r.tried[len(r.tried)-1]+" "+why+". Looking for another one.", "TS 24.229 5.3.1.3")
+	if len(r.left) > 0 {
+		r.forward()
+		return false
+	}
+	if r.asked || r.leaving {
+		r.exhausted()
+		return false
+	}
+	r.asked = true
+	r.s.cx.UAR(r.s.cx.Deadline(), r.uar(cx.RegistrationAndCapabilities), func(a *cx.UAA, err error) {
+		r.x.Post(func() {
+			if err != nil {
+				r.exhausted()
+				return
+			}
+			names := choose(r.s.cfg.SCSCFs, a.Capabilities)
+			r.left = without(names, r.tried)
+			r.forward()
+		})
+	})
+	return false
+}
+
+func (r *registration) exhausted() {
+	text := "No S-CSCF serves " + r.impi + ": tried " + strings.Join(r.tried, ", ") + "."
+	if len(r.tried) == 0 {
+		text = "No S-CSCF has the capabilities that the HSS asks for " + r.impi + "."
+	}
+	r.s.verdicts.Refuse(r.x, node.Refusal{Status: 504, Cause: "no_scscf", Clause: "TS 24.229 5.3.1.3", IMPI: r.impi,
+		Text: text, Next: "Check that an S-CSCF runs at the name in scscfs of the I-CSCF's configuration."})
+}
+
+// unauthorized says why the HSS did not authorize (TS 24.229 5.3.1.3).
+func (r *registration) unauthorized(err error) node.Refusal {
+	out := node.Refusal{Status: 403, IMPI: r.impi, Clause: "TS 29.228 6.1.1"}
+	var result *diameter.ResultError
+	errors.As(err, &result)
+	switch {
+	case cx.IsResult(err, cx.ErrorUserUnknown):
+		out.Cause, out.Text = "unknown_user", "The HSS does not know "+r.impi+" ("+string(r.impu)+")."
+		out.Next = "Add the subscriber to the HSS, or correct the IMSI, MNC and MCC of the SIM."
+	case cx.IsResult(err, cx.ErrorIdentitiesDontMatch):
+		out.Cause, out.Text = "identities_dont_match", string(r.impu)+" is no public identity of "+r.impi+" at the HSS."
+		out.Next = "Add it to the subscriber's impus, or correct the phone's identity."
+	case cx.IsResult(err, cx.ErrorIdentityNotRegistered):
+		out.Cause, out.Text = "not_registered", string(r.impu)+" is not registered at the HSS: there is nothing to de-register."
+	case cx.IsResult(err, cx.ErrorRoamingNotAllowed):
+		out.Cause, out.Text = "roaming", r.impi+" may not roam in "+r.visited+"."
+		out.Next = "Allow the visited network at the HSS, or correct visited_network of the P-CSCF."
+	case result != nil && result.Is(diameter.AuthorizationRejected):
+		out.Cause, out.Text = "barred", r.impi+" is barred: the HSS rejects the authorization of "+string(r.impu)+"."
+		out.Next = "Remove the barring at the HSS."
+	default:
+		out.Status, out.Cause = 480, "hss"
+		out.Text = "The HSS could not be asked about " + r.impi + ": " + err.Error() + "."
+		out.Next = "Check that the HSS runs and that diameter.peers of the I-CSCF names it."
+	}
+	return out
+}

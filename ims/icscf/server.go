@@ -1,0 +1,112 @@
+package icscf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/sip/transport"
+)
+
+// Deps is what an I-CSCF gets from its process.
+type Deps struct {
+	node.Deps
+	// Net is where sockets come from; nil is the kernel.
+	Net transport.Net
+	// Dialer connects to the HSS; nil is the network.
+	Dialer node.Dialer
+}
+
+// Server is an I-CSCF.
+type Server struct {
+	cfg      Config
+	core     *proxy.Core
+	cx       *node.Cx
+	verdicts *node.Verdicts
+	recent   *recent
+	running  atomic.Bool
+}
+
+var _ node.Service = (*Server)(nil)
+
+// New opens the sockets and begins to connect to the HSS. Run must follow, also
+// to close them.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	hosts, err := node.Hosts(cfg.Hosts)
+	if err != nil {
+		return nil, fmt.Errorf("hosts: %w", err)
+	}
+	s := &Server{cfg: cfg, recent: newRecent(), verdicts: node.NewVerdicts(deps.Deps, "icscf", cfg.Listen.Addr().String())}
+	if s.cx, err = deps.NewCx(cfg.Diameter, "icscf", cfg.Domain, nil, deps.Dialer); err != nil {
+		return nil, err
+	}
+	pc := proxy.Config{
+		Net: deps.Net, Hosts: hosts, MaxTransactions: cfg.MaxTransactions,
+		Aliases:   []string{"icscf." + cfg.Domain},
+		Supported: []string{"path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
+	}
+	deps.ObserveSIP(&pc)
+	if s.core, err = proxy.New(pc, handler{s}); err != nil {
+		s.cx.Close()
+		return nil, fmt.Errorf("starting the I-CSCF's SIP engine: %w", err)
+	}
+	if _, err = s.core.Listen(transport.Listen{Addr: cfg.Listen, UDP: true, TCP: true, Role: sip.RoleCore}); err == nil {
+		err = s.cx.Node.Start()
+	}
+	if err != nil {
+		s.core.Close()
+		s.cx.Close()
+		return nil, fmt.Errorf("opening the I-CSCF's sockets: %w", err)
+	}
+	s.running.Store(true)
+	return s, nil
+}
+
+// Addr returns the address of the SIP socket.
+func (s *Server) Addr() netip.AddrPort { a, _ := s.core.Addr(sip.RoleCore); return a }
+
+// Ready reports whether an HSS is connected.
+func (s *Server) Ready() error {
+	if !s.running.Load() {
+		return errors.New("stopping")
+	}
+	return s.cx.Ready()
+}
+
+// Run serves until ctx ends, then lets running transactions finish.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.cx.Close()
+	defer s.core.Close()
+	<-ctx.Done()
+	s.running.Store(false)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain.D())
+	defer cancel()
+	if err := s.core.Drain(drain); err != nil {
+		s.verdicts.Log.Warn("not everything had finished when the drain time was over")
+	}
+	return nil
+}
+
+// handler takes requests from the proxy core.
+type handler struct{ s *Server }
+
+// Request is a new request.
+func (h handler) Request(x *proxy.Exchange) {
+	switch {
+	case x.Req.Method() == "REGISTER":
+		h.s.register(x)
+	case x.Req.ToTag() != "":
+		// We never are in a route set; what comes all the same is passed on.
+		x.Forward()
+	default:
+		h.s.locate(x)
+	}
+}
