@@ -1,0 +1,122 @@
+package ifc
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"sync"
+
+	"github.com/gocscf/gocscf/ims/profile"
+)
+
+// SharedSets are the shared iFC sets that the S-CSCF holds itself, by
+// SharedIFCSetID (TS 29.228 B.2.1, feature SiFC of TS 29.229).
+type SharedSets map[int32][]profile.InitialFilterCriteria
+
+// Expand returns the criteria of a service profile with those of its shared
+// sets. Compile orders them by priority.
+func (sets SharedSets) Expand(sp *profile.ServiceProfile) ([]profile.InitialFilterCriteria, error) {
+	if len(sp.SharedIFCSetIDs) == 0 {
+		return sp.InitialFilterCriteria, nil
+	}
+	list := append([]profile.InitialFilterCriteria(nil), sp.InitialFilterCriteria...)
+	for i, id := range sp.SharedIFCSetIDs {
+		set, ok := sets[id]
+		if !ok {
+			return nil, fmt.Errorf("the profile names shared iFC set %d, which is not configured here: add it to shared_ifc_sets", id)
+		}
+		if repeated(sp.SharedIFCSetIDs[:i], id) {
+			continue
+		}
+		if len(list)+len(set) > MaxCriteria {
+			return nil, fmt.Errorf("shared iFC set %d makes more than %d initial filter criteria", id, MaxCriteria)
+		}
+		list = append(list, set...)
+	}
+	return list, nil
+}
+
+func repeated(ids []int32, id int32) bool {
+	for _, other := range ids {
+		if other == id {
+			return true
+		}
+	}
+	return false
+}
+
+// Cache makes one Chain for all service profiles that have the same criteria,
+// as those made from one template do. It is safe for concurrent use. Its size
+// is bounded; a chain that falls out lives on where it is held.
+type Cache struct {
+	sets SharedSets
+	max  int
+
+	mu     sync.Mutex
+	chains map[[sha256.Size]byte]cached
+}
+
+type cached struct {
+	chain *Chain
+	own   []profile.InitialFilterCriteria // those of the profile, without shared sets
+}
+
+// NewCache returns a cache for at most max different chains. It reads sets as
+// long as it lives; they must not be changed.
+func NewCache(sets SharedSets, max int) *Cache {
+	return &Cache{sets: sets, max: max, chains: make(map[[sha256.Size]byte]cached)}
+}
+
+// Chain returns the chain of a service profile, and replaces sp's criteria by
+// those that the other profiles with the same chain hold, so that subscribers
+// of one template share their memory.
+func (c *Cache) Chain(sp *profile.ServiceProfile) (*Chain, error) {
+	key := sum(sp)
+	c.mu.Lock()
+	hit, ok := c.chains[key]
+	c.mu.Unlock()
+	if !ok {
+		list, err := c.sets.Expand(sp)
+		if err != nil {
+			return nil, err
+		}
+		chain, err := Compile(list)
+		if err != nil {
+			return nil, err
+		}
+		hit = c.store(key, cached{chain, sp.InitialFilterCriteria})
+	}
+	sp.InitialFilterCriteria = hit.own
+	return hit.chain, nil
+}
+
+// store keeps the first of two that were made at the same time.
+func (c *Cache) store(key [sha256.Size]byte, made cached) cached {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if first, ok := c.chains[key]; ok {
+		return first
+	}
+	for old := range c.chains { // any will do: templates are few
+		if len(c.chains) < c.max {
+			break
+		}
+		delete(c.chains, old)
+	}
+	c.chains[key] = made
+	return made
+}
+
+// Len returns how many chains the cache holds.
+func (c *Cache) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.chains)
+}
+
+func sum(sp *profile.ServiceProfile) [sha256.Size]byte {
+	doc := profile.MarshalCriteria(sp.InitialFilterCriteria)
+	for _, id := range sp.SharedIFCSetIDs {
+		doc = append(doc, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+	}
+	return sha256.Sum256(doc)
+}
