@@ -116,7 +116,7 @@ func (c *conn) serve(handshake func(*frameReader) error) error {
 		frame, fault, err := f.next()
 		if err != nil {
 			if fault != nil && frame != nil {
-				c.receive(frame, fault)
+				_ = c.receive(frame, fault) // the connection ends with err either way
 			}
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -140,14 +139,6 @@ func newToken() string {
 	var b [10]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	return tokenEncoding.EncodeToString(b[:])
-}
-
-func clone(list []string) []string {
-	out := make([]string, len(list))
-	for i, s := range list {
-		out[i] = strings.Clone(s)
-	}
-	return out
 }
 
 // len returns how many contacts there are.

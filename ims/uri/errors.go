@@ -26,7 +26,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if e.Kind == ErrTooLong {
+	if errors.Is(e.Kind, ErrTooLong) {
 		return fmt.Sprintf("URI of %d octets is longer than %d", e.Offset, MaxLen)
 	}
 	if e.Near == `""` {

@@ -49,10 +49,10 @@ type Exchange struct {
 	branches   []*Branch
 	one        [1]*Branch // room for the usual case
 	first      Branch
-	live       int // branches without a final response
-	lent       int // breadth in use by them
-	completed  int // branches that have ended
-	rounds     int // calls of onBest
+	live       int  // branches without a final response
+	lent       int  // breadth in use by them
+	completed  int  // branches that have ended
+	rounds     int  // calls of onBest
 	done       bool // the final response is sent, or there will be none
 	ended      bool // done, and no branch is live
 	cancelled  bool
