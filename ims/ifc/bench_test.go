@@ -23,17 +23,6 @@ func large(t testing.TB) *ifc.Chain {
 	)
 }
 
-func TestNextAllocatesNothing(t *testing.T) {
-	c, r := large(t), invite()
-	var req ifc.Request = r
-	if f, ok := c.Next(0, req, ifc.Session{}); !ok || f.Priority != 5 {
-		t.Fatal("the chain is not walked to its end")
-	}
-	if n := testing.AllocsPerRun(200, func() { _, _ = c.Next(0, req, ifc.Session{}) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
 func BenchmarkNext(b *testing.B) {
 	c := large(b)
 	var req ifc.Request = invite()

@@ -152,7 +152,8 @@ func TestAllElements(t *testing.T) {
   </CoreNetworkServicesAuthorization>
   <Extension/>
  </ServiceProfile>
- <ServiceProfile><PublicIdentity><Identity>tel:+1-2</Identity></PublicIdentity></ServiceProfile>
+ <ServiceProfile><PublicIdentity><Identity>tel:+1-2</Identity></PublicIdentity>` +
+		"<InitialFilterCriteria><Priority>1</Priority>" + as + "</InitialFilterCriteria><InitialFilterCriteria>" + as + "<Priority>0</Priority><Extension><x/></Extension></InitialFilterCriteria>" + `</ServiceProfile>
  <Extension><Any><Depth/></Any></Extension>
 </s:IMSSubscription>
 <!-- end -->`))
@@ -170,7 +171,13 @@ func TestAllElements(t *testing.T) {
 				},
 				CoreNetworkServices: &profile.CoreNetworkServices{MediaProfileID: 5, ServiceIDs: []string{"urn:urn-7:3gpp-service.ims.icsi.mmtel"}},
 			},
-			{PublicIdentities: []profile.PublicIdentity{user("tel:+12")}},
+			{
+				PublicIdentities: []profile.PublicIdentity{user("tel:+12")},
+				InitialFilterCriteria: []profile.InitialFilterCriteria{
+					{Priority: 1, ApplicationServer: profile.ApplicationServer{ServerName: "sip:as"}},
+					{Priority: 0, ApplicationServer: profile.ApplicationServer{ServerName: "sip:as"}},
+				},
+			},
 		},
 	}
 	ignore := cmpopts.IgnoreFields(profile.Profile{}, "Warnings")
