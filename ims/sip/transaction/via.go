@@ -87,8 +87,10 @@ func responseFlows(f sip.Flow, v *sip.Via) (to, fallback sip.Flow) {
 	}
 	to.Remote = fallback.Remote
 	// maddr as a name would need DNS in the middle of an answer; no one uses it.
-	if a, err := netip.ParseAddr(strings.Trim(v.MAddr, "[]")); err == nil && v.MAddr != "" {
-		to.Remote = netip.AddrPortFrom(a, port)
+	if v.MAddr != "" {
+		if a, err := netip.ParseAddr(strings.Trim(v.MAddr, "[]")); err == nil {
+			to.Remote = netip.AddrPortFrom(a, port)
+		}
 	}
 	return to, fallback
 }
