@@ -15,15 +15,15 @@ const (
 // stream cuts what a connection brings into messages (RFC 3261 §18.3). The same
 // octets give the same messages in whatever pieces they come.
 //
-// A message is looked at when its first line is whole, when its header is and
-// when it is complete, not with each piece: a peer that sends single octets
-// makes no more work than one that does not.
+// A message is looked at when it begins, when its first line is whole, when its
+// header is and when it is complete, not with each piece: a peer that sends
+// single octets makes no more work than one that does not.
 type stream struct {
 	buf  []byte
 	r, w int // buf[r:w] is not yet consumed
 
 	line    bool // the first line was seen and passed
-	scanned int  // so much behind r holds no end of the header
+	scanned int  // so much behind r holds nothing that is waited for
 	need    int  // octets of the message, once its header is whole
 }
 
@@ -98,16 +98,21 @@ func (s *stream) next() (raw string, pings int, err error) {
 // ready reports whether b is worth another look.
 func (s *stream) ready(b []byte) bool {
 	switch {
-	case len(b) < 2:
+	case len(b) == 0, len(b) == 1 && b[0] == '\r':
 		return false
-	case b[0] == '\r' && b[1] == '\n', len(b) > sip.MaxHeader && s.need == 0:
+	case len(b) > 1 && b[0] == '\r' && b[1] == '\n', len(b) > sip.MaxHeader && s.need == 0:
 		return true
 	case s.need > 0:
 		return len(b) >= s.need
-	case !s.line:
-		return bytes.IndexByte(b, '\n') >= 0
+	case s.scanned == 0:
+		return true
 	}
-	return headerEnd(b[max(0, s.scanned-3):]) > 0
+	from := s.scanned
+	s.scanned = len(b)
+	if !s.line {
+		return bytes.IndexByte(b[from:], '\n') >= 0
+	}
+	return headerEnd(b[max(0, from-3):]) > 0
 }
 
 // headerEnd returns the length of the header with its empty line, 0 without.

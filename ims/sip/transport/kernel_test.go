@@ -1,0 +1,194 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// loopbacks runs a test over each loopback address. Where the machine has no
+// IPv6 the test is that listening says so, with the address.
+func loopbacks(t *testing.T, f func(t *testing.T, addr string)) {
+	t.Helper()
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+		t.Run(addr, func(t *testing.T) {
+			probe, err := net.Listen("tcp", addr)
+			if err == nil {
+				_ = probe.Close()
+				f(t, addr)
+				return
+			}
+			e := New(Kernel(), Config{}, newRecorder())
+			defer e.Close()
+			_, err = e.Listen(Listen{Addr: netip.MustParseAddrPort(addr), UDP: true, TCP: true})
+			if err == nil || !strings.Contains(err.Error(), addr) {
+				t.Errorf("listening on an address that cannot be had: %v, want an error with the address", err)
+			}
+		})
+	}
+}
+
+func TestKernelBothProtocols(t *testing.T) {
+	loopbacks(t, func(t *testing.T, addr string) {
+		a := newEnd(t, Kernel(), addr, sip.RoleCore, Config{KeepAlive: time.Minute})
+		b := newEnd(t, Kernel(), addr, sip.RoleGm, Config{})
+		b.reply = func(what string, f sip.Flow, raw string) {
+			if what == "receive" {
+				b.Send(Outgoing{Flow: f, Data: []byte(raw), Fail: b.Fail})
+			}
+		}
+		for _, proto := range []sip.Proto{sip.UDP, sip.TCP} {
+			before := len(a.received())
+			msgs := append(numbered(200), message("large", 60000))
+			if proto == sip.UDP && b.addr.Addr().Is4() {
+				msgs = append(msgs, message("largest", 65507-len(message("largest", 0))-4))
+			}
+			for i, m := range msgs {
+				a.send(t, proto, sip.RoleCore, b.addr, m)
+				if i%50 == 49 { // a burst, but within what a socket buffer surely holds
+					a.await(t, "echo", func() bool { return len(a.received()) == before+i+1 })
+				}
+			}
+			a.await(t, "echo", func() bool { return len(a.received()) == before+len(msgs) })
+			if got := a.received()[before:]; !slices.Equal(got, msgs) {
+				t.Errorf("%s: came back as %s", proto, short(got))
+			}
+			f := b.of("receive")[before].flow
+			if f.Proto != proto || f.Local != b.addr || f.Remote.Addr() != a.addr.Addr() || (f.Conn != 0) != (proto == sip.TCP) {
+				t.Errorf("%s: arrived on %s", proto, f)
+			}
+		}
+		if errs := append(a.failed(), b.failed()...); errs != nil {
+			t.Error(errs)
+		}
+	})
+}
+
+// closedPort returns an address of loopback where nobody listens.
+func closedPort(t *testing.T, like netip.Addr) netip.AddrPort {
+	t.Helper()
+	pc, err := Kernel().ListenPacket(netip.AddrPortFrom(like, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	return addrPort(pc.LocalAddr())
+}
+
+// A datagram that finds nobody is reported to its sender, and does not hurt
+// those sent before and after it to others on the same socket.
+func TestKernelUnreachable(t *testing.T) {
+	loopbacks(t, func(t *testing.T, addr string) {
+		a := newEnd(t, Kernel(), addr, sip.RoleCore, Config{})
+		b := newEnd(t, Kernel(), addr, sip.RoleCore, Config{})
+		nobody := closedPort(t, a.addr.Addr())
+		_, notified := a.listens[0].udp.pc.(UnreachableNotifier)
+		var refused int
+		for i := range 40 {
+			a.send(t, sip.UDP, sip.RoleCore, b.addr, message("b", i))
+			f, _ := a.Pick(sip.UDP, sip.RoleCore, nobody)
+			a.Send(Outgoing{Flow: f, Data: []byte(message("n", i)), Fail: func(err error) {
+				a.locked(func() {
+					if errors.Is(err, syscall.ECONNREFUSED) {
+						refused++
+					}
+				})
+				a.tell()
+			}})
+		}
+		b.await(t, "messages between refused ones", func() bool { return len(b.received()) == 40 })
+		if notified { // Linux
+			a.await(t, "refusals", func() bool { n := 0; a.locked(func() { n = refused }); return n == 40 })
+		}
+		if errs := a.failed(); errs != nil {
+			t.Errorf("messages that arrived were reported: %v", errs)
+		}
+	})
+}
+
+func TestKernelRefused(t *testing.T) {
+	loopbacks(t, func(t *testing.T, addr string) {
+		a := newEnd(t, Kernel(), addr, sip.RoleCore, Config{})
+		nobody := closedPort(t, a.addr.Addr())
+		a.send(t, sip.TCP, sip.RoleCore, nobody, message("a", 0))
+		a.await(t, "refusal", func() bool { return len(a.failed()) == 1 })
+		if err := a.failed()[0]; !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("failed with %v", err)
+		}
+		if !a.Refused(sip.RoleCore, nobody) {
+			t.Error("not remembered")
+		}
+	})
+}
+
+// A port that listens can be the source of connections to several remotes, but
+// no second socket can listen on it.
+func TestKernelDialsFromListeningPort(t *testing.T) {
+	loopbacks(t, func(t *testing.T, addr string) {
+		a := newEnd(t, Kernel(), addr, sip.RoleProtectedClient, Config{})
+		for range 2 {
+			b := newEnd(t, Kernel(), addr, sip.RoleProtectedServer, Config{})
+			a.send(t, sip.TCP, sip.RoleProtectedClient, b.addr, message("a", 0))
+			b.await(t, "message", func() bool { return len(b.received()) == 1 })
+			if f := b.of("receive")[0].flow; f.Remote != a.addr {
+				t.Errorf("arrived from %s, want %s", f.Remote, a.addr)
+			}
+		}
+		c, err := Kernel().Dial(t.Context(), netip.AddrPort{}, a.addr)
+		if err != nil {
+			t.Fatalf("the listening port no longer accepts: %v", err)
+		}
+		defer c.Close()
+		write(t, c, message("in", 0))
+		a.await(t, "message", func() bool { return len(a.received()) == 1 })
+		for _, l := range []Listen{{a.addr, false, true, sip.RoleGm}, {a.addr, true, false, sip.RoleGm}} {
+			if _, err := a.Listen(l); !errors.Is(err, syscall.EADDRINUSE) {
+				t.Errorf("a second socket on %s: %v, want address in use", l, err)
+			}
+		}
+	})
+}
+
+func TestKernelDialHonoursItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c, err := Kernel().Dial(ctx, netip.AddrPort{}, netip.MustParseAddrPort("127.0.0.1:9"))
+	if err == nil {
+		_ = c.Close()
+		t.Fatal("dialled with a cancelled context")
+	}
+	if blamesRemote(err) {
+		t.Errorf("%v is held against the remote", err)
+	}
+}
+
+// plain hides what the kernel's socket offers beyond net.PacketConn, like a
+// stack in user space or a system without recvmmsg.
+type plain struct{ kernel }
+
+type plainConn struct{ net.PacketConn }
+
+func (p plain) ListenPacket(local netip.AddrPort) (net.PacketConn, error) {
+	pc, err := p.kernel.ListenPacket(local)
+	return plainConn{pc}, err
+}
+
+func TestPlainPacketConn(t *testing.T) {
+	a := newEnd(t, plain{}, "127.0.0.1:0", sip.RoleCore, Config{})
+	msgs := numbered(50)
+	for _, m := range msgs {
+		a.send(t, sip.UDP, sip.RoleCore, a.addr, m)
+	}
+	a.await(t, "messages", func() bool { return len(a.received()) == len(msgs) })
+	if got := a.received(); !slices.Equal(got, msgs) {
+		t.Errorf("arrived %s", short(got))
+	}
+}
