@@ -83,11 +83,11 @@ func (d *duplicates) drop(key duplicateKey) {
 
 // answered notes the answer to a request and returns the copies that wait for it.
 func (d *duplicates) answered(r *Request, answer *Message) []*Request {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if r.remembered == nil {
 		return nil
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	entry := d.byKey[*r.remembered]
 	if entry == nil {
 		return nil

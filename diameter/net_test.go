@@ -194,3 +194,9 @@ func testRequest(n *Node, name string) *Message {
 	m.Add(testDictionary.Named(testApp, "Test-Name").New(datatype.UTF8String(name)))
 	return m
 }
+
+type dialerFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func (f dialerFunc) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return f(ctx, network, addr)
+}

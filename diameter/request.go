@@ -20,7 +20,7 @@ type Request struct {
 	conn       *conn
 	done       atomic.Bool
 	timer      *time.Timer
-	remembered *duplicateKey
+	remembered *duplicateKey // guarded by duplicates.mu
 }
 
 // NewAnswer starts the answer to the request: Session-Id and the application's
