@@ -24,7 +24,10 @@ const letters = "abcdefghijklmnopqrstuvwxyz234567"
 // randomID returns prefix and n letters of 5 random bits each, n ≤ 24.
 func randomID(prefix string, n int) string {
 	var buf [32]byte
-	b := append(buf[:0], prefix...)
+	return string(appendRandom(append(buf[:0], prefix...), n))
+}
+
+func appendRandom(b []byte, n int) []byte {
 	g := generators.Get().(*rand.ChaCha8)
 	for n > 0 {
 		bits := g.Uint64()
@@ -35,11 +38,14 @@ func randomID(prefix string, n int) string {
 		}
 	}
 	generators.Put(g)
-	return string(b)
+	return b
 }
 
 // NewBranch returns a branch: the magic cookie and 120 random bits.
 func NewBranch() string { return randomID(MagicCookie, 24) }
+
+// AppendBranch appends a branch to a Via under construction.
+func AppendBranch(dst []byte) []byte { return appendRandom(append(dst, MagicCookie...), 24) }
 
 // NewTag returns a tag of 80 random bits; RFC 3261 §19.3 asks for 32.
 func NewTag() string { return randomID("", 16) }

@@ -148,7 +148,7 @@ func (b *Branch) attempt() {
 // send starts a transaction towards hop.
 func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	x := b.x
-	b.id = sip.NewBranch() + x.loopMark()
+	b.id = ""
 	b.client, b.heard, b.second = nil, false, sip.Flow{}
 	b.ready, b.readyFor = b.write(flow), flow
 	switch {
@@ -163,9 +163,10 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	if x.core.obs != nil {
 		x.Tracef("forwarding %s to %s over %v", x.Req.Method(), b.URI, flow)
 	}
+	l := x.core.link(b)
 	r := transaction.ClientRequest{
 		Method: x.Req.Method(), Branch: b.id, Flow: flow,
-		Render: b.render, Response: b.response, Failed: b.failed,
+		Render: l.render, Response: l.response, Failed: l.failed,
 	}
 	if b.second.Remote.IsValid() {
 		r.Fallback = b.fallback
@@ -195,22 +196,37 @@ func (b *Branch) render(f sip.Flow) []byte {
 // write writes the request for a flow, with Via and Record-Route.
 func (b *Branch) write(f sip.Flow) []byte {
 	x := b.x
+	// Via and Record-Route are one string, the branch a piece of it.
 	var buf [512]byte
-	text := x.core.via(buf[:0], f, b.id, b.viaParams)
-	n := len(text)
+	text := append(append(buf[:0], "SIP/2.0/"...), f.Proto.String()...)
+	text = append(append(text, ' '), x.core.sentBy(f)...)
+	text = append(text, ";branch="...)
+	id := len(text)
+	if b.id != "" {
+		text = append(text, b.id...)
+	} else {
+		mark := x.loop.mark()
+		text = append(sip.AppendBranch(text), mark[:]...)
+	}
+	idEnd := len(text)
+	text = append(text, b.viaParams...)
+	via := len(text)
 	if b.own != nil {
 		text = b.own.record(text, x, f)
 	}
-	both := string(text)
+	all := string(text)
+	if b.id == "" {
+		b.id = all[id:idEnd]
+	}
 	e := b.edits // what is added to it here is not seen by the next attempt
-	e.Prepend(sip.HVia, both[:n])
-	if n < len(both) {
-		e.Prepend(sip.HRecordRoute, both[n:])
+	e.Prepend(sip.HVia, all[:via])
+	if via < len(all) {
+		e.Prepend(sip.HRecordRoute, all[via:])
 	}
 	if f.Proto.Stream() {
 		e.EnsureLength()
 	}
-	return x.Req.AppendTo(make([]byte, 0, len(x.Req.Raw())+len(both)+192), &e)
+	return x.Req.AppendTo(make([]byte, 0, len(x.Req.Raw())+len(all)+192), &e)
 }
 
 // fallback is where to go when the flow did not work: back to the datagram
@@ -255,6 +271,7 @@ func (b *Branch) again() bool {
 
 // silent is Target.Timeout: the address has not answered.
 func (b *Branch) silent() {
+	b.wait.on = false
 	if b.done || b.heard {
 		return
 	}
@@ -271,6 +288,7 @@ func (b *Branch) silent() {
 // timeC is Timer C (RFC 3261 16.8): it was set long ago, and what has come in
 // the meantime only moved its end.
 func (b *Branch) timeC() {
+	b.timerC.on = false
 	if b.done {
 		return
 	}

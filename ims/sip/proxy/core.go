@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,7 @@ type Core struct {
 	layer     *transaction.Layer
 	out       transaction.Sender
 	stats     counters
+	links     sync.Pool // of *link
 }
 
 // New makes a Core and opens its sockets. Messages may reach h before New returns.

@@ -204,12 +204,6 @@ func (x *Exchange) end() {
 	}
 }
 
-// loopMark is the loop hash as it ends our branches.
-func (x *Exchange) loopMark() string {
-	m := x.loop.mark()
-	return string(m[:])
-}
-
 // settle sees to it that somebody answers: when a handler or hook returns with
 // nothing sent and no branch open, it has until HandlerTimeout.
 func (x *Exchange) settle() {
@@ -220,12 +214,16 @@ func (x *Exchange) settle() {
 	if x.guard.running() {
 		return
 	}
-	x.guard.start(x.Shard, x.core.cfg.HandlerTimeout, func() {
-		if x.done || x.live > 0 {
-			return
-		}
-		x.core.stats.unanswered.Add(1)
-		x.Trace("the handler gave no answer in time")
-		x.giveUp(500, "No decision in time")
-	})
+	x.guard.start(x.Shard, x.core.cfg.HandlerTimeout, x.forgotten)
+}
+
+// forgotten answers for a handler that has not.
+func (x *Exchange) forgotten() {
+	x.guard.on = false
+	if x.done || x.live > 0 {
+		return
+	}
+	x.core.stats.unanswered.Add(1)
+	x.Trace("the handler gave no answer in time")
+	x.giveUp(500, "No decision in time")
 }

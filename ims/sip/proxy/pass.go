@@ -19,7 +19,7 @@ func (x *Exchange) pass(t *Target) {
 		return
 	}
 	if t.Hop.set() {
-		x.passTo(&e, t, t.Hop)
+		x.passTo(&e, t.ViaParams, t.Hop)
 		return
 	}
 	var one [1]Hop
@@ -30,9 +30,9 @@ func (x *Exchange) pass(t *Target) {
 		x.Tracef("ACK dropped: no address for %q", out.hop)
 	case len(hops) > 0:
 		hops[0].Stream = t.Hop.Stream
-		x.passTo(&e, t, hops[0])
+		x.passTo(&e, t.ViaParams, hops[0])
 	default:
-		target := *t
+		params := t.ViaParams
 		ctx, cancel := context.WithTimeout(context.Background(), x.core.cfg.HandlerTimeout)
 		x.core.cfg.Resolver.Resolve(ctx, q, func(hops []Hop, err error) {
 			cancel()
@@ -42,14 +42,14 @@ func (x *Exchange) pass(t *Target) {
 					x.Tracef("ACK dropped: no address for %q: %v", out.hop, err)
 					return
 				}
-				x.passTo(&e, &target, hops[0])
+				x.passTo(&e, params, hops[0])
 			})
 		})
 	}
 }
 
 // passTo sends it. Should a stream refuse it, it goes as a datagram.
-func (x *Exchange) passTo(e *sip.Edits, t *Target, hop Hop) {
+func (x *Exchange) passTo(e *sip.Edits, viaParams string, hop Hop) {
 	c := x.core
 	flow, ok := c.flow(&hop)
 	if !ok {
@@ -65,7 +65,7 @@ func (x *Exchange) passTo(e *sip.Edits, t *Target, hop Hop) {
 	id := string(x.loop.appendTo(append(l.sum().appendTo(append(buf[:0], sip.MagicCookie...)), loopMark)))
 	write := func(f sip.Flow) []byte {
 		edits := e.Clone()
-		edits.Prepend(sip.HVia, string(c.via(nil, f, id, t.ViaParams)))
+		edits.Prepend(sip.HVia, string(c.via(nil, f, id, viaParams)))
 		if f.Proto.Stream() {
 			edits.EnsureLength()
 		}

@@ -19,14 +19,13 @@ type inbound struct {
 	restored bool    // uri was the last Route entry: a strict router sent this
 	popped   int     // entries taken off the top of the route set
 	own      [maxOwn]uri.URI
-	owns     int      // how many of own are set
-	routes   []string // the URIs that remain
+	owns     int // how many of own are set
 }
 
 // preprocess does RFC 3261 16.4 on a Request-URI and the URIs of the route set.
-// isSelf tells our own URIs. The result refers to routes.
-func preprocess(ruri string, routes []string, isSelf func(uri.URI) bool) (inbound, error) {
-	in := inbound{uri: ruri, routes: routes}
+// isSelf tells our own URIs. left is the rest of routes.
+func preprocess(ruri string, routes []string, isSelf func(uri.URI) bool) (in inbound, left []string, err error) {
+	in.uri = ruri
 	// A Request-URI of another scheme (urn:service:sos) is no error here: 16.3 judges it.
 	in.parsed, _ = uri.Parse(ruri)
 
@@ -36,34 +35,31 @@ func preprocess(ruri string, routes []string, isSelf func(uri.URI) bool) (inboun
 	if n := len(routes); n > 0 && in.parsed.HasParam("lr") && isSelf(in.parsed) {
 		last, err := uri.Parse(routes[n-1])
 		if err != nil {
-			return in, fmt.Errorf("last Route entry: %w", err)
+			return in, routes, fmt.Errorf("last Route entry: %w", err)
 		}
 		in.own[0], in.owns = in.parsed, 1
 		in.uri, in.parsed = routes[n-1], last
-		in.routes = routes[:n-1]
+		routes = routes[:n-1]
 		in.rewrote, in.restored = true, true
 	}
 	in.maddr(isSelf)
-	return in, in.pop(isSelf)
-}
 
-// pop takes our own entries off the top. Which one is next must be readable;
-// those after it are others' business.
-func (in *inbound) pop(isSelf func(uri.URI) bool) error {
-	for len(in.routes) > 0 {
-		u, err := uri.Parse(in.routes[0])
+	// Our own entries go. Which one is next must be readable; those after it are
+	// others' business.
+	for len(routes) > 0 {
+		u, err := uri.Parse(routes[0])
 		if err != nil {
-			return fmt.Errorf("top Route entry: %w", err)
+			return in, routes, fmt.Errorf("top Route entry: %w", err)
 		}
 		if in.owns == maxOwn || !isSelf(u) {
-			return nil
+			break
 		}
 		in.own[in.owns] = u
 		in.owns++
 		in.popped++
-		in.routes = in.routes[1:]
+		routes = routes[1:]
 	}
-	return nil
+	return in, routes, nil
 }
 
 // maddr undoes a maddr that names us (RFC 3261 16.4, third paragraph): with it

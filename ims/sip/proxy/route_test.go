@@ -88,7 +88,7 @@ func TestPreprocess(t *testing.T) {
 		{"foreign maddr stays", "sip:bob@b.test;maddr=192.0.2.9", nil, "sip:bob@b.test;maddr=192.0.2.9", nil, nil},
 		{"urn", "urn:service:sos", []string{"sip:192.0.2.1;lr"}, "urn:service:sos", []string{"sip:192.0.2.1;lr"}, nil},
 	} {
-		in, err := preprocess(tt.ruri, tt.routes, s.is)
+		in, left, err := preprocess(tt.ruri, tt.routes, s.is)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -97,17 +97,17 @@ func TestPreprocess(t *testing.T) {
 		for _, u := range in.own[:in.owns] {
 			own = append(own, u.String())
 		}
-		if in.uri != tt.uri || !slices.Equal(own, tt.own) || !slices.Equal(in.routes, tt.left) {
-			t.Errorf("%s: uri %q own %q left %q, want %q %q %q", tt.name, in.uri, own, in.routes, tt.uri, tt.own, tt.left)
+		if in.uri != tt.uri || !slices.Equal(own, tt.own) || !slices.Equal(left, tt.left) {
+			t.Errorf("%s: uri %q own %q left %q, want %q %q %q", tt.name, in.uri, own, left, tt.uri, tt.own, tt.left)
 		}
 		if in.rewrote != (in.uri != tt.ruri) {
 			t.Errorf("%s: rewrote = %v", tt.name, in.rewrote)
 		}
 	}
-	if _, err := preprocess("sip:b.test", []string{"nonsense"}, s.is); err == nil {
+	if _, _, err := preprocess("sip:b.test", []string{"nonsense"}, s.is); err == nil {
 		t.Error("unreadable top Route accepted")
 	}
-	if _, err := preprocess("sip:b.test", []string{"sip:p.test;lr", "nonsense"}, s.is); err != nil {
+	if _, _, err := preprocess("sip:b.test", []string{"sip:p.test;lr", "nonsense"}, s.is); err != nil {
 		t.Errorf("unreadable Route further down: %v", err)
 	}
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/transaction"
 )
 
-// timer is a shard's timer that knows whether it runs. The zero value is stopped.
+// timer is a shard's timer that knows whether it runs. The zero value is
+// stopped. The function that it calls clears on first of all.
 type timer struct {
 	t  transaction.Timer
 	on bool
@@ -17,10 +18,7 @@ func (t *timer) running() bool { return t.on }
 func (t *timer) start(sh *transaction.Shard, d time.Duration, f func()) {
 	t.stop()
 	t.on = true
-	t.t = sh.After(d, func() {
-		t.on = false
-		f()
-	})
+	t.t = sh.After(d, f)
 }
 
 func (t *timer) stop() {

@@ -25,7 +25,7 @@ func (c *Core) admit(x *Exchange) refusal {
 	for v := range m.Values(sip.HRoute) {
 		routes = append(routes, routeURI(v))
 	}
-	in, err := preprocess(m.RequestURI(), routes, c.self.is)
+	in, left, err := preprocess(m.RequestURI(), routes, c.self.is)
 	if err != nil {
 		return refusal{status: 400, reason: "Bad Route"}
 	}
@@ -56,7 +56,7 @@ func (c *Core) admit(x *Exchange) refusal {
 		x.breadth = min(x.breadth, c.cfg.MaxBreadth)
 	}
 
-	forUs := len(in.routes) == 0 && in.parsed.User == "" && c.self.is(in.parsed)
+	forUs := len(left) == 0 && in.parsed.User == "" && c.self.is(in.parsed)
 	if n, ok := m.MaxForwards(); ok && n == 0 && !(m.Method() == "OPTIONS" && forUs) {
 		return refusal{status: 483}
 	}
