@@ -190,7 +190,7 @@ func (m *Message) appendStart(dst []byte, e *Edits) []byte {
 		dst = strconv.AppendInt(dst, int64(e.code), 10)
 		dst = appendStartText(append(dst, ' '), e.text, false)
 	default:
-		return append(dst, m.raw[:m.first]...)
+		return appendLine(dst, m.raw[:m.first])
 	}
 	return append(dst, "\r\n"...)
 }
@@ -215,11 +215,7 @@ func (m *Message) appendSlot(dst []byte, s *slot, bodyLen int) []byte {
 	if s.line >= 0 {
 		l := &m.lines[s.line]
 		if !s.fresh {
-			dst = append(dst, m.raw[l.start:l.end]...)
-			if m.raw[l.end-1] != '\n' { // cut off there: another line may follow now
-				dst = append(dst, "\r\n"...)
-			}
-			return dst
+			return appendLine(dst, m.raw[l.start:l.end])
 		}
 		dst = append(dst, m.raw[l.start:l.nameEnd]...)
 	} else if s.name != "" {
@@ -234,6 +230,16 @@ func (m *Message) appendSlot(dst []byte, s *slot, bodyLen int) []byte {
 		dst = appendValue(dst, s.value)
 	}
 	return append(dst, "\r\n"...)
+}
+
+// appendLine appends a line as it came. If the message was cut off in it, it gets
+// a line end: another line may follow now.
+func appendLine(dst []byte, l string) []byte {
+	dst = append(dst, l...)
+	if l == "" || l[len(l)-1] != '\n' {
+		dst = append(dst, "\r\n"...)
+	}
+	return dst
 }
 
 // appendValue appends a header value. A line end stays only as folding, that is

@@ -59,6 +59,7 @@ func parseAuth(s string, fields []authField) (scheme string, params AuthParams, 
 	if !equalFold(scheme, "Digest") {
 		return scheme, params, nil
 	}
+	scheme = "Digest"
 	var seen uint32
 	for name, v := range params.All() {
 		if !isToken(name) || v != "" && v[0] == '"' && quotedLen(v) != len(v) {

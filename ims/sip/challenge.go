@@ -55,7 +55,7 @@ func (c Challenge) OffersQOP(qop string) bool {
 // AppendTo appends the header value, keys included.
 func (c Challenge) AppendTo(dst []byte) []byte {
 	if !equalFold(c.Scheme, "Digest") && c.Scheme != "" {
-		return appendAuth(dst, c.Scheme, nil, c.Params)
+		return append(append(append(dst, c.Scheme...), ' '), c.Params...)
 	}
 	f := c.fields()
 	return appendAuth(dst, "Digest", f[:], c.Params)

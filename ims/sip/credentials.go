@@ -57,7 +57,7 @@ func ParseCredentials(s string) (Credentials, error) {
 // AppendTo appends the header value, keys and response included.
 func (c Credentials) AppendTo(dst []byte) []byte {
 	if !equalFold(c.Scheme, "Digest") && c.Scheme != "" {
-		return appendAuth(dst, c.Scheme, nil, c.Params)
+		return append(append(append(dst, c.Scheme...), ' '), c.Params...)
 	}
 	f := c.fields()
 	return appendAuth(dst, "Digest", f[:], c.Params)

@@ -31,9 +31,6 @@ func TestParseCredentials(t *testing.T) {
 		{"another scheme", "NoOneKnowsThisScheme opaque-data=here", Credentials{Scheme: "NoOneKnowsThisScheme"}},
 	} {
 		got, err := ParseCredentials(tt.in)
-		if strings.EqualFold(got.Scheme, "digest") {
-			got.Scheme = "Digest"
-		}
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		} else if got != tt.want && cmp.Diff(tt.want, got, noParams) != "" {

@@ -73,7 +73,8 @@ func ParseSecMechanism(s string) (SecMechanism, error) {
 	return sm, nil
 }
 
-// set stores one parameter and returns its bit, 0 for an unknown one.
+// set stores one parameter and returns its bit, 0 for an unknown one. Of other
+// mechanisms than ipsec-3gpp only q is known.
 func (sm *SecMechanism) set(name, v string) (bit int, ok bool) {
 	spi := func(p *uint32) bool {
 		n, ok := parseUint(v, math.MaxUint32)
@@ -84,6 +85,13 @@ func (sm *SecMechanism) set(name, v string) (bit int, ok bool) {
 		n, ok := parseUint(v, math.MaxUint16)
 		*p = uint16(n)
 		return ok && n > 0
+	}
+	if equalFold(name, "q") {
+		sm.Q = v
+		return secQ, true
+	}
+	if !sm.IsIPsec() {
+		return 0, true
 	}
 	switch {
 	case equalFold(name, "alg"):
@@ -106,9 +114,6 @@ func (sm *SecMechanism) set(name, v string) (bit int, ok bool) {
 		return secPortC, port(&sm.PortC)
 	case equalFold(name, "port-s"):
 		return secPortS, port(&sm.PortS)
-	case equalFold(name, "q"):
-		sm.Q = v
-		return secQ, true
 	}
 	return 0, true
 }
@@ -176,7 +181,7 @@ func (sm SecMechanism) AppendTo(dst []byte) []byte {
 	number("port-c", uint64(sm.PortC))
 	number("port-s", uint64(sm.PortS))
 	for n, v := range sm.Params.All() {
-		var scratch SecMechanism
+		scratch := SecMechanism{Name: sm.Name}
 		if bit, _ := scratch.set(n, v); bit == 0 {
 			dst = appendRawParam(dst, n, v)
 		}

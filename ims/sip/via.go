@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Via is one value of a Via header (RFC 3261 §20.42, RFC 3581).
@@ -78,10 +79,16 @@ func (v *Via) scan() error {
 	for name, val := range v.Params.All() {
 		switch {
 		case equalFold(name, "branch"):
+			if strings.IndexByte(val, '"') >= 0 { // other octets than a token's are let through
+				return errViaParam
+			}
 			if v.Branch == "" {
 				v.Branch = val
 			}
 		case equalFold(name, "received"):
+			if !isGenValue(val) {
+				return errViaParam
+			}
 			if v.Received == "" {
 				v.Received = val
 			}
@@ -95,6 +102,9 @@ func (v *Via) scan() error {
 				v.RPort = uint16(n)
 			}
 		case equalFold(name, "maddr"):
+			if !isGenValue(val) {
+				return errViaParam
+			}
 			v.MAddr = val
 		case equalFold(name, "ttl"):
 			if _, ok := parseUint(val, 255); !ok {
