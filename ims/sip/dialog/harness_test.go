@@ -165,7 +165,12 @@ func (w *world) peer(addr, to netip.AddrPort) *peer {
 
 func (p *peer) send(b *sip.Builder) {
 	p.w.t.Helper()
-	if _, err := p.conn.WriteTo(b.Bytes(), net.UDPAddrFromAddrPort(p.to)); err != nil {
+	p.sendText(string(b.Bytes()))
+}
+
+func (p *peer) sendText(s string) {
+	p.w.t.Helper()
+	if _, err := p.conn.WriteTo([]byte(s), net.UDPAddrFromAddrPort(p.to)); err != nil {
 		p.w.t.Fatal(err)
 	}
 }
@@ -267,6 +272,7 @@ func (n *notes) expect(t *testing.T, want string) {
 
 // onShard runs f on the shard of a session or the like and waits for it.
 func onShard(post func(func()), f func()) {
+	synctest.Wait() // what callbacks have set is seen from here on
 	done := make(chan struct{})
 	post(func() {
 		defer close(done)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -38,6 +39,12 @@ func (c *callee) events(answerRequests bool) dialog.SessionEvents {
 	}
 }
 
+// on runs f on the session's shard.
+func (c *callee) on(f func()) {
+	synctest.Wait()
+	onShard(c.s.Post, f)
+}
+
 func (w *world) callee(answerRequests bool) *callee {
 	c := &callee{}
 	var a *dialog.Agent
@@ -62,6 +69,12 @@ type caller struct {
 	agent *dialog.Agent
 	inv   *dialog.Invitation
 	s     *dialog.Session // confirmed, or the last with progress
+}
+
+// on runs f on the session's shard.
+func (c *caller) on(f func()) {
+	synctest.Wait()
+	onShard(c.s.Post, f)
 }
 
 func (w *world) caller() *caller { return &caller{agent: w.agent(aliceAddr, dialog.Config{})} }
@@ -108,7 +121,7 @@ func TestCallWithPreconditions(t *testing.T) {
 		alice := w.caller()
 		alice.invite(t, invite())
 		time.Sleep(time.Second)
-		onShard(bob.s.Post, func() { must(t, bob.s.Progress(183, "", true, sdp("answer"))) })
+		bob.on(func() { must(t, bob.s.Progress(183, "", true, sdp("answer"))) })
 		time.Sleep(time.Second)
 		w.expect("early media", `
 			A INVITE 1 [offer]
@@ -117,11 +130,11 @@ func TestCallWithPreconditions(t *testing.T) {
 			B 200 2 PRACK`)
 		alice.expect(t, "183; PRACK for 183: 200")
 
-		onShard(alice.s.Post, func() {
+		alice.on(func() {
 			must(t, alice.s.Update(sdp("offer2"), nil, func(o dialog.Outcome) { alice.add("UPDATE: %d", o.Status) }))
 		})
 		time.Sleep(time.Second)
-		onShard(bob.s.Post, func() {
+		bob.on(func() {
 			must(t, bob.s.Progress(180, "", true, dialog.Part{}))
 			// The answer waits for the PRACK (RFC 3262 3).
 			must(t, bob.s.Answer(dialog.Part{}))
@@ -138,11 +151,11 @@ func TestCallWithPreconditions(t *testing.T) {
 		alice.expect(t, "UPDATE: 200; 180; PRACK for 180: 200; confirmed")
 		bob.expect(t, "UPDATE; confirmed")
 
-		onShard(alice.s.Post, func() {
+		alice.on(func() {
 			must(t, alice.s.Reinvite(sdp("hold"), nil, func(o dialog.Outcome) { alice.add("hold: %d", o.Status) }))
 		})
 		time.Sleep(time.Second)
-		onShard(bob.s.Post, func() { must(t, bob.s.Hangup()) })
+		bob.on(func() { must(t, bob.s.Hangup()) })
 		time.Sleep(time.Second)
 		w.expect("hold and end", `
 			A INVITE 5 [hold]
@@ -176,9 +189,9 @@ func TestRetransmission(t *testing.T) {
 		})
 		alice.invite(t, invite())
 		time.Sleep(time.Second)
-		onShard(bob.s.Post, func() { must(t, bob.s.Progress(180, "", true, dialog.Part{})) })
+		bob.on(func() { must(t, bob.s.Progress(180, "", true, dialog.Part{})) })
 		time.Sleep(5 * time.Second)
-		onShard(bob.s.Post, func() { must(t, bob.s.Answer(sdp("answer"))) })
+		bob.on(func() { must(t, bob.s.Answer(sdp("answer"))) })
 		time.Sleep(40 * time.Second)
 		w.expect("losses", `
 			A INVITE 1 [offer]
@@ -205,7 +218,7 @@ func TestNoAckReleases(t *testing.T) {
 		p := w.peer(aliceAddr, bobAddr)
 		p.send(p.raw("INVITE", 7, "c1", "<sip:a@x>;tag=a", "<sip:b@x>"))
 		time.Sleep(time.Second)
-		onShard(bob.s.Post, func() { must(t, bob.s.Answer(sdp("answer"))) })
+		bob.on(func() { must(t, bob.s.Answer(sdp("answer"))) })
 		first := time.Now()
 		p.await("200")
 		bye := p.await("BYE")
@@ -224,7 +237,7 @@ func TestNoPrackRefuses(t *testing.T) {
 		p.send(p.raw("INVITE", 7, "c1", "<sip:a@x>;tag=a", "<sip:b@x>").Add(sip.HRequire, "100rel"))
 		time.Sleep(time.Second)
 		// The caller requires it, so a plain 180 is reliable too.
-		onShard(bob.s.Post, func() { must(t, bob.s.Progress(180, "", false, dialog.Part{})) })
+		bob.on(func() { must(t, bob.s.Progress(180, "", false, dialog.Part{})) })
 		m := p.await("180")
 		if !m.HasOption(sip.HRequire, "100rel") || !m.Has(sip.HRSeq) {
 			t.Errorf("not reliable:\n%s", m.Raw())
@@ -241,7 +254,7 @@ func TestRequestsOutOfPlace(t *testing.T) {
 		p := w.peer(aliceAddr, bobAddr)
 		p.send(p.raw("INVITE", 7, "c1", "<sip:a@x>;tag=a", "<sip:b@x>").Add(sip.HSupported, "100rel"))
 		time.Sleep(time.Second)
-		onShard(bob.s.Post, func() { must(t, bob.s.Progress(183, "", true, sdp("answer"))) })
+		bob.on(func() { must(t, bob.s.Progress(183, "", true, sdp("answer"))) })
 		m := p.await("183")
 		rseq := m.Get(sip.HRSeq)
 		for _, c := range []struct {
@@ -352,7 +365,7 @@ func TestCancel(t *testing.T) {
 			alice := w.caller()
 			alice.invite(t, invite())
 			time.Sleep(time.Second)
-			onShard(bob.s.Post, func() { must(t, bob.s.Progress(180, "", false, dialog.Part{})) })
+			bob.on(func() { must(t, bob.s.Progress(180, "", false, dialog.Part{})) })
 			time.Sleep(time.Second)
 			onShard(alice.inv.Post, func() { alice.inv.Cancel() })
 			time.Sleep(time.Second)
@@ -365,7 +378,7 @@ func TestCancel(t *testing.T) {
 				A ACK 1`)
 			alice.expect(t, "180; ended: the INVITE failed; failed: 487 Request Terminated")
 			bob.expect(t, "ended: the caller gave up")
-			onShard(bob.s.Post, func() {
+			bob.on(func() {
 				if err := bob.s.Answer(sdp("answer")); !errors.Is(err, dialog.ErrState) {
 					t.Errorf("answering after CANCEL: %v", err)
 				}
@@ -378,7 +391,7 @@ func TestCancel(t *testing.T) {
 			alice := w.caller()
 			alice.invite(t, invite())
 			time.Sleep(time.Second)
-			onShard(bob.s.Post, func() { must(t, bob.s.Answer(sdp("answer"))) })
+			bob.on(func() { must(t, bob.s.Answer(sdp("answer"))) })
 			time.Sleep(5 * time.Millisecond)
 			onShard(alice.inv.Post, func() { alice.inv.Cancel() })
 			time.Sleep(time.Second)
@@ -413,14 +426,14 @@ func TestCancel(t *testing.T) {
 func TestGlare(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		alice, bob := w.call()
-		onShard(alice.s.Post, func() {
+		alice.on(func() {
 			must(t, alice.s.Reinvite(sdp("from A"), nil, func(o dialog.Outcome) { alice.add("re-INVITE: %d", o.Status) }))
 			if err := alice.s.Update(sdp("x"), nil, nil); !errors.Is(err, dialog.ErrPending) {
 				t.Errorf("a second offer: %v", err)
 			}
 		})
 		time.Sleep(time.Millisecond)
-		onShard(bob.s.Post, func() {
+		bob.on(func() {
 			must(t, bob.s.Reinvite(sdp("from B"), nil, func(o dialog.Outcome) { bob.add("re-INVITE: %d", o.Status) }))
 		})
 		time.Sleep(10 * time.Second)
@@ -449,7 +462,7 @@ func (w *world) call() (*caller, *callee) {
 	alice := w.caller()
 	alice.invite(w.t, invite())
 	time.Sleep(time.Second)
-	onShard(bob.s.Post, func() { must(w.t, bob.s.Answer(sdp("answer"))) })
+	bob.on(func() { must(w.t, bob.s.Answer(sdp("answer"))) })
 	time.Sleep(time.Second)
 	alice.expect(w.t, "confirmed")
 	bob.expect(w.t, "confirmed")
@@ -462,7 +475,7 @@ func TestPeerLost(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		alice, _ := w.call()
 		w.drop(func(from netip.AddrPort, m *sip.Message) bool { return from == bobAddr })
-		onShard(alice.s.Post, func() { must(t, alice.s.Do("INFO", dialog.Part{}, nil, nil)) })
+		alice.on(func() { must(t, alice.s.Do("INFO", dialog.Part{}, nil, nil)) })
 		time.Sleep(33 * time.Second)
 		alice.expect(t, "ended: the peer is lost")
 	})
@@ -475,7 +488,7 @@ func TestByeWaitsForAck(t *testing.T) {
 		p := w.peer(aliceAddr, bobAddr)
 		p.send(p.raw("INVITE", 7, "c1", "<sip:a@x>;tag=a", "<sip:b@x>"))
 		time.Sleep(time.Second)
-		onShard(bob.s.Post, func() {
+		bob.on(func() {
 			must(t, bob.s.Answer(sdp("answer")))
 			must(t, bob.s.Hangup())
 		})
@@ -494,10 +507,10 @@ func TestLongRinging(t *testing.T) {
 		alice := w.caller()
 		alice.invite(t, invite())
 		time.Sleep(time.Second)
-		onShard(bob.s.Post, func() { must(t, bob.s.Progress(180, "", false, dialog.Part{})) })
+		bob.on(func() { must(t, bob.s.Progress(180, "", false, dialog.Part{})) })
 		time.Sleep(200 * time.Second)
 		alice.expect(t, "180; 180; 180; 180")
-		onShard(bob.s.Post, func() { must(t, bob.s.Reject(486, "")) })
+		bob.on(func() { must(t, bob.s.Reject(486, "")) })
 		alice.expect(t, "")
 		time.Sleep(time.Second)
 		alice.expect(t, "ended: the INVITE failed; failed: 486 Busy Here")
