@@ -1,0 +1,127 @@
+package scscf
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/identity"
+	"github.com/gocscf/gocscf/ims/ifc"
+	"github.com/gocscf/gocscf/ims/profile"
+	"github.com/gocscf/gocscf/ims/registrar"
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// services is what registrar.Registration.Services holds: the compiled filter
+// criteria of each identity of the set.
+type services struct {
+	chains map[string]*ifc.Chain // by identity key; identities of a service profile share one
+}
+
+// chain returns the criteria of an identity, nil when it has none.
+func (sv *services) chain(impu string) *ifc.Chain {
+	if sv == nil {
+		return nil
+	}
+	return sv.chains[impu]
+}
+
+// servicesOf returns the services of a registration.
+func servicesOf(r *registrar.Registration) *services {
+	sv, _ := r.Services.(*services)
+	return sv
+}
+
+// errNoProfile says that the HSS sent no profile where one is needed.
+var errNoProfile = errors.New("the HSS sent no User-Data")
+
+// userData reads the profile of an SAA or PPR into a registration without
+// bindings. impu is the identity that was asked about.
+func (s *Server) userData(doc []byte, impi string, impu identity.IMPU) (*registrar.Registration, error) {
+	if len(doc) == 0 {
+		return nil, errNoProfile
+	}
+	p, err := profile.Parse(doc)
+	if err != nil {
+		return nil, fmt.Errorf("reading the user profile: %w", err)
+	}
+	for _, w := range p.Warnings {
+		s.verdicts.Limited().Warn(s.verdicts.Log, "profile", "user profile: "+w, zap.String("impi", impi))
+	}
+	reg := &registrar.Registration{Profile: p}
+	sv := &services{chains: map[string]*ifc.Chain{}}
+	seen := map[string]bool{}
+	for i := range p.ServiceProfiles {
+		sp := &p.ServiceProfiles[i]
+		chain, err := s.chains.Chain(sp)
+		if err != nil {
+			return nil, fmt.Errorf("compiling the filter criteria: %w", err)
+		}
+		for j := range sp.PublicIdentities {
+			id := &sp.PublicIdentities[j]
+			key := string(id.Identity)
+			if seen[key] || id.IsWildcard() {
+				continue
+			}
+			seen[key] = true
+			reg.Identities = append(reg.Identities, registrar.Identity{Key: key, URI: key, Barred: id.Barred})
+			if chain.Len() > 0 {
+				sv.chains[key] = chain
+			}
+		}
+	}
+	if len(sv.chains) > 0 {
+		reg.Services = sv
+	}
+	if impu != "" && !seen[string(impu)] {
+		// Some HSSes leave the identity out that was registered (Open5GS builds
+		// others from the visited network): it is known, and not to be shown.
+		s.verdicts.Limited().Warn(s.verdicts.Log, "profile", "the profile does not hold the identity that registers",
+			zap.String("impi", impi), zap.String("impu", string(impu)))
+		key := strings.Clone(string(impu))
+		reg.Identities = append(reg.Identities, registrar.Identity{Key: key, URI: key, Barred: true})
+	}
+	if len(reg.Identities) == 0 {
+		return nil, errors.New("the user profile has no public identity")
+	}
+	return reg, nil
+}
+
+// associated lists the identities for P-Associated-URI, the default one first.
+func associated(r *registrar.Registration) []string {
+	var out []string
+	if r.Profile != nil {
+		for _, id := range r.Profile.Associated() {
+			out = append(out, string(id))
+		}
+		return out
+	}
+	for _, id := range r.Identities {
+		if !id.Barred {
+			out = append(out, id.URI)
+		}
+	}
+	return out
+}
+
+// chargingAddresses writes Charging-Information as P-Charging-Function-Addresses
+// (TS 24.229 5.4.1.2.2F; RFC 7315 5.5), empty when there is none.
+func chargingAddresses(c *cx.ChargingInformation) string {
+	if c == nil {
+		return ""
+	}
+	var out []string
+	add := func(name, v string) {
+		if v != "" {
+			out = append(out, name+"="+sip.Quote(v))
+		}
+	}
+	add("ccf", c.PrimaryCollection)
+	add("ccf", c.SecondaryCollection)
+	add("ecf", c.PrimaryEvent)
+	add("ecf", c.SecondaryEvent)
+	return strings.Join(out, ";")
+}

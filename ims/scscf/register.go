@@ -1,0 +1,309 @@
+package scscf
+
+import (
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/gocscf/gocscf/aka"
+	"github.com/gocscf/gocscf/diameter"
+	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/identity"
+	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/uri"
+)
+
+// registration is a REGISTER that is being dealt with.
+type registration struct {
+	s    *Server
+	x    *proxy.Exchange
+	impi string
+	impu identity.IMPU
+	cred sip.Credentials
+
+	contacts []contact
+	all      bool // Contact is "*"
+	expires  time.Duration
+	path     []string
+	cseq     uint32
+}
+
+// contact is one Contact of a REGISTER.
+type contact struct {
+	uri     uri.URI
+	addr    sip.NameAddr
+	expires time.Duration // asked for, bounded above
+}
+
+// register deals with a REGISTER (TS 24.229 5.4.1.1).
+func (s *Server) register(x *proxy.Exchange) {
+	r := &registration{s: s, x: x}
+	if ref, bad := r.read(); bad {
+		r.refuse(ref)
+		return
+	}
+	r.authenticate()
+}
+
+// read takes out of the REGISTER what it needs; a refusal says what is wrong.
+func (r *registration) read() (node.Refusal, bool) {
+	m := r.x.Req
+	bad := func(cause, text string) (node.Refusal, bool) {
+		return node.Refusal{Status: 400, Cause: cause, Text: text}, true
+	}
+	to, err := sip.ParseNameAddr(m.Get(sip.HTo))
+	if err == nil {
+		r.impu, err = identity.ParseIMPU(to.URI)
+	}
+	if err != nil {
+		return bad("bad_to", "To names no public identity: "+err.Error()+".")
+	}
+	if m.Has(sip.HAuthorization) {
+		if r.cred, err = sip.ParseCredentials(m.Get(sip.HAuthorization)); err != nil {
+			return bad("bad_authorization", "The Authorization header cannot be read: "+err.Error()+".")
+		}
+	}
+	if r.impi = r.cred.Username; r.impi == "" {
+		u, _ := uri.Parse(to.URI) // ParseIMPU has read it
+		id, _ := identity.IMPIFromIMPU(u)
+		r.impi = string(id)
+	}
+	if u, err := uri.Parse(m.RequestURI()); err != nil || !r.s.core.IsSelf(u) {
+		return node.Refusal{Status: 403, Cause: "not_for_us", Clause: "TS 24.229 5.4.1.2",
+			Text: "The REGISTER of " + r.impi + " is for " + m.RequestURI() + ", this S-CSCF is " + r.s.name + ".",
+			Next: "The name in the I-CSCF's scscfs, the HSS's stored name and this S-CSCF's name must be the same."}, true
+	}
+	for v := range m.Values(sip.HPath) {
+		r.path = append(r.path, v)
+	}
+	if len(r.path) == 0 {
+		return node.Refusal{Status: 403, Cause: "no_path", Clause: "RFC 3327 5.3",
+			Text: "The REGISTER of " + r.impi + " has no Path: it did not come through a P-CSCF."}, true
+	}
+	cs, err := m.CSeq()
+	if err != nil {
+		return bad("bad_cseq", "The CSeq cannot be read.")
+	}
+	r.cseq = cs.Seq
+	return r.readContacts()
+}
+
+// maxContacts bounds the contacts of one REGISTER.
+const maxContacts = 8
+
+func (r *registration) readContacts() (node.Refusal, bool) {
+	m, e := r.x.Req, r.s.cfg.Expires
+	bad := func(text string) (node.Refusal, bool) {
+		return node.Refusal{Status: 400, Cause: "bad_contact", Clause: "RFC 3261 10.3", Text: text}, true
+	}
+	r.expires = e.Default.D()
+	if v := m.Get(sip.HExpires); v != "" {
+		if seconds, ok := sip.ParseDelta(v); ok {
+			r.expires = time.Duration(seconds) * time.Second
+		}
+	}
+	for v := range m.Values(sip.HContact) {
+		if v == "*" {
+			r.all = true
+			continue
+		}
+		if len(r.contacts) == maxContacts {
+			return bad("The REGISTER has more than " + strconv.Itoa(maxContacts) + " contacts.")
+		}
+		var c contact
+		var err error
+		if c.addr, err = sip.ParseNameAddr(v); err == nil {
+			c.uri, err = uri.Parse(c.addr.URI)
+		}
+		if err != nil {
+			return bad("A Contact cannot be read: " + err.Error() + ".")
+		}
+		c.expires = r.expires
+		if p, ok := c.addr.Param("expires"); ok {
+			if seconds, ok := sip.ParseDelta(p); ok {
+				c.expires = time.Duration(seconds) * time.Second
+			}
+		}
+		c.expires = min(c.expires, e.Max.D())
+		if c.expires > 0 && c.expires < e.Min.D() {
+			return node.Refusal{Status: 423, Cause: "too_brief", Clause: "RFC 3261 10.3",
+				Text:   "The REGISTER of " + r.impi + " asks for " + c.expires.String() + ", less than " + e.Min.D().String() + ".",
+				Fields: []sip.Field{{ID: sip.HMinExpires, Value: seconds(e.Min.D())}}}, true
+		}
+		r.contacts = append(r.contacts, c)
+	}
+	if r.all && (len(r.contacts) > 0 || m.Get(sip.HExpires) != "0") {
+		return bad(`Contact "*" stands alone and with Expires: 0.`)
+	}
+	return node.Refusal{}, false
+}
+
+// leaving reports whether the REGISTER removes contacts and adds none.
+func (r *registration) leaving() bool {
+	if r.all {
+		return true
+	}
+	for _, c := range r.contacts {
+		if c.expires > 0 {
+			return false
+		}
+	}
+	return len(r.contacts) > 0
+}
+
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+// refuse answers the REGISTER with a failure.
+func (r *registration) refuse(ref node.Refusal) {
+	ref.IMPI = r.impi
+	r.s.metrics.registers.WithLabelValues(strconv.Itoa(ref.Status)).Inc()
+	r.s.verdicts.Refuse(r.x, ref)
+}
+
+// fields are what every log line about the REGISTER has.
+func (r *registration) fields() []zap.Field {
+	return []zap.Field{zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("call_id", r.x.Req.CallID()), zap.String("icid", node.ICID(r.x.Req))}
+}
+
+// authenticate decides whether the REGISTER must be challenged, answers a
+// challenge, or needs neither (TS 24.229 5.4.1.2).
+func (r *registration) authenticate() {
+	s := r.s
+	protected := strings.EqualFold(r.cred.IntegrityProtected, "yes")
+	open := s.challenges.of(r.impi)
+	if other := s.challenges.ofNonce(r.cred.Nonce); other != nil && other.impi != r.impi {
+		r.refuse(node.Refusal{Status: 403, Cause: "wrong_username", Clause: "TS 24.229 5.4.1.2.2",
+			Text: r.impi + " answers a challenge that was made for " + other.impi + "."})
+		return
+	}
+	answers := open != nil && r.cred.Nonce == open.nonce && time.Now().Before(open.until)
+	switch {
+	case r.cred.AUTS != "" && answers:
+		r.resynchronise(open)
+	case answers && r.cred.Response == "":
+		r.macFailure(open)
+	case answers && (protected || s.cfg.AKAWithoutIPsec):
+		r.verify(open)
+	case answers:
+		r.refuse(node.Refusal{Status: 403, Cause: "unprotected_answer", Clause: "TS 24.229 5.4.1.2.1",
+			Text: "The challenge of " + r.impi + " was answered without IPsec, which this S-CSCF does not take.",
+			Next: "Use IPsec on Gm, or for a lab set aka_without_ipsec in the S-CSCF's configuration."})
+	case protected && open == nil && s.isBound(r):
+		// The answer to a challenge that was taken before: no replay (TS 24.229
+		// 5.1.1.4.2). The SA proves who sends it.
+		r.s.verdicts.Decide(r.x, "Protected REGISTER of a registered contact: no new challenge is needed.", "TS 24.229 5.4.1.2.2")
+		r.assign()
+	case protected && open == nil && s.store.OfIMPI(r.impi) != nil && r.leaving():
+		r.assign()
+	default:
+		r.challenge(nil, 0)
+	}
+}
+
+// isBound reports whether every contact of the REGISTER is registered already by
+// this user.
+func (s *Server) isBound(r *registration) bool {
+	reg := s.store.Get(string(r.impu))
+	if !reg.Registered() {
+		return false
+	}
+	for _, c := range r.contacts {
+		if _, ok := find(reg.Bindings, c, r.impi); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// challenge asks the HSS for a vector and sends the 401 (TS 24.229 5.4.1.2.1).
+// resync is RAND‖AUTS after a synchronisation failure, nil otherwise.
+func (r *registration) challenge(resync []byte, failures int) {
+	s := r.s
+	q := &cx.MAR{UserName: r.impi, PublicIdentity: string(r.impu), NumberAuthItems: 1, ServerName: s.name,
+		Item: cx.AuthDataItem{Scheme: "Digest-" + s.algorithm.String(), Authorization: resync}}
+	s.cx.MAR(s.cx.Deadline(), q, func(a *cx.MAA, err error) {
+		r.x.Post(func() { r.vector(a, err, resync != nil, failures) })
+	})
+}
+
+// vector goes on with the HSS's answer to the MAR.
+func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int) {
+	s := r.s
+	if err != nil {
+		r.refuse(hssRefusal(err, "a vector for "+r.impi, resynced))
+		return
+	}
+	if len(a.Items) == 0 {
+		r.refuse(node.Refusal{Status: 403, Cause: "no_vector", Text: "The HSS sent no authentication vector for " + r.impi + "."})
+		return
+	}
+	item := a.Items[0]
+	n, err := aka.NonceFromOctets(item.Authenticate)
+	if err != nil || len(item.Authorization) == 0 || len(item.ConfidentialityKey) != 16 || len(item.IntegrityKey) != 16 {
+		r.refuse(node.Refusal{Status: 403, Cause: "bad_vector",
+			Text: "The authentication vector of " + r.impi + " cannot be used: RAND and AUTN, XRES, CK or IK have wrong lengths."})
+		return
+	}
+	ck, ik := aka.NewSecret(item.ConfidentialityKey), aka.NewSecret(item.IntegrityKey)
+	c := &challenge{
+		impi: r.impi, callID: r.x.Req.CallID(), impu: string(r.impu), nonce: n.String(), rand: n.RAND, algorithm: s.algorithm,
+		password: s.algorithm.Password(aka.NewSecret(item.Authorization), ck, ik),
+		until:    time.Now().Add(s.cfg.RegAwaitAuth.D()), resynced: resynced, failures: failures,
+	}
+	timer := r.x.Shard.After(s.cfg.RegAwaitAuth.D(), func() { s.notAnswered(c) })
+	c.stop = func() { r.x.Shard.Post(func() { timer.Stop() }) }
+	if !s.challenges.put(c) {
+		c.stop()
+		r.refuse(node.Refusal{Status: 503, Cause: "challenges_full", Text: "Too many challenges wait for their answers.",
+			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "30"}}})
+		return
+	}
+	s.metrics.registers.WithLabelValues("401").Inc()
+	s.verdicts.Log.Info("challenged", r.fields()...)
+	head := sip.Challenge{
+		Scheme: "Digest", Realm: s.cfg.Domain, Nonce: c.nonce, Algorithm: s.algorithm.String(), QOP: "auth,auth-int",
+		CK: hex.EncodeToString(item.ConfidentialityKey), IK: hex.EncodeToString(item.IntegrityKey),
+	}
+	b := r.x.Response(401, "")
+	b.Add(sip.HWWWAuthenticate, string(head.AppendTo(nil)))
+	r.x.Send(401, b)
+}
+
+// hssRefusal says what an error of the HSS means for a REGISTER.
+func hssRefusal(err error, what string, resync bool) node.Refusal {
+	r := node.Refusal{Status: 403, Clause: "TS 24.229 5.4.1.2.3"}
+	switch {
+	case cx.IsResult(err, cx.ErrorUserUnknown):
+		r.Cause, r.Text = "unknown_user", "The HSS knows no such user when asked for "+what+"."
+		r.Next = "Add the subscriber to the HSS."
+	case cx.IsResult(err, cx.ErrorIdentitiesDontMatch):
+		r.Cause, r.Text = "identities_dont_match", "Private and public identity do not belong together when asked for "+what+"."
+		r.Next = "Add the public identity to the subscriber's impus, or correct the phone's."
+	case cx.IsResult(err, cx.ErrorAuthSchemeNotSupported):
+		r.Cause, r.Text = "scheme", "The HSS does not support the authentication scheme when asked for "+what+"."
+		r.Next = "Set algorithm of the S-CSCF's configuration to AKAv1-MD5."
+	case cx.IsResult(err, cx.ErrorIdentityAlreadyRegistered):
+		r.Cause, r.Text = "other_scscf", "The HSS says that another S-CSCF serves the user when asked for "+what+"."
+	case resync && isResult(err):
+		r.Cause, r.Text = "auts_refused", "The HSS refused the AUTS when asked for "+what+": "+err.Error()+"."
+		r.Next = "K or OPc differ between the SIM and the HSS."
+	case isResult(err):
+		r.Status, r.Cause, r.Text = 500, "hss", "The HSS refused when asked for "+what+": "+err.Error()+"."
+	default:
+		r.Status, r.Cause, r.Text = 504, "hss", "The HSS did not answer when asked for "+what+": "+err.Error()+"."
+		r.Next = "Check that the HSS runs and that diameter.peers of the S-CSCF names it."
+	}
+	return r
+}
+
+// isResult reports whether the HSS has answered, with a failure.
+func isResult(err error) bool {
+	var r *diameter.ResultError
+	return errors.As(err, &r)
+}
