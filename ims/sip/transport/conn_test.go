@@ -36,11 +36,11 @@ func TestStreamFraming(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network, a, b *memnet.Host) {
 		e := newEnd(t, b, addrB, sip.RoleGm, Config{})
 		const answer = "SIP/2.0 400 Missing Content-Length\r\nContent-Length: 0\r\n\r\n"
-		e.reply = func(what string, f sip.Flow, _ string) {
+		e.onArrival(func(what string, f sip.Flow, _ string) {
 			if what == "malformed" {
 				e.Send(Outgoing{Flow: f, Data: []byte(answer), Fail: e.Fail})
 			}
-		}
+		})
 		c := rawDial(t, a, e.addr)
 		bad := strings.Replace(msgs[1], "Content-Length: 100\r\n", "", 1)
 		write(t, c, msgs[0]+bad+msgs[2])
@@ -398,11 +398,11 @@ func TestHalfClose(t *testing.T) {
 	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
 		n.SetDefault(memnet.Link{Delay: 10 * time.Millisecond})
 		b := newEnd(t, hb, addrB, sip.RoleGm, Config{})
-		b.reply = func(what string, f sip.Flow, raw string) {
+		b.onArrival(func(what string, f sip.Flow, raw string) {
 			if what == "receive" {
 				b.Send(Outgoing{Flow: f, Data: []byte(raw), Fail: b.Fail})
 			}
-		}
+		})
 		c := rawDial(t, ha, b.addr)
 		write(t, c, message("a", 9))
 		if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {

@@ -84,6 +84,11 @@ func (r *recorder) Fail(err error) {
 	r.tell()
 }
 
+// onArrival sets what is called for each arrival.
+func (r *recorder) onArrival(f func(what string, f sip.Flow, raw string)) {
+	r.locked(func() { r.reply = f })
+}
+
 func (r *recorder) locked(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -40,11 +40,11 @@ func TestKernelBothProtocols(t *testing.T) {
 	loopbacks(t, func(t *testing.T, addr string) {
 		a := newEnd(t, Kernel(), addr, sip.RoleCore, Config{KeepAlive: time.Minute})
 		b := newEnd(t, Kernel(), addr, sip.RoleGm, Config{})
-		b.reply = func(what string, f sip.Flow, raw string) {
+		b.onArrival(func(what string, f sip.Flow, raw string) {
 			if what == "receive" {
 				b.Send(Outgoing{Flow: f, Data: []byte(raw), Fail: b.Fail})
 			}
-		}
+		})
 		for _, proto := range []sip.Proto{sip.UDP, sip.TCP} {
 			before := len(a.received())
 			msgs := append(numbered(200), message("large", 60000))
