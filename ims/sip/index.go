@@ -22,7 +22,7 @@ func (m *Message) Index(raw string) error {
 		raw = raw[1:]
 	}
 	m.raw, m.method, m.uri, m.version, m.reason, m.status = "", "", "", "", "", 0
-	m.startEnd, m.first, m.empty, m.body, m.flags = 0, 0, 0, 0, 0
+	m.startEnd, m.first, m.body, m.flags = 0, 0, 0, 0
 	m.seen = [4]uint64{}
 	m.lines = m.inline[:0]
 	if raw == "" {
@@ -105,7 +105,7 @@ func (m *Message) header(raw string, pos int) error {
 	for pos < len(raw) {
 		end, next := m.lineEnd(raw, pos)
 		if end == pos {
-			m.empty, m.body = uint16(pos), uint16(next)
+			m.body = uint16(next)
 			return nil
 		}
 		if len(m.lines) == MaxLines {
@@ -120,7 +120,7 @@ func (m *Message) header(raw string, pos int) error {
 		pos = next
 	}
 	m.flags |= msgCutOff
-	m.empty, m.body = uint16(len(raw)), uint16(len(raw))
+	m.body = uint16(len(raw))
 	return nil
 }
 

@@ -26,7 +26,6 @@ type Message struct {
 
 	startEnd uint16 // end of the start line without its line end
 	first    uint16 // start of the first header line
-	empty    uint16 // start of the empty line
 	body     uint16 // start of the body
 	flags    uint8
 	seen     [4]uint64 // set of IDs that occur
