@@ -100,6 +100,7 @@ type peer struct {
 	w    *world
 	name string
 	addr netip.AddrPort
+	host *memnet.Host
 	tr   *transport.Transport
 	box  chan arrival
 	seen map[string]bool
@@ -132,15 +133,26 @@ func (p *peer) Closed(sip.Flow) {}
 // peer adds a peer on a host of its own. TCP is open if tcp is set.
 func (w *world) peer(name, ip string, tcp bool) *peer {
 	w.t.Helper()
-	p := &peer{w: w, name: name, box: make(chan arrival, 4096), seen: map[string]bool{}, tag: name}
-	p.tr = transport.New(w.net.Host(ip), transport.Config{}, p)
-	a, err := p.tr.Listen(transport.Listen{Addr: netip.AddrPortFrom(netip.MustParseAddr(ip), 5060), UDP: true, TCP: tcp})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	p.addr = a
-	w.t.Cleanup(func() { _ = p.tr.Close() })
+	p := &peer{w: w, name: name, host: w.net.Host(ip), addr: netip.AddrPortFrom(netip.MustParseAddr(ip), 5060)}
+	p.open(tcp)
 	return p
+}
+
+// again opens the sockets of a closed peer anew.
+func (w *world) again(name string, old *peer, tcp bool) *peer {
+	w.t.Helper()
+	p := &peer{w: w, name: name, host: old.host, addr: old.addr}
+	p.open(tcp)
+	return p
+}
+
+func (p *peer) open(tcp bool) {
+	p.w.t.Helper()
+	p.box, p.seen, p.tag = make(chan arrival, 4096), map[string]bool{}, p.name
+	p.tr = transport.New(p.host, transport.Config{}, p)
+	if _, err := p.tr.Listen(transport.Listen{Addr: p.addr, UDP: true, TCP: tcp}); err != nil {
+		p.w.t.Fatal(err)
+	}
 }
 
 // close ends the peer's sockets; a bubble must be left empty.
