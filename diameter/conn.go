@@ -1,7 +1,6 @@
 package diameter
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -180,7 +179,7 @@ func (c *conn) failAfterFlush(err error) {
 	c.mu.Lock()
 	c.last = err
 	c.mu.Unlock()
-	_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second))
+	time.AfterFunc(time.Second, func() { c.fail(err) })
 	c.signalWriter()
 }
 
@@ -271,57 +270,6 @@ func (c *conn) baseRequest(command uint32) *Message {
 	m.Add(newAVP(avp.OriginHost, datatype.DiameterIdentity(c.n.cfg.OriginHost)),
 		newAVP(avp.OriginRealm, datatype.DiameterIdentity(c.n.cfg.OriginRealm)))
 	return m
-}
-
-// disconnect ends the connection in order: requests under way on it finish, DPR,
-// DPA, close (RFC 6733 5.4). It waits for them no longer than ctx.
-func (c *conn) disconnect(ctx context.Context) {
-	c.mu.Lock()
-	open := c.state == Okay || c.state == Suspect || c.state == Reopen
-	drained := make(chan struct{})
-	if open {
-		c.drained = drained
-		c.checkDrainedLocked()
-	}
-	c.mu.Unlock()
-	if !open {
-		c.fail(ErrClosed)
-		return
-	}
-	select {
-	case <-drained:
-	case <-ctx.Done():
-	case <-c.gone:
-		return
-	}
-	m := c.baseRequest(DisconnectPeer)
-	m.Add(newAVP(avp.DisconnectCause, datatype.Enumerated(0))) // REBOOTING
-	c.mu.Lock()
-	c.clean = true
-	if c.err == nil {
-		c.state = Closing
-		_ = c.requestLocked(m) // a full queue means a dead peer: the wait below ends it
-	}
-	c.mu.Unlock()
-	c.observe(Closing, nil)
-	t := time.NewTimer(closeTimeout)
-	defer t.Stop()
-	select {
-	case <-c.dpa:
-		c.fail(ErrClosed)
-	case <-ctx.Done():
-		c.failAfterFlush(ErrClosed)
-	case <-t.C:
-		c.fail(ErrClosed)
-	case <-c.gone:
-	}
-}
-
-func (c *conn) checkDrainedLocked() {
-	if c.drained != nil && len(c.pending) == 0 && c.serving == 0 {
-		close(c.drained)
-		c.drained = nil
-	}
 }
 
 func (c *conn) observe(s State, err error) {

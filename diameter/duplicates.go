@@ -10,7 +10,7 @@ import "sync"
 // It remembers a fixed number of requests and answers, the oldest go first.
 type duplicates struct {
 	mu    sync.Mutex
-	max   int
+	limit int
 	byKey map[duplicateKey]*remembered
 	order []duplicateKey // ring of the keys in byKey, by age
 	next  int
@@ -33,11 +33,8 @@ type remembered struct {
 	waiting       []*Request // copies that came while the first is being served
 }
 
-func newDuplicates(max int) *duplicates {
-	if max < 0 {
-		max = 0
-	}
-	return &duplicates{max: max, byKey: make(map[duplicateKey]*remembered)}
+func newDuplicates(limit int) *duplicates {
+	return &duplicates{limit: max(limit, 0), byKey: make(map[duplicateKey]*remembered)}
 }
 
 // maxWaiting bounds the copies of one request that wait for its answer.
@@ -46,8 +43,8 @@ const maxWaiting = 8
 // arrive notes a request. It returns true when the request is a copy of one that
 // came before; answer is then what that one got, or nil while it is being
 // served, in which case the copy is answered together with it.
-func (d *duplicates) arrive(r *Request) (copy bool, answer *Message) {
-	if d.max == 0 {
+func (d *duplicates) arrive(r *Request) (again bool, answer *Message) {
+	if d.limit == 0 {
 		return false, nil
 	}
 	d.mu.Lock()
@@ -62,12 +59,12 @@ func (d *duplicates) arrive(r *Request) (copy bool, answer *Message) {
 		}
 		return true, old.answer
 	}
-	if len(d.order) < d.max {
+	if len(d.order) < d.limit {
 		d.order = append(d.order, key)
 	} else {
 		d.drop(d.order[d.next])
 		d.order[d.next] = key
-		d.next = (d.next + 1) % d.max
+		d.next = (d.next + 1) % d.limit
 	}
 	d.byKey[key] = &remembered{retransmitted: r.IsRetransmitted()}
 	r.remembered = &key

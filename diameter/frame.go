@@ -12,13 +12,13 @@ var errFrame = errors.New("message length below 20: message boundaries are lost"
 
 // A frameReader cuts a stream into messages by their length fields.
 type frameReader struct {
-	r   *bufio.Reader
-	max int
-	buf []byte // of the last frame, used again for the next
+	r     *bufio.Reader
+	limit int
+	buf   []byte // of the last frame, used again for the next
 }
 
-func newFrameReader(r io.Reader, max int) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, 16<<10), max: max}
+func newFrameReader(r io.Reader, limit int) *frameReader {
+	return &frameReader{r: bufio.NewReaderSize(r, 16<<10), limit: limit}
 }
 
 // next returns the next frame, at least a header long and valid until the call
@@ -37,7 +37,7 @@ func (f *frameReader) next() (frame []byte, fault *AVPError, err error) {
 		}
 		return frame, &AVPError{Code: InvalidMessageLength, Reason: fmt.Sprintf("message length %d is shorter than a header", length)}, errFrame
 	}
-	if length > f.max {
+	if length > f.limit {
 		frame = f.take(HeaderLen)
 		if _, err := io.ReadFull(f.r, frame); err != nil {
 			return nil, nil, err
@@ -46,7 +46,7 @@ func (f *frameReader) next() (frame []byte, fault *AVPError, err error) {
 			return nil, nil, err
 		}
 		return frame, &AVPError{Code: InvalidMessageLength, Reason: fmt.Sprintf(
-			"message of %d octets; this node takes %d", length, f.max)}, nil
+			"message of %d octets; this node takes %d", length, f.limit)}, nil
 	}
 	frame = f.take(length)
 	if _, err := io.ReadFull(f.r, frame); err != nil {

@@ -2,12 +2,10 @@ package diameter
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,27 +33,6 @@ type Node struct {
 	accepted  int // of conns
 	listeners []net.Listener
 	changed   chan struct{} // closed and replaced when a connection changes state
-}
-
-// A peer is one entry of Config.Peers.
-type peer struct {
-	cfg  PeerConfig
-	conn *conn // identified connection; guarded by Node.mu
-	// dialing is our own connection while capabilities are exchanged on it, for
-	// the election; guarded by Node.mu.
-	dialing *conn
-	// failed is set when a connection was lost or went silent, so that the next
-	// starts in Reopen (RFC 3539 3.4.1); guarded by Node.mu.
-	failed   bool
-	lastHost string // Origin-Host of the last connection, in lower case; guarded by Node.mu
-	busy     bool   // the peer sent a DPR that asks to stay away; guarded by Node.mu
-}
-
-func (p *peer) String() string {
-	if p.cfg.Host != "" {
-		return p.cfg.Host
-	}
-	return p.cfg.Address
 }
 
 // New makes a node. It opens nothing before Start and Listen.
@@ -147,94 +124,6 @@ func (n *Node) accept(l net.Listener) {
 	}
 }
 
-// sleep waits, and reports false when the node closes first.
-func (n *Node) sleep(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-n.stop.Done():
-		return false
-	}
-}
-
-// keepDialed holds the connection to one peer up: it dials, serves, and dials
-// again after a pause that doubles with each failure.
-func (n *Node) keepDialed(p *peer) {
-	pause := n.cfg.ReconnectMin
-	for n.stop.Err() == nil {
-		if other := n.acceptedFrom(p); other != nil {
-			// The peer came to us. One connection is enough.
-			select {
-			case <-other.done:
-			case <-n.stop.Done():
-				return
-			}
-			continue
-		}
-		if n.dialOnce(p) {
-			pause = n.cfg.ReconnectMin
-		}
-		n.mu.Lock()
-		if p.busy {
-			p.busy, pause = false, n.cfg.ReconnectMax
-		}
-		n.mu.Unlock()
-		// Jitter keeps the clients of a restarted server apart.
-		if !n.sleep(pause/2 + rand.N(pause/2+1)) {
-			return
-		}
-		pause = min(2*pause, n.cfg.ReconnectMax)
-	}
-}
-
-func (n *Node) acceptedFrom(p *peer) *conn {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return p.conn
-}
-
-// dialOnce opens one connection and serves it to its end. It reports whether
-// capabilities were exchanged.
-func (n *Node) dialOnce(p *peer) (up bool) {
-	ctx, cancel := context.WithTimeout(n.stop, n.cfg.HandshakeTimeout)
-	defer cancel()
-	nc, err := n.cfg.Dialer.DialContext(ctx, "tcp", p.cfg.Address)
-	if err != nil {
-		if o := n.cfg.Observer; o != nil && n.stop.Err() == nil {
-			o.Connection(ConnectionEvent{State: Down, Dialed: true, Peer: p.cfg.Host, Address: p.cfg.Address, Err: &TransportError{
-				Peer: p.String(), Reason: "cannot connect to " + p.cfg.Address + "; check that it runs and that the address is right", Err: err}})
-		}
-		return false
-	}
-	if p.cfg.TLS != nil {
-		nc = tls.Client(nc, tlsConfigFor(p.cfg))
-	}
-	c := newConn(n, nc, p)
-	n.mu.Lock()
-	if n.closing {
-		n.mu.Unlock()
-		nc.Close()
-		return false
-	}
-	n.conns[c] = struct{}{}
-	p.dialing = c
-	n.mu.Unlock()
-	return c.serveDialed()
-}
-
-func tlsConfigFor(p PeerConfig) *tls.Config {
-	if p.TLS.ServerName != "" || p.TLS.InsecureSkipVerify {
-		return p.TLS
-	}
-	t := p.TLS.Clone()
-	if t.ServerName = p.Host; t.ServerName == "" {
-		t.ServerName, _, _ = net.SplitHostPort(p.Address)
-	}
-	return t
-}
-
 // NewSessionID returns a Session-Id that is unique for ever (RFC 6733 8.8).
 func (n *Node) NewSessionID() string {
 	return fmt.Sprintf("%s;%d;%d", n.cfg.OriginHost, n.sessionHi, n.sessionLow.Add(1))
@@ -297,86 +186,6 @@ func (n *Node) signal() {
 	close(n.changed)
 	n.changed = make(chan struct{})
 	n.mu.Unlock()
-}
-
-// A place is what identify found for a connection.
-type place struct {
-	refuse ResultCode // not 0: the connection may not stay, and this says why
-	ends   *conn      // the other connection of the same peer, which ends
-	cause  error      // of that end
-	reopen bool       // the peer failed before and has to prove itself
-}
-
-// identify gives a connection its place once the peer's Origin-Host is known.
-func (n *Node) identify(c *conn, host string) (out place) {
-	key := strings.ToLower(host)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.closing {
-		return place{refuse: TooBusy}
-	}
-	p := c.peer
-	for _, q := range n.peers {
-		if p == nil && strings.EqualFold(q.cfg.Host, host) {
-			p = q
-		}
-	}
-	if p == nil && !n.cfg.AcceptUnknown {
-		return place{refuse: UnknownPeer}
-	}
-	old := n.byHost[key]
-	switch {
-	case !c.isDialed && p != nil && p.dialing != nil:
-		// Both ends dialed. The one with the greater Origin-Host keeps the
-		// connection that it accepted (RFC 6733 5.6.4).
-		if strings.ToLower(n.cfg.OriginHost) < key {
-			return place{refuse: ElectionLost}
-		}
-		out.ends, out.cause = p.dialing, errElection
-		p.dialing = nil
-	case old != nil && old != c && (old.isDialed || c.isDialed) && old.State() == Okay:
-		// What one end dialed and both use stays; a second one is refused.
-		return place{refuse: ElectionLost}
-	case old != nil && old != c:
-		// A new CER from the same host: the peer restarted, or lost the old
-		// connection before this end noticed.
-		out.ends, out.cause = old, errReplaced
-	}
-	n.byHost[key] = c
-	if p != nil {
-		p.conn, p.lastHost, c.peer = c, key, p
-		if c.isDialed {
-			p.dialing = nil
-			out.reopen = p.failed
-		}
-	}
-	return out
-}
-
-// forget removes a connection that is down. clean tells that it ended by DPR or
-// by our own Close, so that the next one need not prove itself.
-func (n *Node) forget(c *conn, clean bool) {
-	n.mu.Lock()
-	if _, ok := n.conns[c]; ok {
-		delete(n.conns, c)
-		if !c.isDialed {
-			n.accepted--
-		}
-	}
-	if key := strings.ToLower(c.host); key != "" && n.byHost[key] == c {
-		delete(n.byHost, key)
-	}
-	if p := c.peer; p != nil {
-		if p.conn == c {
-			p.conn = nil
-			p.failed = !clean
-		}
-		if p.dialing == c {
-			p.dialing = nil
-		}
-	}
-	n.mu.Unlock()
-	n.signal()
 }
 
 // Close takes the node down in order: no new requests, requests under way end or

@@ -73,17 +73,25 @@ func (r *Request) Reject(fault *AVPError) error {
 
 func (r *Request) send(a *Message) error {
 	c := r.conn
+	var tooBig error
+	if n := a.Len(); n > ceilingMaxMessage {
+		tooBig = fmt.Errorf("diameter: answer of %d octets is over the bound of %d", n, ceilingMaxMessage)
+		a = c.n.errorAnswer(r.Message, &AVPError{Code: UnableToComply, Reason: "the answer would be too long"})
+	}
 	out := *a
 	out.Flags &^= FlagRequest | FlagRetransmitted
 	out.Command, out.HopByHop, out.EndToEnd = r.Command, r.HopByHop, r.EndToEnd
 	err := c.enqueue(&out)
-	for _, copy := range c.n.duplicates.answered(r, a) {
-		_ = copy.Answer(a) // its connection may be gone; the answer is kept
+	for _, again := range c.n.duplicates.answered(r, a) {
+		_ = again.Answer(a) // its connection may be gone; the answer is kept
 	}
 	c.mu.Lock()
 	c.serving--
 	c.checkDrainedLocked()
 	c.mu.Unlock()
+	if tooBig != nil {
+		return tooBig
+	}
 	return err
 }
 
@@ -253,23 +261,4 @@ func (c *conn) receiveBase(m *Message) error {
 		return nil
 	}
 	return c.enqueue(c.n.errorAnswer(m, &AVPError{Code: UnableToComply, Reason: "capabilities were exchanged already"}))
-}
-
-// peerDisconnects notes a DPR: no further request goes this way, and the peer,
-// which has the DPA, closes (RFC 6733 5.4). Requests under way wait for that and
-// then move to another peer.
-func (c *conn) peerDisconnects(cause int32) {
-	c.mu.Lock()
-	c.state, c.clean = Closing, true
-	c.watchdog.timer.Reset(closeTimeout)
-	c.mu.Unlock()
-	if cause != 0 { // BUSY or DO_NOT_WANT_TO_TALK_TO_YOU
-		c.n.mu.Lock()
-		if c.peer != nil {
-			c.peer.busy = true
-		}
-		c.n.mu.Unlock()
-	}
-	c.observe(Closing, errDPR)
-	c.n.signal()
 }

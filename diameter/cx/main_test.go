@@ -166,3 +166,12 @@ func wait[A any](start func(done func(*A, error))) (*A, error) {
 	r := <-ch
 	return r.a, r.err
 }
+
+func closeNode(t testing.TB, n *diameter.Node) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := n.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
