@@ -6,11 +6,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"time"
 )
 
 // gather is how many octets of several messages leave in one write.
 const gather = 32 << 10
+
+var gatherBufs = sync.Pool{New: func() any { return new([gather]byte) }}
 
 // enqueue takes a message for the connection. It is false when the connection
 // has ended, or is about to: then the message was not taken.
@@ -55,7 +58,6 @@ func (c *conn) flushDone() {
 
 // flush writes until the queue is empty.
 func (c *conn) flush() {
-	var buf []byte
 	for {
 		c.mu.Lock()
 		if len(c.queue) == 0 {
@@ -76,9 +78,7 @@ func (c *conn) flush() {
 			octets += len(all[i].Data)
 		}
 		for rest := all; len(rest) > 0; {
-			var n int
-			var err error
-			n, buf, err = c.write(rest, buf)
+			n, err := c.write(rest)
 			rest = rest[n:]
 			if err == nil {
 				continue
@@ -99,15 +99,16 @@ func (c *conn) flush() {
 }
 
 // write writes the first of rest, and as many behind it as fit one write. It
-// returns how many left entirely. buf is its scratch space.
-func (c *conn) write(rest []Outgoing, buf []byte) (int, []byte, error) {
+// returns how many left entirely.
+func (c *conn) write(rest []Outgoing) (int, error) {
 	data, n := rest[0].Data, 1
 	if len(rest) > 1 && len(data)+len(rest[1].Data) <= gather {
-		buf = buf[:0]
-		for n = 0; n < len(rest) && (n == 0 || len(buf)+len(rest[n].Data) <= gather); n++ {
-			buf = append(buf, rest[n].Data...)
+		buf := gatherBufs.Get().(*[gather]byte)
+		defer gatherBufs.Put(buf)
+		data = buf[:0]
+		for n = 0; n < len(rest) && len(data)+len(rest[n].Data) <= gather; n++ {
+			data = append(data, rest[n].Data...)
 		}
-		data = buf
 	}
 	if o := c.t.cfg.Observer; o != nil {
 		for i := range rest[:n] {
@@ -120,7 +121,7 @@ func (c *conn) write(rest []Outgoing, buf []byte) (int, []byte, error) {
 	wrote, err := c.nc.Write(data)
 	if err == nil {
 		c.used.Store(time.Now().UnixNano())
-		return n, buf, nil
+		return n, nil
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -140,7 +141,7 @@ func (c *conn) write(rest []Outgoing, buf []byte) (int, []byte, error) {
 		wrote -= len(rest[whole].Data)
 		whole++
 	}
-	return whole, buf, err
+	return whole, err
 }
 
 // finish writes what is queued and takes no more. Where the peer may still be

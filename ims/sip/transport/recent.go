@@ -19,6 +19,8 @@ type recent struct {
 	mu   sync.Mutex
 	ring []recentSend // datagram seq is at seq mod recentMax
 	next uint64
+
+	purging bool // a timer runs that drops what is too old to matter
 }
 
 type recentSend struct {
@@ -44,7 +46,32 @@ func (r *recent) remember(outs []Outgoing) uint64 {
 		r.ring[r.next%recentMax] = recentSend{r.next, outs[i].Flow.Remote, outs[i].Fail, now}
 		r.next++
 	}
+	if !r.purging {
+		r.purging = true
+		time.AfterFunc(recentFor, r.purge)
+	}
 	return first
+}
+
+// purge lets go of senders that will not be told any more, so that a quiet
+// socket does not keep their transactions.
+func (r *recent) purge() {
+	oldest := time.Now().Add(-recentFor)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.purging = false
+	for i := range r.ring {
+		switch e := &r.ring[i]; {
+		case e.fail == nil:
+		case e.at.After(oldest):
+			r.purging = true
+		default:
+			*e = recentSend{}
+		}
+	}
+	if r.purging {
+		time.AfterFunc(recentFor, r.purge)
+	}
 }
 
 // claim takes one datagram out, and reports whether it was there: its sender

@@ -35,6 +35,10 @@ type socket struct {
 	octets  int        // in queue and in what is being written
 
 	sent recent // who wants to know of ICMP errors
+
+	// What the writer passes to WriteBatch; there is one writer at a time.
+	outBufs  [writeBatch][]byte
+	outAddrs [writeBatch]netip.AddrPort
 }
 
 func newSocket(t *Transport, role sip.Role, local netip.AddrPort, pc net.PacketConn) *socket {
@@ -131,8 +135,7 @@ func (s *socket) send(o *Outgoing) {
 
 // flush writes until the queue is empty.
 func (s *socket) flush() {
-	var bufs [writeBatch][]byte
-	var to [writeBatch]netip.AddrPort
+	bufs, to := &s.outBufs, &s.outAddrs
 	for {
 		s.mu.Lock()
 		if len(s.queue) == 0 {

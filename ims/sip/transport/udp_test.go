@@ -93,6 +93,14 @@ func TestUnreachable(t *testing.T) {
 			if len(r.take(to)) != 1 || r.claim(seq) {
 				t.Error("a sender can be told twice")
 			}
+			r.remember([]Outgoing{{Flow: sip.Flow{Remote: to}, Fail: func(error) {}}})
+			time.Sleep(2 * recentFor)
+			synctest.Wait()
+			for _, e := range r.ring {
+				if e.fail != nil {
+					t.Error("a quiet socket keeps a sender")
+				}
+			}
 		})
 	})
 }

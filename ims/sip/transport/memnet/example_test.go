@@ -3,6 +3,7 @@ package memnet_test
 import (
 	"fmt"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,11 +15,14 @@ import (
 
 // printer shows what arrives.
 type printer struct {
-	lines []string
 	begin time.Time
+	mu    sync.Mutex
+	lines []string
 }
 
 func (p *printer) Receive(f sip.Flow, raw string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.lines = append(p.lines, fmt.Sprintf("%s %s: %s", time.Since(p.begin), f.Proto, raw[:7]))
 }
 func (*printer) Malformed(sip.Flow, string, error) {}
@@ -60,6 +64,7 @@ func TestExample(t *testing.T) {
 		phone.Send(transport.Outgoing{Flow: f, Data: []byte("OPTIONS sip:a SIP/2.0\r\nContent-Length: 0\r\n\r\n")})
 		time.Sleep(time.Second)
 
+		synctest.Wait()
 		want := []string{
 			"2.04s UDP: OPTIONS", // the second datagram
 			"4.12s TCP: OPTIONS", // SYN, its answer, the octets

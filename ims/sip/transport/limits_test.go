@@ -1,0 +1,276 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
+)
+
+func TestConnectFails(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		link  memnet.Link
+		after time.Duration
+		want  error
+	}{
+		{"refused", memnet.Link{Refuse: true}, 0, syscall.ECONNREFUSED},
+		{"unreachable", memnet.Link{Unreachable: true}, 0, syscall.EHOSTUNREACH},
+		{"no answer", memnet.Link{Blackhole: true}, time.Second, context.DeadlineExceeded},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+				a, b := newEnd(t, ha, addrA, sip.RoleCore, Config{}), newEnd(t, hb, addrB, sip.RoleCore, Config{})
+				n.SetLink("192.0.2.1", "192.0.2.2", tc.link)
+				begin := time.Now()
+				var took time.Duration
+				f, _ := a.Pick(sip.TCP, sip.RoleCore, b.addr)
+				out := Outgoing{Flow: f, Data: []byte(message("a", 0)), Fail: func(err error) { took = time.Since(begin); a.Fail(err) }}
+				a.Send(out)
+				time.Sleep(2 * time.Second)
+				if errs := a.failed(); len(errs) != 1 || !errors.Is(errs[0], tc.want) || took != tc.after {
+					t.Fatalf("failed after %s with %v; want %v after %s", took, errs, tc.want, tc.after)
+				}
+				if !a.Refused(sip.RoleCore, b.addr) || a.Refused(sip.RoleGm, b.addr) {
+					t.Error("the refusal is not remembered for its role alone")
+				}
+
+				// Remembered: the next one fails at once, though the link is mended.
+				n.SetLink("192.0.2.1", "192.0.2.2", memnet.Link{})
+				a.Send(out)
+				errs := a.failed()
+				var refused *RefusedError
+				if len(errs) != 2 || !errors.As(errs[1], &refused) || !errors.Is(errs[1], tc.want) {
+					t.Fatalf("then failed with %v, want a RefusedError", errs)
+				}
+				out.Insist = true
+				a.Send(out)
+				synctest.Wait()
+				if len(b.received()) != 1 {
+					t.Error("a sender that insists does not get through")
+				}
+				if a.Refused(sip.RoleCore, b.addr) {
+					t.Error("the refusal is remembered though a connection came up")
+				}
+			})
+		})
+	}
+	t.Run("forgotten in time", func(t *testing.T) {
+		bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+			a := newEnd(t, ha, addrA, sip.RoleCore, Config{RefusalTTL: 10 * time.Second})
+			to := netip.MustParseAddrPort(addrB)
+			a.send(t, sip.TCP, sip.RoleCore, to, message("a", 0))
+			synctest.Wait()
+			time.Sleep(10*time.Second - 1)
+			if !a.Refused(sip.RoleCore, to) {
+				t.Error("forgotten too early")
+			}
+			time.Sleep(1)
+			if a.Refused(sip.RoleCore, to) {
+				t.Error("remembered for too long")
+			}
+		})
+	})
+	t.Run("bounded", func(t *testing.T) {
+		r := refusals{ttl: time.Minute, max: 10}
+		for i := range 100 {
+			r.add(peer{remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.9"), uint16(i+1))}, syscall.ECONNREFUSED)
+		}
+		if len(r.m) != 10 {
+			t.Errorf("%d refusals remembered, want 10", len(r.m))
+		}
+	})
+}
+
+func TestSlowConsumer(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+		b := newEnd(t, hb, addrB, sip.RoleGm, Config{MaxQueue: 100 << 10})
+		c := rawDial(t, ha, b.addr)
+		write(t, c, message("hello", 0))
+		synctest.Wait()
+		f := b.of("receive")[0].flow
+		msg := []byte(message("x", 1000))
+		sent := 0
+		for len(b.failed()) == 0 && sent < 10000 {
+			b.Send(Outgoing{Flow: f, Data: msg, NoDial: true, Fail: b.Fail})
+			sent++
+			synctest.Wait()
+		}
+		if octets := sent * len(msg); octets < 100<<10 || octets > 300<<10 {
+			t.Errorf("closed after %d octets that nobody read", octets)
+		}
+		if n := b.counted(SlowConsumer); n != 1 {
+			t.Errorf("counted %d slow consumers, want 1", n)
+		}
+		for _, err := range b.failed() {
+			if !errors.Is(err, ErrSlowConsumer) {
+				t.Errorf("failed with %v, want ErrSlowConsumer", err)
+			}
+		}
+		if len(b.of("closed")) != 1 || b.Stats() != (Stats{}) {
+			t.Errorf("%d closed, %+v left", len(b.of("closed")), b.Stats())
+		}
+		// What had left was not reported as failed.
+		got, _ := io.ReadAll(c)
+		if left := len(got) / len(msg); left+len(b.failed()) != sent {
+			t.Errorf("%d whole messages read and %d failed of %d", left, len(b.failed()), sent)
+		}
+	})
+	t.Run("one message", func(t *testing.T) {
+		bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+			b := newEnd(t, hb, addrB, sip.RoleGm, Config{})
+			write(t, rawDial(t, ha, b.addr), message("hello", 0))
+			synctest.Wait()
+			f, begin := b.of("receive")[0].flow, time.Now()
+			for range 70 { // more than the window, less than the queue
+				b.Send(Outgoing{Flow: f, Data: []byte(message("x", 1000)), Fail: b.Fail})
+			}
+			time.Sleep(time.Minute)
+			closed := b.of("closed")
+			if len(closed) != 1 || closed[0].at.Sub(begin) != 10*time.Second {
+				t.Errorf("a peer that does not read: closed %v, want once after 10 s", closed)
+			}
+			if errs := b.failed(); len(errs) == 0 || !errors.Is(errs[0], ErrSlowConsumer) {
+				t.Errorf("failed with %v", errs)
+			}
+		})
+	})
+}
+
+func TestLimits(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+		hc, hd := n.Host("192.0.2.3"), n.Host("192.0.2.4")
+		b := newEnd(t, hb, addrB, sip.RoleGm, Config{MaxConns: 5, MaxConnsPerAddr: 3})
+		closed := func(c net.Conn) bool {
+			_ = c.SetReadDeadline(time.Now().Add(time.Second))
+			_, err := c.Read(make([]byte, 1))
+			return err == io.EOF
+		}
+		var open []net.Conn
+		for i := range 5 {
+			c := rawDial(t, ha, b.addr)
+			synctest.Wait()
+			if got, want := closed(c), i >= 3; got != want {
+				t.Errorf("connection %d of one address: closed %v, want %v", i+1, got, want)
+			}
+			open = append(open, c)
+		}
+		for i := range 3 {
+			if got, want := closed(rawDial(t, hc, b.addr)), i >= 2; got != want {
+				t.Errorf("connection %d in all: closed %v, want %v", i+4, got, want)
+			}
+		}
+		if x, y := b.counted(AddrLimit), b.counted(ConnLimit); x != 2 || y != 1 {
+			t.Errorf("counted %d by address and %d in all, want 2 and 1", x, y)
+		}
+		b.send(t, sip.TCP, sip.RoleGm, netip.AddrPortFrom(hd.Addrs()[0], 5060), message("a", 0))
+		if errs := b.failed(); len(errs) != 1 || !errors.Is(errs[0], ErrTooManyConns) {
+			t.Errorf("dialling at the limit: %v, want ErrTooManyConns", errs)
+		}
+		_ = open[0].Close()
+		synctest.Wait()
+		if closed(rawDial(t, ha, b.addr)) {
+			t.Error("a place that became free is not given again")
+		}
+	})
+}
+
+func TestTimeouts(t *testing.T) {
+	t.Run("slow loris", func(t *testing.T) {
+		bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+			b := newEnd(t, hb, addrB, sip.RoleGm, Config{})
+			c := rawDial(t, ha, b.addr)
+			begin := time.Now()
+			write(t, c, message("a", 0))
+			for _, o := range []byte(message("b", 0)) {
+				if _, err := c.Write([]byte{o}); err != nil {
+					break
+				}
+				time.Sleep(time.Second)
+			}
+			synctest.Wait()
+			closed := b.of("closed")
+			if len(closed) != 1 || closed[0].at.Sub(begin) != 30*time.Second {
+				t.Errorf("closed %v, want once after 30 s", closed)
+			}
+			if n := b.counted(MessageTimeout); n != 1 {
+				t.Errorf("counted %d, want 1", n)
+			}
+		})
+	})
+	t.Run("slow but in time", func(t *testing.T) {
+		bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+			b := newEnd(t, hb, addrB, sip.RoleGm, Config{})
+			c := rawDial(t, ha, b.addr)
+			m := message("a", 0)
+			for range 5 { // each takes 20 s: it is the message that counts, not the connection
+				write(t, c, m[:20])
+				time.Sleep(20 * time.Second)
+				write(t, c, m[20:])
+			}
+			synctest.Wait()
+			if n := len(b.received()); n != 5 {
+				t.Errorf("%d messages, want 5", n)
+			}
+		})
+	})
+	for _, tc := range []struct {
+		name string
+		role sip.Role
+		cfg  Config
+		want time.Duration // 0: not within a day
+	}{
+		{"idle", sip.RoleGm, Config{}, 3700 * time.Second},
+		{"idle as configured", sip.RoleGm, Config{IdleTimeout: time.Minute}, time.Minute},
+		{"idle by role", sip.RoleGm, Config{IdleTimeouts: map[sip.Role]time.Duration{sip.RoleGm: time.Hour}}, time.Hour},
+		{"idle, never", sip.RoleGm, Config{IdleTimeout: -1}, 0},
+		{"protected", sip.RoleProtectedServer, Config{}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+				b := newEnd(t, hb, addrB, tc.role, tc.cfg)
+				c := rawDial(t, ha, b.addr)
+				write(t, c, message("a", 0))
+				time.Sleep(10 * time.Second)
+				// A ping counts as traffic, and so does its answer.
+				write(t, c, "\r\n\r\n")
+				synctest.Wait()
+				begin := time.Now()
+				time.Sleep(24 * time.Hour)
+				closed := b.of("closed")
+				switch {
+				case tc.want == 0 && len(closed) != 0:
+					t.Errorf("closed after %s, want never", closed[0].at.Sub(begin))
+				case tc.want != 0 && (len(closed) != 1 || closed[0].at.Sub(begin) != tc.want):
+					t.Errorf("closed %v, want once after %s", closed, tc.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAcceptBacksOff(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+		b := newEnd(t, hb, addrB, sip.RoleGm, Config{})
+		synctest.Wait()
+		hb.FailAccepts(b.addr, 1000, syscall.EMFILE)
+		time.Sleep(10 * time.Second)
+		if n := b.counted(AcceptFailed); n < 5 || n > 25 {
+			t.Errorf("failed %d times in 10 s, want some and no spinning", n)
+		}
+		hb.FailAccepts(b.addr, 0, nil)
+		write(t, rawDial(t, ha, b.addr), message("a", 0))
+		time.Sleep(2 * time.Second)
+		if len(b.received()) != 1 {
+			t.Error("not accepted once descriptors are free")
+		}
+	})
+}
