@@ -1,0 +1,177 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+)
+
+// WriteConfig describes the files that `testbed lab --write-config` writes.
+type WriteConfig struct {
+	Dir    string
+	Force  bool // write over existing files
+	Domain string
+	// Where the services listen, HOST:PORT with an IP address.
+	PCSCF, ICSCF, SCSCF, HSS string
+	IPsec                    string // none or required
+}
+
+// configFiles are written in this order.
+var configFiles = [...]string{"pcscf.yaml", "icscf.yaml", "scscf.yaml", "hss.yaml", "subscribers.yaml"}
+
+// Write writes the files. It writes none if one exists and Force is not set.
+func (w WriteConfig) Write() ([]string, error) {
+	v, err := w.values()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(w.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the directory: %w", err)
+	}
+	var paths []string
+	for _, name := range configFiles {
+		path := filepath.Join(w.Dir, name)
+		if _, err := os.Stat(path); err == nil && !w.Force {
+			return nil, fmt.Errorf("%s exists: --force writes over it", path)
+		} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("looking at %s: %w", path, err)
+		}
+		paths = append(paths, path)
+	}
+	for i, name := range configFiles {
+		var b strings.Builder
+		if err := configTemplates.ExecuteTemplate(&b, name, v); err != nil {
+			return nil, fmt.Errorf("writing %s: %w", name, err)
+		}
+		// Subscribers hold keys: nobody else needs to read them.
+		if err := os.WriteFile(paths[i], []byte(b.String()), 0o600); err != nil {
+			return nil, fmt.Errorf("writing the configuration: %w", err)
+		}
+	}
+	return paths, nil
+}
+
+// values are what the templates show.
+type values struct {
+	Domain, IPsec                  string
+	Gm, Mw, I, S, HSS              netip.AddrPort
+	HTTPP, HTTPI, HTTPS, HTTPH     string
+	AliceIMPI, BobIMPI             string
+	AliceIMPU, BobIMPU             string
+	AliceTel, BobTel               string
+	AliceK, AliceOPc, BobK, BobOPc string
+}
+
+func (w WriteConfig) values() (values, error) {
+	v := values{Domain: w.Domain, IPsec: w.IPsec}
+	if w.Domain == "" {
+		return v, errors.New("--domain is empty: the home network's domain name")
+	}
+	if w.IPsec != "none" && w.IPsec != "required" {
+		return v, fmt.Errorf("--ipsec is %q: it must be none or required", w.IPsec)
+	}
+	for _, a := range []struct {
+		flag, text string
+		to         *netip.AddrPort
+	}{{"--pcscf", w.PCSCF, &v.Gm}, {"--icscf", w.ICSCF, &v.I}, {"--scscf", w.SCSCF, &v.S}, {"--hss", w.HSS, &v.HSS}} {
+		var err error
+		if *a.to, err = netip.ParseAddrPort(a.text); err != nil || a.to.Port() == 0 {
+			return v, fmt.Errorf("%s is %q: want an IP address and a port, for instance 127.0.0.1:5060", a.flag, a.text)
+		}
+	}
+	v.Mw = mwBeside(v.Gm, v.I, v.S, v.HSS)
+	v.HTTPP, v.HTTPI, v.HTTPS, v.HTTPH = httpBeside(v.Gm), httpBeside(v.I), httpBeside(v.S), httpBeside(v.HSS)
+	subs := DemoSubscribers(w.Domain)
+	v.AliceIMPI, v.BobIMPI = subs[0].IMPI, subs[1].IMPI
+	v.AliceIMPU, v.BobIMPU = subs[0].IMPUs[0], subs[1].IMPUs[0]
+	v.AliceTel, v.BobTel = subs[0].IMPUs[1], subs[1].IMPUs[1]
+	v.AliceK, v.AliceOPc, v.BobK, v.BobOPc = aliceK, aliceOPc, bobK, bobOPc
+	return v, nil
+}
+
+// mwBeside is the P-CSCF's port towards the core: the next one on its address
+// that no other service has.
+func mwBeside(gm netip.AddrPort, others ...netip.AddrPort) netip.AddrPort {
+	for port := gm.Port() + 1; ; port++ {
+		mw, free := netip.AddrPortFrom(gm.Addr(), port), true
+		for _, o := range others {
+			free = free && o != mw
+		}
+		if free {
+			return mw
+		}
+	}
+}
+
+// httpBeside is where a service shows metrics and health: on loopback, 4000 ports
+// above its own.
+func httpBeside(a netip.AddrPort) string {
+	host := "127.0.0.1"
+	if a.Addr().IsLoopback() {
+		host = a.Addr().String()
+	}
+	return net.JoinHostPort(host, fmt.Sprint(uint16(uint32(a.Port())+4000)))
+}
+
+var configTemplates = template.Must(template.New("").Parse(`
+{{define "pcscf.yaml"}}# P-CSCF: what phones talk to. Run: pcscf --config pcscf.yaml
+domain: {{.Domain}}
+listen:
+  gm: {{.Gm}}   # towards phones, UDP and TCP
+  mw: {{.Mw}}   # towards the core; Path carries it
+icscf: {{.I}}      # entry point of the home network
+ipsec: {policy: {{.IPsec}}}
+http: {{.HTTPP}}     # /metrics /healthz /readyz /debug/trace
+log: {level: info, format: console}
+{{end}}
+{{define "icscf.yaml"}}# I-CSCF: asks the HSS which S-CSCF serves a user. Run: icscf --config icscf.yaml
+domain: {{.Domain}}
+listen: {{.I}}
+scscfs:                      # to choose from for users who have none yet
+  - name: sip:{{.S}}
+diameter:
+  peers:
+    - address: {{.HSS}}   # the HSS, over TCP
+http: {{.HTTPI}}
+log: {level: info, format: console}
+{{end}}
+{{define "scscf.yaml"}}# S-CSCF: authenticates, registers, routes by filter criteria. Run: scscf --config scscf.yaml
+domain: {{.Domain}}
+listen: {{.S}}
+name: sip:{{.S}}   # as the HSS stores it and the I-CSCF routes to it
+icscf: {{.I}}           # where calls to users of the domain go
+{{- if eq .IPsec "none"}}
+aka_without_ipsec: true          # phones answer challenges in clear: for labs
+{{- end}}
+expires: {min: 60s, default: 1h, max: 1h}
+diameter:
+  peers:
+    - address: {{.HSS}}
+http: {{.HTTPS}}
+log: {level: info, format: console}
+{{end}}
+{{define "hss.yaml"}}# HSS of the testbed: Cx over TCP. Run: testbed hss --config hss.yaml
+domain: {{.Domain}}
+listen: {{.HSS}}
+subscribers: subscribers.yaml
+http: {{.HTTPH}}
+log: {level: info, format: console}
+{{end}}
+{{define "subscribers.yaml"}}# The SIMs that the HSS knows. Keys are hexadecimal and quoted.
+subscribers:
+  - impi: {{.AliceIMPI}}
+    impus: ["{{.AliceIMPU}}", "{{.AliceTel}}"]
+    k: "{{.AliceK}}"
+    opc: "{{.AliceOPc}}"
+  - impi: {{.BobIMPI}}
+    impus: ["{{.BobIMPU}}", "{{.BobTel}}"]
+    k: "{{.BobK}}"
+    opc: "{{.BobOPc}}"
+{{end}}
+`))

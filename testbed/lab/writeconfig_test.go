@@ -1,0 +1,119 @@
+package lab
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/icscf"
+	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/pcscf"
+	"github.com/gocscf/gocscf/ims/scscf"
+	"github.com/gocscf/gocscf/testbed/hss"
+)
+
+func writeConfig(dir string) WriteConfig {
+	return WriteConfig{Dir: dir, Domain: DefaultDomain, PCSCF: "127.0.0.1:5060", ICSCF: "127.0.0.1:5061", SCSCF: "127.0.0.1:5062", HSS: "127.0.0.1:3868", IPsec: "none"}
+}
+
+func TestWrittenConfigurationsAreGood(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := writeConfig(dir).Write(); err != nil {
+		t.Fatal(err)
+	}
+	p, i, s, h := pcscf.DefaultConfig(), icscf.DefaultConfig(), scscf.DefaultConfig(), hss.DefaultConfig()
+	h.Dir = dir
+	for _, c := range []struct {
+		file  string
+		to    any
+		check func() error
+	}{{"pcscf.yaml", &p, p.Check}, {"icscf.yaml", &i, i.Check}, {"scscf.yaml", &s, s.Check}, {"hss.yaml", &h, h.Check}} {
+		if err := node.LoadConfig(filepath.Join(dir, c.file), c.to); err != nil {
+			t.Error(err)
+			continue
+		}
+		if err := c.check(); err != nil {
+			t.Errorf("%s: %v", c.file, err)
+		}
+	}
+	if p.Listen.Mw.String() != "127.0.0.1:5063" {
+		t.Errorf("the Mw port is %v: the ones between are other services'", p.Listen.Mw)
+	}
+	if lines := strings.Count(readFile(t, filepath.Join(dir, "pcscf.yaml")), "\n"); lines > 15 {
+		t.Errorf("the P-CSCF's configuration has %d lines, a lab needs at most 15", lines)
+	}
+}
+
+func TestWriteConfigKeepsWhatIsThere(t *testing.T) {
+	dir := t.TempDir()
+	mine := filepath.Join(dir, "scscf.yaml")
+	if err := os.WriteFile(mine, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := writeConfig(dir).Write(); err == nil || !strings.Contains(err.Error(), "--force") {
+		t.Errorf("error %v does not point at --force", err)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 || readFile(t, mine) != "mine" {
+		t.Error("something was written all the same")
+	}
+	w := writeConfig(dir)
+	w.Force = true
+	if _, err := w.Write(); err != nil || readFile(t, mine) == "mine" {
+		t.Errorf("--force did not write: %v", err)
+	}
+}
+
+func TestWriteConfigRefusesBadFlags(t *testing.T) {
+	for name, change := range map[string]func(*WriteConfig){
+		"--pcscf":  func(w *WriteConfig) { w.PCSCF = "pcscf.example.org:5060" },
+		"--hss":    func(w *WriteConfig) { w.HSS = "127.0.0.1" },
+		"--ipsec":  func(w *WriteConfig) { w.IPsec = "maybe" },
+		"--domain": func(w *WriteConfig) { w.Domain = "" },
+	} {
+		w := writeConfig(filepath.Join(t.TempDir(), "x"))
+		change(&w)
+		if _, err := w.Write(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: error %v does not name the flag", name, err)
+		}
+		if _, err := os.Stat(w.Dir); err == nil {
+			t.Errorf("%s: a directory was made", name)
+		}
+	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// TestServicesStopAndStart: each service can be stopped and comes back at its
+// address, and the others find it again.
+func TestServicesStopAndStart(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	core, err := StartCore(ctx, CoreConfig{Domain: DefaultDomain, Subscribers: DemoSubscribers(DefaultDomain)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer core.Stop()
+	for _, name := range []string{NameP, NameI, NameS, NameHSS} {
+		began := time.Now()
+		if err := core.StopOne(name); err != nil {
+			t.Errorf("stopping %s: %v", name, err)
+		}
+		if err := core.Start(name); err != nil {
+			t.Fatalf("starting %s again: %v", name, err)
+		}
+		if err := core.WaitReady(ctx); err != nil {
+			t.Fatalf("after %s came back: %v", name, err)
+		}
+		t.Logf("%s was away for %v", name, time.Since(began))
+	}
+}
