@@ -265,8 +265,7 @@ func (b *Branch) again() bool {
 	if b.next >= len(b.hops) || b.cancelled || b.provisional || b.x.done {
 		return false
 	}
-	x := b.x
-	return x.Req.Method() == "INVITE" || time.Since(x.start) < x.patience()
+	return b.x.awaited()
 }
 
 // silent is Target.Timeout: the address has not answered.

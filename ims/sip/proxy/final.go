@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/transaction"
@@ -92,12 +93,7 @@ func (x *Exchange) conclude(best *Final) {
 		x.Reply(487, "")
 		return
 	case status == 408 && !invite:
-		// RFC 4320 4.2: whoever asked has given up as well; a 408 would only
-		// meet a dead transaction.
-		x.Trace("no answer to a non-INVITE request: none is given")
-		x.finish()
-		x.server.Abandon()
-		x.end()
+		x.abandon()
 		return
 	case best.Local() && status == 503:
 		x.Reply(500, "Next Hop Unreachable")
@@ -119,6 +115,32 @@ func (x *Exchange) conclude(best *Final) {
 	x.finish()
 	x.relay(status, best.Msg, e)
 	x.end()
+}
+
+// abandon ends a non-INVITE without an answer (RFC 4320 4.2): whoever asked has
+// given up as well, a 408 would only meet a dead transaction.
+func (x *Exchange) abandon() {
+	x.Trace("no answer to a non-INVITE request: none is given")
+	x.finish()
+	x.server.Abandon()
+	x.CancelBranches()
+	x.end()
+}
+
+// awaited reports whether whoever sent the request can still be waiting for its
+// answer: an INVITE has had its 100, for others Timer F runs there.
+func (x *Exchange) awaited() bool {
+	if x.origin != nil || x.Req.Method() == "INVITE" {
+		return true
+	}
+	t := x.core.cfg.TimersFor(x.Flow)
+	f := t.F
+	if f == 0 {
+		if f = 64 * t.T1; f == 0 {
+			f = 64 * transaction.DefaultTimers().T1
+		}
+	}
+	return time.Since(x.start) < f
 }
 
 // mergeChallenges adds to best the challenges of all other 401 and 407

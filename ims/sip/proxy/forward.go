@@ -8,8 +8,9 @@ import (
 
 // Forward sends the request on, to several targets in parallel; without targets,
 // where its topmost Route or its Request-URI points. It may be called again, from
-// OnBest or while branches are open: the response sent in the end is the best of
-// all branches (RFC 3261 16.7).
+// OnBest: the response sent in the end is the best of all branches (RFC 3261
+// 16.7). Targets to be tried at the same time belong into one call: it uses up
+// the request's Max-Breadth until they have ended.
 func (x *Exchange) Forward(targets ...Target) {
 	if x.done {
 		x.late("Forward")
@@ -26,6 +27,10 @@ func (x *Exchange) Forward(targets ...Target) {
 	}
 	if x.cancelled {
 		x.giveUp(487, "")
+		return
+	}
+	if !x.awaited() {
+		x.abandon()
 		return
 	}
 	for _, f := range x.finals {

@@ -2,10 +2,8 @@ package proxy
 
 import (
 	"errors"
-	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
-	"github.com/gocscf/gocscf/ims/sip/transaction"
 )
 
 // Origin is a request of our own, to be sent by the same rules as one that is
@@ -68,16 +66,4 @@ func (x *Exchange) Cancel(fields ...sip.Field) {
 	if !x.done && x.live == 0 {
 		x.giveUp(487, "cancelled before it was sent")
 	}
-}
-
-// patience is how long whoever sent a non-INVITE waits for its answer (Timer F).
-func (x *Exchange) patience() time.Duration {
-	t := x.core.cfg.TimersFor(x.Flow)
-	if t.F > 0 {
-		return t.F
-	}
-	if t.T1 == 0 {
-		t = transaction.DefaultTimers()
-	}
-	return 64 * t.T1
 }
