@@ -20,8 +20,9 @@ const (
 	SuccessServerNameNotStored Experimental = 2004
 	serverSelection            Experimental = 2005
 
-	TemporarilyNoUserData Experimental = 4100
-	PriorUpdateInProgress Experimental = 4101
+	// Of Sh (TS 29.329 6.2), which some HSSes send on Cx as well.
+	TransientUserDataNotAvailable Experimental = 4100
+	PriorUpdateInProgress         Experimental = 4101
 
 	ErrorUserUnknown                   Experimental = 5001
 	ErrorIdentitiesDontMatch           Experimental = 5002
@@ -42,7 +43,7 @@ var experimentalNames = map[Experimental]string{
 	UnregisteredService:                "DIAMETER_UNREGISTERED_SERVICE",
 	SuccessServerNameNotStored:         "DIAMETER_SUCCESS_SERVER_NAME_NOT_STORED",
 	serverSelection:                    "DIAMETER_SERVER_SELECTION",
-	TemporarilyNoUserData:              "DIAMETER_USER_DATA_NOT_AVAILABLE",
+	TransientUserDataNotAvailable:      "DIAMETER_USER_DATA_NOT_AVAILABLE",
 	PriorUpdateInProgress:              "DIAMETER_PRIOR_UPDATE_IN_PROGRESS",
 	ErrorUserUnknown:                   "DIAMETER_ERROR_USER_UNKNOWN",
 	ErrorIdentitiesDontMatch:           "DIAMETER_ERROR_IDENTITIES_DONT_MATCH",
