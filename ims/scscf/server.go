@@ -14,6 +14,7 @@ import (
 
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/identity"
 	"github.com/gocscf/gocscf/ims/ifc"
 	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/profile"
@@ -232,4 +233,10 @@ func (h handler) Ack(x *proxy.Exchange) {
 	if !h.s.agent.DeliverAck(x) {
 		x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}})
 	}
+}
+
+// Registered reports whether a public identity has a contact here.
+func (s *Server) Registered(impu string) bool {
+	id, err := identity.ParseIMPU(impu)
+	return err == nil && s.store.Get(string(id)).Registered()
 }
