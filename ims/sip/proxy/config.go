@@ -42,7 +42,9 @@ type Config struct {
 	// TimerC is how long an INVITE may be silent after a provisional response:
 	// more than 3 min (RFC 3261 16.6 step 11). Default 181 s.
 	TimerC time.Duration
-	// HandlerTimeout is how long a handler may think. Default 30 s.
+	// HandlerTimeout is how long a handler may think: then the request is
+	// answered with 500. One that answers 180 itself has as long as Timer C
+	// after that. Default 30 s.
 	HandlerTimeout time.Duration
 
 	// MaxForwards is given to requests without one. Default 70.

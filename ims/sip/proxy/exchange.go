@@ -58,6 +58,7 @@ type Exchange struct {
 	cancelled  bool
 	ack        bool
 	choosing   bool // onBest is running
+	ringing    bool // the handler has sent a provisional response itself
 	starting   bool // Originate has not returned yet
 	onResponse func(*Branch, *sip.Message, *sip.Edits) bool
 	onBest     func(*Final) bool
@@ -171,11 +172,16 @@ func (x *Exchange) Send(status int, b *sip.Builder) {
 	}
 	if status >= 200 {
 		x.finish()
+	} else {
+		x.ringing = true
+		x.guard.stop()
 	}
 	x.server.Respond(status, b.Bytes())
 	if status >= 200 {
 		x.CancelBranches()
 		x.end()
+	} else {
+		x.settle()
 	}
 }
 
@@ -205,7 +211,8 @@ func (x *Exchange) end() {
 }
 
 // settle sees to it that somebody answers: when a handler or hook returns with
-// nothing sent and no branch open, it has until HandlerTimeout.
+// nothing sent and no branch open, it has until HandlerTimeout; until Timer C
+// after a provisional response of its own.
 func (x *Exchange) settle() {
 	if x.done || x.live > 0 || x.ack || x.origin != nil {
 		x.guard.stop()
@@ -214,7 +221,11 @@ func (x *Exchange) settle() {
 	if x.guard.running() {
 		return
 	}
-	x.guard.start(x.Shard, x.core.cfg.HandlerTimeout, x.forgotten)
+	limit := x.core.cfg.HandlerTimeout
+	if x.ringing {
+		limit = x.core.cfg.TimerC // a user agent: it waits for somebody to answer
+	}
+	x.guard.start(x.Shard, limit, x.forgotten)
 }
 
 // forgotten answers for a handler that has not.
