@@ -58,7 +58,10 @@ type Config struct {
 	// configuration file when there is one, else the working directory.
 	Dir string `yaml:"-"`
 
-	loaded []Subscriber // what Check read, for New
+	// What Check found. The subscribers themselves are not kept here: fmt prints what
+	// is in unexported fields without asking it to hide its keys.
+	subscribers int
+	predictable []string // IMPIs with rand
 }
 
 // Diameter is the HSS's identity.
@@ -116,7 +119,12 @@ func (c *Config) check() (*database, error) {
 	} else if db, err = newDatabase(c, subs); err != nil {
 		errs = append(errs, err)
 	}
-	c.loaded = subs
+	c.subscribers, c.predictable = len(subs), nil
+	for _, s := range subs {
+		if len(s.RAND) > 0 {
+			c.predictable = append(c.predictable, s.IMPI)
+		}
+	}
 	return db, errors.Join(errs...)
 }
 
@@ -124,7 +132,7 @@ func (c *Config) check() (*database, error) {
 func (c *Config) Explain() []string {
 	out := []string{
 		fmt.Sprintf("Diameter peers connect to %s, where this HSS is %s in realm %s.", c.Listen, c.originHost(), c.originRealm()),
-		fmt.Sprintf("%d subscribers.", len(c.loaded)),
+		fmt.Sprintf("%d subscribers.", c.subscribers),
 	}
 	if c.State == "" {
 		out = append(out, "SQNs are not kept over a restart: each phone then resynchronises once. Set state: FILE to keep them.")
@@ -134,10 +142,8 @@ func (c *Config) Explain() []string {
 	if len(c.VisitedNetworks) == 0 {
 		out = append(out, "Subscribers may register in any network.")
 	}
-	for _, s := range c.loaded {
-		if len(s.RAND) > 0 {
-			out = append(out, randWarning(s.IMPI))
-		}
+	for _, impi := range c.predictable {
+		out = append(out, randWarning(impi))
 	}
 	return out
 }

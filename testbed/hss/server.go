@@ -71,10 +71,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Metrics != nil {
 		deps.Metrics.MustRegister(s.answers)
 	}
-	for _, sub := range cfg.loaded {
-		if len(sub.RAND) > 0 {
-			deps.Log.Warn(randWarning(sub.IMPI), zap.String("impi", sub.IMPI), zap.Int("challenges", len(sub.RAND)))
-		}
+	for _, impi := range cfg.predictable {
+		deps.Log.Warn(randWarning(impi), zap.String("impi", impi))
 	}
 	s.node, err = diameter.New(diameter.Config{
 		OriginHost: cfg.originHost(), OriginRealm: cfg.originRealm(),
