@@ -149,6 +149,9 @@ func TestRetryPastApplicationServer(t *testing.T) {
 	h := handlerFunc(func(x *Exchange) {
 		tried := false
 		x.OnBest(func(best *Final) bool {
+			if x.Cancelled() {
+				t.Error("OnBest after CANCEL")
+			}
 			if tried || best.Status != 408 && best.Status < 500 {
 				return true
 			}
@@ -174,9 +177,9 @@ func TestRetryPastApplicationServer(t *testing.T) {
 		}
 		check(t, "Route past the AS", m.msg.Get(sip.HRoute), "")
 		check(t, "Max-Breadth", m.msg.Get(sip.HMaxBreadth), "60")
-		c.answer(m, 603) // its own failure is the answer, the AS's is forgotten
+		c.answer(m, 500) // its own failure is the answer, the AS's 408 is forgotten
 		c.request("ACK")
-		a.ack(invite, a.status(603))
+		a.ack(invite, a.status(500))
 		// The AS wakes up: it gets its CANCEL and harms nobody.
 		b.answer(as, 180)
 		b.answer(b.request("CANCEL"), 200)
@@ -226,7 +229,7 @@ func TestSequentialForking(t *testing.T) {
 	h := handlerFunc(func(x *Exchange) {
 		second := false
 		x.OnBest(func(best *Final) bool {
-			if second || best.Status >= 600 {
+			if second {
 				return true
 			}
 			second = true
@@ -248,7 +251,7 @@ func TestSequentialForking(t *testing.T) {
 		check(t, "the best of both", a.status(404).ToTag(), "bob")
 
 		a.send(a.text("MESSAGE", "sip:bob@test", "c2"))
-		b.answer(b.request("MESSAGE"), 600)
+		b.answer(b.request("MESSAGE"), 600) // nobody is asked after that (RFC 3261 16.7 step 5)
 		a.status(600)
 		c.nothing(time.Minute)
 	})
@@ -315,6 +318,32 @@ func TestTargetsDiffer(t *testing.T) {
 			p.answer(m, 404+i*76)
 		}
 		a.status(404)
+	})
+}
+
+// What the handler does to Edits after Forward is not seen by what is on its
+// way, even when that has to be written again.
+func TestEditsAfterForward(t *testing.T) {
+	h := handlerFunc(func(x *Exchange) {
+		x.Edits.Set(sip.HPAssertedIdentity, "<sip:alice@test>")
+		x.Forward(Target{Hop: hop(bob)})
+		for range 4 {
+			x.Edits.Add(sip.HWarning, "late")
+		}
+	})
+	run(t, h, func(w *world) {
+		a, b := w.peer("alice", "192.0.2.10", false), w.peer("bob", "192.0.2.20", false)
+		defer a.close()
+		defer b.close()
+		a.send(a.text("MESSAGE", "sip:bob@test", "c1", big)) // too big, and nobody listens for TCP
+		m := b.request("MESSAGE")
+		check(t, "Warning", m.msg.Has(sip.HWarning), false)
+		check(t, "identity", m.msg.Get(sip.HPAssertedIdentity), "<sip:alice@test>")
+		check(t, "Max-Forwards", m.msg.Get(sip.HMaxForwards), "69")
+		check(t, "Max-Breadth", m.msg.Get(sip.HMaxBreadth), "60")
+		b.answer(m, 200)
+		a.status(200)
+		w.quiet()
 	})
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -106,7 +107,8 @@ type peer struct {
 	seen map[string]bool
 	tag  string
 
-	repeats bool // do not skip repetitions
+	repeats bool          // do not skip repetitions
+	limit   time.Duration // how long to wait for a message; 45 s if 0
 }
 
 type arrival struct {
@@ -216,10 +218,10 @@ func (p *peer) text(method, uri, call string, more ...string) string {
 	return fmt.Sprintf("%s %s SIP/2.0\r\n%s\r\nContent-Length: %d\r\n\r\n%s", method, uri, strings.Join(head, "\r\n"), len(body), body)
 }
 
-// next returns the next message, whatever it is, within ten minutes.
+// next returns the next message, whatever it is, within the limit.
 func (p *peer) next() arrival {
 	p.w.t.Helper()
-	limit := time.After(10 * time.Minute)
+	limit := time.After(cmp.Or(p.limit, 45*time.Second))
 	for {
 		select {
 		case a := <-p.box:

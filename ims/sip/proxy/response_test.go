@@ -324,6 +324,7 @@ func TestTimerC(t *testing.T) {
 	conformance.Shows(t, "TR-13")
 	const timerC = 200 * time.Second
 	set := func(c *Config) { c.TimerC = timerC }
+	const patience = 10 * time.Minute
 	near := func(t *testing.T, what string, got, want time.Duration) {
 		t.Helper()
 		if got < want || got > want+time.Second {
@@ -332,6 +333,7 @@ func TestTimerC(t *testing.T) {
 	}
 	t.Run("restarted by provisionals", func(t *testing.T) {
 		trio(t, to("192.0.2.20:5060"), func(w *world, a, b, _ *peer) {
+			a.limit, b.limit = patience, patience
 			invite := a.text("INVITE", "sip:bob@test", "c1")
 			a.send(invite)
 			mb := b.request("INVITE")
@@ -354,6 +356,7 @@ func TestTimerC(t *testing.T) {
 	})
 	t.Run("not restarted by 100", func(t *testing.T) {
 		trio(t, to("192.0.2.20:5060"), func(w *world, a, b, _ *peer) {
+			a.limit, b.limit = patience, patience
 			start := time.Now()
 			invite := a.text("INVITE", "sip:bob@test", "c1")
 			a.send(invite)
@@ -370,6 +373,7 @@ func TestTimerC(t *testing.T) {
 	})
 	t.Run("a 200 after it", func(t *testing.T) {
 		trio(t, to("192.0.2.20:5060"), func(w *world, a, b, _ *peer) {
+			a.limit, b.limit = patience, patience
 			a.send(a.text("INVITE", "sip:bob@test", "c1"))
 			mb := b.request("INVITE")
 			b.answer(mb, 180)
@@ -381,6 +385,7 @@ func TestTimerC(t *testing.T) {
 	})
 	t.Run("Timer B comes before", func(t *testing.T) {
 		trio(t, to("192.0.2.20:5060"), func(w *world, a, b, _ *peer) {
+			a.limit, b.limit = patience, patience
 			start := time.Now()
 			invite := a.text("INVITE", "sip:bob@test", "c1")
 			a.send(invite)
@@ -391,6 +396,7 @@ func TestTimerC(t *testing.T) {
 	})
 	t.Run("no 408 to other requests", func(t *testing.T) {
 		trio(t, to("192.0.2.20:5060"), func(w *world, a, b, _ *peer) {
+			a.limit, b.limit = patience, patience
 			a.send(a.text("MESSAGE", "sip:bob@test", "c1"))
 			b.request("MESSAGE")
 			a.nothing(5 * time.Minute)

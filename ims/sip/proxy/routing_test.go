@@ -81,8 +81,10 @@ func TestRecordRoute(t *testing.T) {
 	h := handlerFunc(func(x *Exchange) {
 		own := &Own{User: "orig", Params: "x=1"}
 		hop := Hop{Addr: netip.MustParseAddrPort("192.0.2.20:5060")}
-		if x.Req.CallID() == "isc" {
+		if x.Req.CallID() != "core" {
 			hop.Role = sip.RoleISC
+		}
+		if x.Req.CallID() == "isc" {
 			own.Facing = func(f sip.Flow) string { return "side=" + f.Role.String() }
 		}
 		x.Forward(Target{Hop: hop, RecordRoute: own})
@@ -93,6 +95,7 @@ func TestRecordRoute(t *testing.T) {
 		defer b.close()
 		for _, tt := range []struct{ call, want, via string }{
 			{"core", "<sip:orig@192.0.2.1:5060;lr;x=1>", "192.0.2.1:5060"},
+			{"plain", "<sip:orig@192.0.2.1:5090;lr;x=1>, <sip:orig@192.0.2.1:5060;lr;x=1>", "192.0.2.1:5090"},
 			{"isc", "<sip:orig@192.0.2.1:5090;lr;x=1;side=isc>, <sip:orig@192.0.2.1:5060;lr;x=1;side=core>", "192.0.2.1:5090"},
 		} {
 			a.send(a.text("SUBSCRIBE", "sip:bob@test", tt.call, "Record-Route: <sip:before.test;lr>"))
@@ -144,14 +147,15 @@ func TestDatagramOrStream(t *testing.T) {
 	// forward sends a request and returns how it arrived and how long that took.
 	forward := func(a, b *peer, call string, field string) (arrival, time.Duration) {
 		start := time.Now()
-		a.send(a.text("MESSAGE", "sip:bob@test", call, field))
+		// Without a Content-Length, which a datagram may lack and a stream may not.
+		a.send(strings.Replace(a.text("MESSAGE", "sip:bob@test", call, field), "Content-Length: 0\r\n", "", 1))
 		m := b.request("MESSAGE")
 		took := time.Since(start)
 		v, err := m.msg.TopVia()
 		if err != nil || v.Transport != m.flow.Proto.String() {
 			b.w.t.Errorf("came over %v with Via %v", m.flow.Proto, v)
 		}
-		if n := m.msg.Count(sip.HContentLength); n != 1 {
+		if n := m.msg.Count(sip.HContentLength); m.flow.Proto.Stream() && n != 1 {
 			b.w.t.Errorf("%d Content-Length", n)
 		}
 		b.answer(m, 200)
@@ -335,6 +339,34 @@ func TestNextAddress(t *testing.T) {
 				}
 				c.answer(m, 200)
 				a.ack(invite, a.status(200))
+				c.request("ACK")
+
+				// What the address that was given up says later is not its branch's end.
+				invite = strings.ReplaceAll(a.text("INVITE", uri, "silent"), "z9hG4bKsilent", "z9hG4bKsilent2")
+				a.send(invite)
+				first := b.request("INVITE")
+				m = c.request("INVITE")
+				c.answer(m, 180)
+				a.status(180)
+				b.answer(first, 486)
+				b.request("ACK")
+				a.nothing(5 * time.Second)
+				c.answer(m, 603)
+				c.request("ACK")
+				a.ack(invite, a.status(603))
+
+				// Cancelled: no other address is tried.
+				invite = a.text("INVITE", uri, "cancelled")
+				a.send(invite)
+				m = b.request("INVITE")
+				b.answer(m, 100)
+				a.send(cancel(invite, ""))
+				a.status(200)
+				b.answer(b.request("CANCEL"), 200)
+				b.answer(m, 503)
+				b.request("ACK")
+				a.ack(invite, a.status(500))
+				c.nothing(time.Minute)
 				w.quiet()
 			}, func(c *Config) {
 				c.Resolver = resolver
@@ -374,4 +406,32 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%s: accepted", tt.name)
 		}
 	}
+}
+
+func TestSentBy(t *testing.T) {
+	var s sentBys
+	ap := netip.MustParseAddrPort
+	check(t, "without sockets", s.of(sip.Flow{Local: ap("192.0.2.1:1")}), "192.0.2.1:1")
+	s.add(sip.RoleCore, ap("192.0.2.1:5060"))
+	s.add(sip.RoleCore, ap("[2001:db8::1]:5060"))
+	s.add(sip.RoleCore, ap("192.0.2.1:5062"))
+	s.add(sip.RoleProtectedClient, ap("192.0.2.1:6001"))
+	s.add(sip.RoleProtectedServer, ap("192.0.2.1:6000"))
+	for _, tt := range []struct {
+		name string
+		flow sip.Flow
+		want string
+	}{
+		{"socket", sip.Flow{Local: ap("192.0.2.1:5062")}, "192.0.2.1:5062"},
+		{"IPv6", sip.Flow{Local: ap("[2001:db8::1]:5060")}, "[2001:db8::1]:5060"},
+		{"dialled", sip.Flow{Proto: sip.TCP, Local: ap("192.0.2.1:40000")}, "192.0.2.1:5060"},
+		{"dialled over IPv6", sip.Flow{Proto: sip.TCP, Local: ap("[2001:db8::1]:40000")}, "[2001:db8::1]:5060"},
+		// TS 33.203 7.1: from port_pc, and back to port_ps.
+		{"port_pc", sip.Flow{Role: sip.RoleProtectedClient, Local: ap("192.0.2.1:6001")}, "192.0.2.1:6000"},
+		{"port_ps", sip.Flow{Role: sip.RoleProtectedServer, Local: ap("192.0.2.1:6000")}, "192.0.2.1:6000"},
+	} {
+		check(t, tt.name, s.of(tt.flow), tt.want)
+	}
+	check(t, "of a role", s.ofRole(sip.RoleCore), "192.0.2.1:5060")
+	check(t, "of no role", s.ofRole(sip.RoleISC), "")
 }
