@@ -47,6 +47,8 @@ type Config struct {
 	// which socket: a phone's P-CSCF. It is asked for each request, so that it may
 	// change during a dialog. A zero Hop follows the route set.
 	Hop func() proxy.Hop
+	// ViaParams are further parameters of our Via, as in ";rport".
+	ViaParams string
 	// Fields gives header lines for everything we send: requests (status 0) and
 	// responses of a method. An ACK is a request too.
 	Fields func(method string, status int) []sip.Field

@@ -166,7 +166,9 @@ func (d *Dialog) build(method string, cseq uint32, body Part, fields []sip.Field
 	return b.AddFields(d.agent.fields(method, 0)...).AddFields(fields...).Body(body.Type, body.Body)
 }
 
-func (d *Dialog) target() proxy.Target { return proxy.Target{Hop: d.agent.hop(d.hop)} }
+func (d *Dialog) target() proxy.Target {
+	return proxy.Target{Hop: d.agent.hop(d.hop), ViaParams: d.agent.cfg.ViaParams}
+}
 
 // timers are those of the leg that the dialog's requests leave by.
 func (d *Dialog) timers() transaction.Timers { return d.agent.timers(d.agent.hop(d.hop)) }

@@ -114,7 +114,7 @@ func (r *Request) message(a *Agent) *sip.Builder {
 }
 
 func (r *Request) target(a *Agent) proxy.Target {
-	return proxy.Target{Hop: a.hop(r.Hop), Timeout: r.Timeout}
+	return proxy.Target{Hop: a.hop(r.Hop), Timeout: r.Timeout, ViaParams: a.cfg.ViaParams}
 }
 
 // originate sends a request and tells done how it ended. each, which may be nil,

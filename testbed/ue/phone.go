@@ -1,0 +1,244 @@
+package ue
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/dialog"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/sip/transaction"
+	"github.com/gocscf/gocscf/ims/sip/transport"
+	"github.com/gocscf/gocscf/ims/trace"
+)
+
+// Phone is a VoLTE phone that is switched on. It is safe for use by many
+// goroutines.
+type Phone struct {
+	cfg     Config
+	profile Profile
+	core    *proxy.Core
+	agent   *dialog.Agent
+	addr    netip.AddrPort
+	reg     registrar
+	current atomic.Pointer[Registration]
+	pcscf   atomic.Pointer[netip.AddrPort]
+
+	closing  sync.Once
+	closed   chan struct{}
+	messages chan Message
+	calls    chan *Call
+
+	mu     sync.Mutex // guards what follows
+	answer Answer
+	port   int // of the last media stream
+}
+
+// allow are the methods that a phone takes.
+const allow = "INVITE, ACK, OPTIONS, BYE, CANCEL, UPDATE, INFO, PRACK, NOTIFY, MESSAGE"
+
+// supported are the option tags that a phone understands.
+var supported = []string{"100rel", "precondition", "path", "sec-agree", "replaces"}
+
+// New switches a phone on: it opens its sockets. Close switches it off.
+func New(cfg Config) (*Phone, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	usim, err := cfg.usim()
+	if err != nil {
+		return nil, fmt.Errorf("configuring phone %q: %w", cfg.Name, err)
+	}
+	if cfg.Net == nil {
+		cfg.Net = transport.Kernel()
+	}
+	if !cfg.Local.IsValid() {
+		if cfg.Local, err = towards(cfg.PCSCF); err != nil {
+			return nil, err
+		}
+	}
+	p := &Phone{
+		cfg: cfg, profile: Profiles[cfg.profile()], closed: make(chan struct{}),
+		messages: make(chan Message, 64), calls: make(chan *Call, 64), answer: cfg.Answer, port: firstMedia,
+	}
+	p.pcscf.Store(&cfg.PCSCF)
+	p.agent = dialog.New(dialog.Config{
+		Contact: p.contact, Hop: p.hop, Fields: p.fields, ViaParams: ";rport",
+		Supported: supported, Allow: allow, Request: p.request,
+	})
+	own := &ownPort{Net: cfg.Net}
+	pc := proxy.Config{
+		Net: own, Shards: 1, MaxTransactions: 1024,
+		// A callee may let it ring for as long as it likes.
+		HandlerTimeout: 24 * time.Hour,
+		PassOptions:    true,
+	}
+	node.Deps{Log: cfg.Log, Trace: cfg.Trace}.ObserveSIP(&pc)
+	if p.core, err = proxy.New(pc, p.agent); err != nil {
+		return nil, fmt.Errorf("switching phone %q on: %w", cfg.Name, err)
+	}
+	p.agent.Bind(p.core)
+	p.addr, err = p.core.Listen(transport.Listen{Addr: netip.AddrPortFrom(cfg.Local, cfg.Port), UDP: true, TCP: true, Role: sip.RoleGm})
+	if err != nil {
+		p.core.Close()
+		return nil, fmt.Errorf("switching phone %q on: listening on %v port %d: %w; choose another port, or 0 for any", cfg.Name, cfg.Local, cfg.Port, err)
+	}
+	own.port.Store(uint32(p.addr.Port()))
+	p.reg.init(p, usim)
+	return p, nil
+}
+
+// towards returns our address on the way to a remote one.
+func towards(remote netip.AddrPort) (netip.Addr, error) {
+	c, err := net.Dial("udp", remote.String()) // sends nothing
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("finding the local address that leads to the P-CSCF %v: %w", remote, err)
+	}
+	defer c.Close()
+	a, ok := c.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}, fmt.Errorf("finding the local address that leads to the P-CSCF %v: got %v", remote, c.LocalAddr())
+	}
+	return a.AddrPort().Addr().Unmap(), nil
+}
+
+// ownPort dials from the port that the phone listens on: without IPsec its address
+// and port are all that a P-CSCF knows it by.
+type ownPort struct {
+	transport.Net
+	port atomic.Uint32
+}
+
+func (o *ownPort) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
+	if local.Port() == 0 {
+		local = netip.AddrPortFrom(local.Addr(), uint16(o.port.Load()))
+	}
+	return o.Net.Dial(ctx, local, remote)
+}
+
+// Close switches the phone off, without deregistering. Calls and methods that wait
+// end with ErrClosed.
+func (p *Phone) Close() {
+	p.closing.Do(func() {
+		close(p.closed)
+		p.core.Close()
+	})
+}
+
+// Addr returns where the phone listens.
+func (p *Phone) Addr() netip.AddrPort { return p.addr }
+
+// Name returns the phone's name.
+func (p *Phone) Name() string { return p.cfg.Name }
+
+// Registration returns the registration in force, nil when there is none.
+func (p *Phone) Registration() *Registration {
+	r := p.current.Load()
+	if r == nil || !time.Now().Before(r.Until) {
+		return nil
+	}
+	return r
+}
+
+// Stats returns the numbers of the phone's SIP engine.
+func (p *Phone) Stats() proxy.Stats { return p.core.Stats() }
+
+// contactURI is the URI at which the phone is reached.
+func (p *Phone) contactURI() string {
+	u := "sip:" + userOf(p.cfg.IMPI) + "@" + p.addr.String()
+	if p.cfg.Transport == sip.TCP {
+		u += ";transport=tcp"
+	}
+	return u
+}
+
+// mmtel is the ICSI of multimedia telephony, as a feature tag carries it.
+const mmtel = "urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"
+
+// contact is the Contact of everything but REGISTER.
+func (p *Phone) contact() string {
+	return "<" + p.contactURI() + `>;+g.3gpp.icsi-ref="` + mmtel + `";audio`
+}
+
+// hop is the P-CSCF: a phone sends everything there.
+func (p *Phone) hop() proxy.Hop {
+	return proxy.Hop{Addr: *p.pcscf.Load(), Proto: p.cfg.Transport, Role: sip.RoleGm}
+}
+
+// fields are what the phone puts into everything it sends (TS 24.229 5.1.2A.1).
+func (p *Phone) fields(method string, status int) []sip.Field {
+	if method == "ACK" || status == 100 {
+		return nil
+	}
+	f := []sip.Field{{ID: sip.HPAccessNetworkInfo, Value: p.profile.AccessNetwork}}
+	switch {
+	case p.profile.UserAgent == "":
+	case status == 0:
+		f = append(f, sip.Field{ID: sip.HUserAgent, Value: p.profile.UserAgent})
+	default:
+		f = append(f, sip.Field{ID: sip.HServer, Value: p.profile.UserAgent})
+	}
+	return f
+}
+
+// shard is where the phone's registration happens.
+func (p *Phone) shard() *transaction.Shard { return p.core.Shard(p.reg.callID) }
+
+// request takes a request outside dialogs.
+func (p *Phone) request(in *dialog.Incoming) {
+	switch in.Req.Method() {
+	case "INVITE":
+		p.invited(in)
+	case "MESSAGE":
+		p.messaged(in)
+	case "OPTIONS":
+		in.Reply(200, "", dialog.Part{}, sip.Field{ID: sip.HAllow, Value: allow}, sip.Field{ID: sip.HAccept, Value: sdpType})
+	default:
+		in.Reply(405, "", dialog.Part{}, sip.Field{ID: sip.HAllow, Value: allow})
+	}
+}
+
+// wait returns what a callback delivers through c, unless ctx or the phone ends
+// first.
+func wait[T any](ctx context.Context, p *Phone, c <-chan T) (T, error) {
+	select {
+	case v := <-c:
+		return v, nil
+	default:
+	}
+	var zero T
+	select {
+	case v := <-c:
+		return v, nil
+	case <-ctx.Done():
+		return zero, context.Cause(ctx)
+	case <-p.closed:
+		return zero, ErrClosed
+	}
+}
+
+// state tells trace and log of a change.
+func (p *Phone) state(callID, text, clause string) {
+	p.cfg.Log.Info(text, zap.String("ue", p.cfg.Name), zap.String("impi", p.cfg.IMPI), zap.String("call_id", callID))
+	if p.cfg.Trace.On() {
+		p.cfg.Trace.Emit(trace.Event{Kind: trace.State, CallID: callID, IMPI: p.cfg.IMPI, Text: text, Clause: clause})
+	}
+}
+
+// failed tells the trace of a failure; whoever called gets the error itself.
+func (p *Phone) failed(callID string, err *Error, clause string) {
+	p.cfg.Log.Warn("failed", zap.String("ue", p.cfg.Name), zap.String("impi", p.cfg.IMPI), zap.String("call_id", callID), zap.Error(err))
+	if p.cfg.Trace.On() {
+		text := *err
+		text.Next = ""
+		p.cfg.Trace.Emit(trace.Event{Kind: trace.Failure, CallID: callID, IMPI: p.cfg.IMPI, Text: text.Error(), Clause: clause, Next: err.Next})
+	}
+}

@@ -1,0 +1,444 @@
+package ue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gocscf/gocscf/aka"
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/dialog"
+	"github.com/gocscf/gocscf/ims/sip/transaction"
+	"github.com/gocscf/gocscf/ims/uri"
+)
+
+// Registration is what the network has granted.
+type Registration struct {
+	Contact string // our contact URI
+	Expires time.Duration
+	Until   time.Time
+	// ServiceRoute are the values of Service-Route, in order (RFC 3608).
+	ServiceRoute []string
+	// Identities are the URIs of P-Associated-URI; Default is the one to call by:
+	// the first sip URI of them, else the IMPU that was registered.
+	Identities []string
+	Default    string
+	PCSCF      netip.AddrPort
+	// Challenges is how many 401s came before the 200; 0 for a re-registration
+	// that was not challenged.
+	Challenges int
+	// Resynchronised tells that the SIM's sequence number was sent (AUTS).
+	Resynchronised bool
+	Algorithm      string // of the last challenge
+	CallID         string
+
+	verify []string // Security-Server of the challenge
+}
+
+// maxChallenges bounds the 401s of one registration: one for the password, one
+// more after AUTS, and room for a network that repeats itself.
+const maxChallenges = 4
+
+// registrar is the phone's registration (TS 24.229 5.1.1). All of it belongs to
+// the shard of its Call-ID.
+type registrar struct {
+	phone  *Phone
+	usim   *aka.USIM
+	faults Faults
+	callID string
+	cseq   uint32
+
+	last    *sip.Credentials // repeated while nobody asks for others
+	verify  []string         // Security-Server, to be returned in Security-Verify
+	doing   *procedure
+	waiting []*procedure
+	timer   transaction.Timer
+	spi     uint32
+
+	sub *dialog.Subscription
+}
+
+// procedure is one registration, re-registration or deregistration.
+type procedure struct {
+	expires    uint32
+	initial    bool // forget credentials: the network has no state of ours
+	next       int  // P-CSCFs tried
+	challenges int
+	raised     bool
+	resync     bool
+	algorithm  string
+	cause      error // why the SIM did not accept the last challenge
+	automatic  bool  // nobody waits: try again after a failure
+	ended      bool
+	done       func(*Registration, error)
+}
+
+func (r *registrar) init(p *Phone, usim *aka.USIM) {
+	r.phone, r.usim, r.faults = p, usim, p.cfg.Faults
+	r.callID = sip.NewCallID()
+	r.spi = 1000000000 + rand.Uint32N(1<<30)
+}
+
+// SetFaults changes what the phone does wrong, from the next challenge on.
+func (p *Phone) SetFaults(f Faults) error {
+	cfg := p.cfg
+	cfg.Faults = f
+	usim, err := cfg.usim()
+	if err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	p.shard().Post(func() {
+		if f.SQNAhead == 0 {
+			usim.SQN = p.reg.usim.SQN // what was accepted stays so
+		}
+		p.reg.usim, p.reg.faults = usim, f
+		close(done)
+	})
+	_, err = wait(context.Background(), p, done)
+	return err
+}
+
+// Register registers the phone, or registers it again, and returns what was
+// granted. It subscribes to the registration's state and keeps the registration
+// alive. An error is an *Error.
+func (p *Phone) Register(ctx context.Context) (*Registration, error) {
+	return p.procedure(ctx, &procedure{expires: p.cfg.Expires})
+}
+
+// Deregister ends the registration (TS 24.229 5.1.1.6). An error is an *Error.
+func (p *Phone) Deregister(ctx context.Context) error {
+	if p.Registration() == nil {
+		return &Error{Doing: "deregistering " + p.cfg.IMPU, Err: ErrNotRegistered}
+	}
+	_, err := p.procedure(ctx, &procedure{expires: 0})
+	return err
+}
+
+func (p *Phone) procedure(ctx context.Context, op *procedure) (*Registration, error) {
+	type result struct {
+		r   *Registration
+		err error
+	}
+	c := make(chan result, 1)
+	op.done = func(r *Registration, err error) { c <- result{r, err} }
+	doing := p.reg.what(op)
+	p.shard().Post(func() { p.reg.start(op) })
+	v, err := wait(ctx, p, c)
+	if err != nil {
+		p.shard().Post(func() { p.reg.abandon(op) })
+		e := &Error{Doing: doing, Err: err}
+		if ctx.Err() != nil {
+			e.Next = fmt.Sprintf("check that a P-CSCF listens at %v over %v and that nothing between drops it", *p.pcscf.Load(), p.cfg.Transport)
+		}
+		return nil, e
+	}
+	return v.r, v.err
+}
+
+func (r *registrar) what(op *procedure) string {
+	verb := "registering"
+	if op.expires == 0 {
+		verb = "deregistering"
+	}
+	return fmt.Sprintf("%s %s at P-CSCF %v", verb, r.phone.cfg.IMPU, *r.phone.pcscf.Load())
+}
+
+func (r *registrar) start(op *procedure) {
+	switch {
+	case r.doing == nil:
+		r.doing = op
+		r.timer.Stop()
+		if op.initial {
+			r.last, r.verify = nil, nil
+		}
+		r.send(op)
+	case len(r.waiting) >= 8:
+		r.fail(op, &Error{Doing: r.what(op), Err: ErrBusy})
+	default:
+		r.waiting = append(r.waiting, op)
+	}
+}
+
+// abandon forgets a procedure that nobody waits for.
+func (r *registrar) abandon(op *procedure) {
+	r.waiting = slices.DeleteFunc(r.waiting, func(w *procedure) bool { return w == op })
+	op.done = func(*Registration, error) {}
+	r.finish(op, nil, context.Canceled)
+}
+
+// send sends a REGISTER (TS 24.229 5.1.1.2.1, 5.1.1.4.1).
+func (r *registrar) send(op *procedure) {
+	p := r.phone
+	ruri := "sip:" + p.cfg.Domain
+	auth := sip.Credentials{Scheme: "Digest", Username: p.cfg.IMPI, Realm: p.cfg.Domain, URI: ruri}
+	if r.last != nil {
+		auth = *r.last
+	}
+	r.cseq++
+	fields := []sip.Field{
+		{ID: sip.HAuthorization, Value: string(auth.AppendTo(nil))},
+		{ID: sip.HExpires, Value: strconv.FormatUint(uint64(op.expires), 10)},
+		{ID: sip.HSupported, Value: "path, sec-agree"},
+		{ID: sip.HAllow, Value: allow},
+	}
+	if p.cfg.SecAgree {
+		fields = append(fields, r.securityFields()...)
+	}
+	req := &dialog.Request{
+		Method: "REGISTER", URI: ruri, From: "<" + p.cfg.IMPU + ">", To: "<" + p.cfg.IMPU + ">",
+		CallID: r.callID, CSeq: r.cseq, Contact: r.contact(), Fields: fields,
+	}
+	p.agent.Do(req, func(o dialog.Outcome) {
+		if r.doing == op {
+			r.answered(op, o)
+		}
+	})
+}
+
+// contact is the Contact of a REGISTER (TS 24.229 5.1.1.2.1 d, IR.92 2.2.1).
+func (r *registrar) contact() string {
+	p := r.phone
+	return "<" + p.contactURI() + ">" + p.profile.ContactParams + `;+sip.instance="` + p.cfg.Instance +
+		`";+g.3gpp.icsi-ref="` + mmtel + `";+g.3gpp.smsip;audio`
+}
+
+// securityFields offer IPsec (RFC 3329 2.3.1, TS 33.203 7.2).
+func (r *registrar) securityFields() []sip.Field {
+	p := r.phone
+	offer := fmt.Sprintf(p.profile.SecurityClient, r.spi, r.spi+1, p.addr.Port()^1, p.addr.Port())
+	f := []sip.Field{
+		{ID: sip.HRequire, Value: "sec-agree"},
+		{ID: sip.HProxyRequire, Value: "sec-agree"},
+		{ID: sip.HSecurityClient, Value: offer},
+	}
+	for _, v := range r.verify {
+		f = append(f, sip.Field{ID: sip.HSecurityVerify, Value: v})
+	}
+	return f
+}
+
+// answered takes the outcome of a REGISTER (TS 24.229 5.1.1.2.1, 5.1.1.5).
+func (r *registrar) answered(op *procedure, o dialog.Outcome) {
+	p := r.phone
+	switch {
+	case o.OK():
+		r.granted(op, o.Msg)
+	case o.Status == 401 && o.Msg != nil:
+		r.challenged(op, o)
+	case o.Status == 423 && o.Msg != nil && !op.raised && op.expires != 0:
+		least, ok := sip.ParseDelta(o.Msg.Get(sip.HMinExpires))
+		if !ok || least <= op.expires {
+			r.fail(op, r.refused(op, o))
+			return
+		}
+		op.raised, op.expires = true, least
+		r.send(op)
+	case o.Status >= 300 && o.Status < 400, o.Status == 408, o.Status >= 500 && o.Status < 600:
+		// TS 24.229 5.1.1.2.1: another P-CSCF, where there is one.
+		if op.next < len(p.cfg.Alternates) {
+			next := p.cfg.Alternates[op.next]
+			op.next++
+			p.state(r.callID, fmt.Sprintf("%v: trying the P-CSCF %v.", r.refused(op, o), next), "TS 24.229 5.1.1.2.1")
+			p.pcscf.Store(&next)
+			r.last, r.verify = nil, nil
+			r.send(op)
+			return
+		}
+		r.fail(op, r.refused(op, o))
+	default:
+		r.fail(op, r.refused(op, o))
+	}
+}
+
+// challenged takes a 401.
+func (r *registrar) challenged(op *procedure, o dialog.Outcome) {
+	if op.challenges++; op.challenges > maxChallenges {
+		r.fail(op, r.refused(op, o))
+		return
+	}
+	answer, err := r.authenticate(o.Msg, "sip:"+r.phone.cfg.Domain)
+	if err != nil {
+		e := r.refused(op, o)
+		e.Err = err
+		e.Next = "look at the WWW-Authenticate of the 401: want Digest with an AKA algorithm and a nonce of RAND and AUTN"
+		r.fail(op, e)
+		return
+	}
+	op.algorithm, op.cause = answer.algorithm, answer.cause
+	var sync *aka.SyncFailureError
+	if errors.As(answer.cause, &sync) {
+		op.resync = true
+	}
+	if answer.cause != nil {
+		r.phone.state(r.callID, fmt.Sprintf("The SIM refuses the challenge: %v.", answer.cause), "TS 24.229 5.1.1.5.3")
+	}
+	r.last = &answer.credentials
+	r.verify = nil
+	for v := range o.Msg.Values(sip.HSecurityServer) {
+		r.verify = append(r.verify, strings.Clone(v))
+	}
+	r.send(op)
+}
+
+// granted takes the 200.
+func (r *registrar) granted(op *procedure, m *sip.Message) {
+	p := r.phone
+	if op.expires == 0 {
+		r.lost()
+		p.state(r.callID, p.cfg.IMPU+" is not registered any more.", "TS 24.229 5.1.1.6")
+		r.finish(op, nil, nil)
+		return
+	}
+	g := &Registration{
+		Contact: p.contactURI(), PCSCF: *p.pcscf.Load(), Default: p.cfg.IMPU, CallID: r.callID,
+		Challenges: op.challenges, Resynchronised: op.resync, Algorithm: op.algorithm,
+		verify: r.verify,
+	}
+	seconds, ok := grantedExpires(m, g.Contact, op.expires)
+	if !ok {
+		e := &Error{Doing: r.what(op), Status: m.Status(), Reason: strings.Clone(m.Reason()), Err: errors.New("the 200 does not list our contact"),
+			Next: "look at what the registrar has stored: the Contact of the 200 must hold " + g.Contact + " (RFC 3261 10.3)"}
+		r.fail(op, e)
+		return
+	}
+	g.Expires = time.Duration(seconds) * time.Second
+	g.Until = time.Now().Add(g.Expires)
+	for v := range m.Values(sip.HServiceRoute) {
+		g.ServiceRoute = append(g.ServiceRoute, strings.Clone(v))
+	}
+	for v := range m.Values(sip.HPAssociatedURI) {
+		if a, err := sip.ParseNameAddr(v); err == nil {
+			g.Identities = append(g.Identities, strings.Clone(a.URI))
+		}
+	}
+	if i := slices.IndexFunc(g.Identities, func(u string) bool { return strings.HasPrefix(strings.ToLower(u), "sip:") }); i >= 0 {
+		g.Default = g.Identities[i]
+	}
+	p.current.Store(g)
+	r.schedule(dialog.RefreshAfter(g.Expires))
+	p.state(r.callID, fmt.Sprintf("%s is registered for %v, after %d challenges.", p.cfg.IMPU, g.Expires, op.challenges), "TS 24.229 5.1.1.2.1")
+	if r.sub == nil && !p.cfg.NoSubscribe {
+		r.subscribe(g)
+	}
+	r.finish(op, g, nil)
+}
+
+// grantedExpires returns for how many seconds the 200 has registered our contact.
+func grantedExpires(m *sip.Message, contact string, asked uint32) (uint32, bool) {
+	ours, err := uri.Parse(contact)
+	if err != nil {
+		return 0, false
+	}
+	seconds, ok := m.Expires()
+	if !ok {
+		seconds = asked
+	}
+	for v := range m.Values(sip.HContact) {
+		c, err := sip.ParseNameAddr(v)
+		if err != nil {
+			continue
+		}
+		u, err := uri.Parse(c.URI)
+		if err != nil || !uri.Equal(u, ours) {
+			continue
+		}
+		if own, ok := c.Expires(); ok {
+			seconds = own
+		}
+		return seconds, seconds > 0
+	}
+	return 0, false
+}
+
+// schedule registers anew after d.
+func (r *registrar) schedule(d time.Duration) {
+	r.timer.Stop()
+	if r.phone.cfg.NoRefresh {
+		return
+	}
+	r.timer = r.phone.shard().After(d, func() { r.again(false) })
+}
+
+// again registers without being asked to.
+func (r *registrar) again(initial bool) {
+	r.start(&procedure{expires: r.phone.cfg.Expires, initial: initial, automatic: true, done: func(*Registration, error) {}})
+}
+
+// lost forgets the registration.
+func (r *registrar) lost() {
+	r.timer.Stop()
+	r.phone.current.Store(nil)
+	r.last, r.verify = nil, nil
+}
+
+// retryAfter is when a re-registration that failed is tried again.
+const retryAfter = time.Minute
+
+// fail ends a procedure without success.
+func (r *registrar) fail(op *procedure, e *Error) {
+	p := r.phone
+	p.failed(r.callID, e, "TS 24.229 5.1.1")
+	r.last = nil
+	switch {
+	case e.Status == 403 || e.Status == 404: // TS 24.229 5.1.1.2.1: do not come back
+		r.lost()
+	case op.automatic:
+		r.schedule(retryAfter)
+	case p.Registration() != nil:
+		r.schedule(dialog.RefreshAfter(time.Until(p.Registration().Until)))
+	}
+	r.finish(op, nil, e)
+}
+
+// finish tells whoever waits and begins what is queued.
+func (r *registrar) finish(op *procedure, g *Registration, err error) {
+	if op.ended {
+		return
+	}
+	op.ended = true
+	op.done(g, err)
+	if r.doing != op {
+		return
+	}
+	r.doing = nil
+	if len(r.waiting) > 0 {
+		next := r.waiting[0]
+		r.waiting = r.waiting[1:]
+		r.start(next)
+	}
+}
+
+// refused makes the error for a REGISTER that was not accepted.
+func (r *registrar) refused(op *procedure, o dialog.Outcome) *Error {
+	e := seen(r.what(op), o)
+	if op.cause != nil {
+		e.Err = op.cause
+	}
+	cfg := &r.phone.cfg
+	switch {
+	case errors.Is(op.cause, aka.ErrMACFailure):
+		e.Next = "compare K and OPc of " + cfg.IMPI + " between the phone and the HSS"
+	case op.resync && e.Status != 0:
+		e.Next = "the SIM asked for resynchronisation and was refused: look at the HSS, K and OPc agree but it does not take SQN_MS over"
+	case e.Status == 401:
+		e.Next = fmt.Sprintf("the network challenged %d times: look at the S-CSCF, which takes no answer", op.challenges)
+	case e.Status == 403 && op.challenges > 0:
+		e.Next = "the answer to the challenge was refused: compare K, OPc and the algorithm of " + cfg.IMPI + " with the HSS, and look at the S-CSCF's log"
+	case e.Status == 403 || e.Status == 404:
+		e.Next = "check at the HSS that " + cfg.IMPI + " exists, owns " + cfg.IMPU + " and may register in this network"
+	case e.Status == 420 || e.Status == 421 || e.Status == 494:
+		e.Next = "the P-CSCF wants another security agreement: set its IPsec policy to none, or use a phone with IPsec"
+	case e.Status == 0:
+		e.Next = fmt.Sprintf("check that a P-CSCF listens at %v over %v", *r.phone.pcscf.Load(), cfg.Transport)
+	case e.Status >= 500 || e.Status == 480 || e.Status == 408:
+		e.Next = "a node behind the P-CSCF did not answer: look at the logs of I-CSCF, S-CSCF and HSS for this Call-ID " + r.callID
+	}
+	return e
+}
