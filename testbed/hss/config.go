@@ -9,6 +9,8 @@
 // 29.228 6.5.1), so the registration state is kept once for each private
 // identity. Subscribers that share a public identity belong to one subscription,
 // which has one S-CSCF.
+//
+// Metrics: gocscf_hss_answers_total{command,result}, and those of a Diameter node.
 package hss
 
 import (

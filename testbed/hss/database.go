@@ -52,9 +52,17 @@ type database struct {
 // subscription is what subscribers share: those joined by a public identity have
 // one S-CSCF (TS 29.228 6.1.1.1, 6.7).
 type subscription struct {
-	users       []*user
+	users []*user
+	assignment
+}
+
+// assignment is an S-CSCF with what goes with it; the zero value is none.
+type assignment struct {
 	scscf       string // Server-Name as the S-CSCF wrote it, "" for none
 	host, realm string // Diameter identity of that S-CSCF
+	// oldHost and oldRealm are of the S-CSCF before, if that is another host: it may
+	// still hold registrations (TS 29.228 8.1.1).
+	oldHost, oldRealm string
 	// reassign is the S-CSCF reassignment pending flag: an I-CSCF found the
 	// assigned one unreachable and asked for capabilities.
 	reassign bool
@@ -117,7 +125,7 @@ func (s *subscription) join(other *subscription) {
 		return
 	}
 	if s.scscf == "" {
-		s.scscf, s.host, s.realm, s.reassign = other.scscf, other.host, other.realm, other.reassign
+		s.assignment = other.assignment
 	}
 	for _, u := range other.users {
 		u.sub = s
@@ -140,6 +148,9 @@ func (d *database) remove(u *user) {
 
 // assign stores the S-CSCF that sent a MAR or SAR.
 func (s *subscription) assign(name string, h *cx.RequestHeader) {
+	if s.host != "" && s.host != h.OriginHost {
+		s.oldHost, s.oldRealm = s.host, s.realm
+	}
 	s.scscf, s.host, s.realm, s.reassign = name, h.OriginHost, h.OriginRealm, false
 }
 
@@ -150,7 +161,7 @@ func (s *subscription) release() {
 			return
 		}
 	}
-	s.scscf, s.host, s.realm, s.reassign = "", "", "", false
+	s.assignment = assignment{}
 }
 
 // isAssigned reports whether name is the stored S-CSCF. Names are compared as SIP

@@ -71,6 +71,16 @@ func (q *request[A]) finish(a *A, r reply) {
 	send()
 }
 
+// refused notes a request that breaks the rules of TS 29.229; package cx answers it.
+func (s *Server) refused(r *diameter.Request, _ cx.Request, fault *diameter.AVPError) bool {
+	command, result := cx.CommandName(r.Command, true), diameter.Base(fault.Code)
+	s.count(command, result)
+	s.tell(command, "", "", r.OriginHost(), reply{
+		result: result, why: fault.Reason, clause: "TS 29.229 6.1", next: "The sender must add or correct the AVP.",
+	})
+	return false
+}
+
 func (h handler) UAR(r *diameter.Request, q *cx.UAR, answer func(*cx.UAA) error) {
 	x := request[cx.UAA]{
 		s: h.s, command: "UAR", clause: "TS 29.228 6.1.1.1", impi: q.UserName, impu: q.PublicIdentity,

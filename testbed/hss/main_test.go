@@ -61,19 +61,62 @@ type testHSS struct {
 	logs *observer.ObservedLogs
 	sub  *trace.Subscription
 	stop func() error
+	mem  *pipes // in place of loopback, nil for loopback
 }
+
+// pipes is a listener and its dialer in memory, for tests in synctest bubbles.
+type pipes struct {
+	ch   chan net.Conn
+	done chan struct{}
+	once sync.Once
+}
+
+func newPipes() *pipes { return &pipes{ch: make(chan net.Conn), done: make(chan struct{})} }
+
+func (p *pipes) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
+	a, b := net.Pipe()
+	select {
+	case p.ch <- b:
+		return a, nil
+	case <-p.done:
+	case <-ctx.Done():
+	}
+	return nil, net.ErrClosed
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.ch:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "pipe"} }
 
 // start runs an HSS for the subscribers over loopback.
 func start(t *testing.T, change func(*Config), subs ...Subscriber) *testHSS {
 	t.Helper()
-	h, err := tryStart(t, change, subs...)
+	h, err := tryStart(t, nil, change, subs...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return h
 }
 
-func tryStart(t *testing.T, change func(*Config), subs ...Subscriber) (*testHSS, error) {
+// startInMemory runs one without sockets.
+func startInMemory(t *testing.T, subs ...Subscriber) *testHSS {
+	t.Helper()
+	h, err := tryStart(t, newPipes(), nil, subs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func tryStart(t *testing.T, mem *pipes, change func(*Config), subs ...Subscriber) (*testHSS, error) {
 	cfg := DefaultConfig()
 	cfg.Domain, cfg.Listen, cfg.Subscribers.List = domain, "127.0.0.1:0", subs
 	cfg.Drain = node.Duration(2 * time.Second)
@@ -83,7 +126,11 @@ func tryStart(t *testing.T, change func(*Config), subs ...Subscriber) (*testHSS,
 	core, logs := observer.New(zap.DebugLevel)
 	stream := &trace.Stream{}
 	sub := stream.Subscribe(1 << 10)
-	srv, err := New(cfg, Deps{Deps: node.Deps{Log: zap.New(core), Trace: trace.Node{Stream: stream, Name: "hss"}}})
+	deps := Deps{Deps: node.Deps{Log: zap.New(core), Trace: trace.Node{Stream: stream, Name: "hss"}}}
+	if mem != nil {
+		deps.Listener = mem
+	}
+	srv, err := New(cfg, deps)
 	if err != nil {
 		sub.Close()
 		return nil, err
@@ -91,7 +138,7 @@ func tryStart(t *testing.T, change func(*Config), subs ...Subscriber) (*testHSS,
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
-	h := &testHSS{Server: srv, t: t, logs: logs, sub: sub}
+	h := &testHSS{Server: srv, t: t, logs: logs, sub: sub, mem: mem}
 	h.stop = sync.OnceValue(func() error { cancel(); return <-done })
 	t.Cleanup(func() {
 		sub.Close()
@@ -111,11 +158,16 @@ type cscf struct {
 // connect joins a CSCF to the HSS; role takes what the HSS asks, nil for nothing.
 func (h *testHSS) connect(host string, role cx.SCSCF) *cscf {
 	h.t.Helper()
+	var dialer diameter.Dialer = &net.Dialer{}
+	address := h.Addr().String()
+	if h.mem != nil {
+		dialer, address = h.mem, "hss:3868"
+	}
 	n, err := diameter.New(diameter.Config{
 		OriginHost: host + "." + domain, OriginRealm: domain, Dictionary: cx.Dictionary(),
 		Applications: []diameter.Application{cx.App()}, Handler: (&cx.Server{SCSCF: role}).Handle,
-		Peers:  []diameter.PeerConfig{{Address: h.Addr().String()}},
-		Dialer: &net.Dialer{},
+		Peers:  []diameter.PeerConfig{{Address: address}},
+		Dialer: dialer,
 	})
 	if err != nil {
 		h.t.Fatal(err)

@@ -88,6 +88,9 @@ func TestWhatARequestLacks(t *testing.T) {
 			}
 		})
 	}
+	if got := h.Counts(); got["UAR"] != 2 || got["MAR"] != 2 || got["SAR"] != 1 || got["LIR"] != 1 {
+		t.Errorf("counts %v", got)
+	}
 }
 
 func TestFeaturesThatAreDemanded(t *testing.T) {

@@ -11,12 +11,13 @@ import (
 
 // SendRTR tells the S-CSCF that serves impi to end the registration of some of
 // his public identities, of all when none are named (TS 29.228 6.1.3). It goes to
-// the host that sent the SAR or MAR. After a success the user is not registered,
-// except for NEW_SERVER_ASSIGNED: there the registration is another S-CSCF's.
+// the host that sent the SAR or MAR, and after a success the user is not
+// registered. NEW_SERVER_ASSIGNED goes to the S-CSCF that served him before, once
+// another has taken over (TS 29.228 8.1.1), and changes nothing here.
 //
 // The error is a *diameter.ResultError with the answer, or tells why there is none.
 func (s *Server) SendRTR(ctx context.Context, impi string, reason cx.DeregistrationReason, impus ...string) (*cx.RTA, error) {
-	u, header, err := s.serving(impi)
+	u, header, err := s.serving(impi, reason.Code == cx.NewServerAssigned)
 	if err != nil {
 		return nil, fmt.Errorf("RTR for %s: %w", impi, err)
 	}
@@ -37,13 +38,15 @@ func (s *Server) SendRTR(ctx context.Context, impi string, reason cx.Deregistrat
 	if err != nil {
 		return a, fmt.Errorf("RTR for %s: %w", impi, err)
 	}
-	if reason.Code != cx.NewServerAssigned {
-		s.db.mu.Lock()
-		if now := s.db.users[u.impi]; now != nil { // as it is after a Put
-			now.state, now.pending = NotRegistered, false
-			now.sub.release()
-		}
-		s.db.mu.Unlock()
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	switch now := s.db.users[u.impi]; { // as it is after a Put
+	case now == nil:
+	case reason.Code == cx.NewServerAssigned:
+		now.sub.oldHost, now.sub.oldRealm = "", ""
+	default:
+		now.state, now.pending = NotRegistered, false
+		now.sub.release()
 	}
 	return a, nil
 }
@@ -51,7 +54,7 @@ func (s *Server) SendRTR(ctx context.Context, impi string, reason cx.Deregistrat
 // SendPPR gives the S-CSCF that serves impi his present profile and charging
 // addresses (TS 29.228 6.2.2). The errors are as with SendRTR.
 func (s *Server) SendPPR(ctx context.Context, impi string) (*cx.PPA, error) {
-	u, header, err := s.serving(impi)
+	u, header, err := s.serving(impi, false)
 	if err != nil {
 		return nil, fmt.Errorf("PPR for %s: %w", impi, err)
 	}
@@ -69,13 +72,19 @@ func (s *Server) SendPPR(ctx context.Context, impi string) (*cx.PPA, error) {
 	return a, nil
 }
 
-// serving finds the S-CSCF of a user.
-func (s *Server) serving(impi string) (*user, cx.RequestHeader, error) {
+// serving finds the S-CSCF of a user, or the one before.
+func (s *Server) serving(impi string, before bool) (*user, cx.RequestHeader, error) {
 	s.db.mu.Lock()
 	defer s.db.mu.Unlock()
 	u := s.db.user(impi)
 	if u == nil {
 		return nil, cx.RequestHeader{}, errors.New("there is no such subscriber")
+	}
+	if before {
+		if u.sub.oldHost == "" {
+			return nil, cx.RequestHeader{}, errors.New("no other host served the user before")
+		}
+		return u, cx.RequestHeader{DestinationHost: u.sub.oldHost, DestinationRealm: u.sub.oldRealm}, nil
 	}
 	if u.sub.host == "" {
 		return nil, cx.RequestHeader{}, fmt.Errorf("no S-CSCF is assigned; the user is %v", u.state)

@@ -96,15 +96,22 @@ func TestRTRAndPPR(t *testing.T) {
 	}
 	h.wantState(NotRegistered, false, "")
 
-	// With NEW_SERVER_ASSIGNED identities are listed, and the registration stays.
-	h.bring(second, "registered")
-	if _, err := h.SendRTR(ctx, alice, cx.DeregistrationReason{Code: cx.NewServerAssigned}); err != nil {
+	// NEW_SERVER_ASSIGNED goes to the one before, with identities, and changes nothing.
+	one.result = ok2001
+	replaced := cx.DeregistrationReason{Code: cx.NewServerAssigned}
+	h.bring(first, "registered")
+	if _, err := h.SendRTR(ctx, alice, replaced); err == nil {
+		t.Error("nobody served the user before, and the RTR succeeds")
+	}
+	second.mar(t, cx.MAR{ServerName: scscf2})
+	second.sar(t, cx.SAR{ServerName: scscf2, Type: cx.AssignRegistration})
+	if _, err := h.SendRTR(ctx, alice, replaced); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{aliceTmp, aliceSIP, aliceTel}, two.rtr[1].PublicIdentities); diff != "" {
+	if diff := cmp.Diff([]string{aliceTmp, aliceSIP, aliceTel}, one.rtr[len(one.rtr)-1].PublicIdentities); diff != "" {
 		t.Error(diff)
 	}
-	h.wantState(Registered, false, scscf1)
+	h.wantState(Registered, false, scscf2)
 	got := h.Counts()
 	if got["RTR"] != 3 || got["PPR"] != 2 {
 		t.Errorf("counts %v", got)

@@ -77,7 +77,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.node, err = diameter.New(diameter.Config{
 		OriginHost: cfg.originHost(), OriginRealm: cfg.originRealm(),
 		Applications: []diameter.Application{cx.App()}, Dictionary: cx.Dictionary(),
-		Handler: (&cx.Server{HSS: handler{s}}).Handle, AcceptUnknown: true, Observer: deps.ObserveDiameter(),
+		Handler: (&cx.Server{HSS: handler{s}, Refuse: s.refused}).Handle, AcceptUnknown: true, Observer: deps.ObserveDiameter(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up Cx: %w", err)
@@ -207,7 +207,7 @@ func (s *Server) Put(sub Subscriber) error {
 		s.db.add(u)
 		return nil
 	}
-	assigned := *old.sub
+	assigned := old.sub.assignment
 	s.db.remove(old)
 	u.state, u.pending, u.reserved = old.state, old.pending, old.reserved
 	if u.first == nil {
@@ -217,7 +217,7 @@ func (s *Server) Put(sub Subscriber) error {
 	}
 	s.db.add(u)
 	if u.sub.scscf == "" && (u.state != NotRegistered || u.pending) {
-		u.sub.scscf, u.sub.host, u.sub.realm, u.sub.reassign = assigned.scscf, assigned.host, assigned.realm, assigned.reassign
+		u.sub.assignment = assigned
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func TestStateThatCannotBeWritten(t *testing.T) {
 		t.Errorf("%v after %v", next, last)
 	}
 
-	if _, err := tryStart(t, func(c *Config) { c.State = filepath.Join(dir, "no", "such", "file") }, subscriber(nil)); err == nil {
+	if _, err := tryStart(t, nil, func(c *Config) { c.State = filepath.Join(dir, "no", "such", "file") }, subscriber(nil)); err == nil {
 		t.Error("a state file that cannot be written is no error at start")
 	}
 }
@@ -146,7 +146,7 @@ func TestStateFileThatIsDamaged(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := tryStart(t, func(c *Config) { c.State = path }, subscriber(nil))
+		_, err := tryStart(t, nil, func(c *Config) { c.State = path }, subscriber(nil))
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", name, err)
 		}
