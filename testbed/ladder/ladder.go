@@ -29,6 +29,8 @@ type Options struct {
 	Nodes []Node
 	// Width is where text is wrapped, in columns of the terminal; 0 never wraps.
 	Width int
+	// Decisions also draws what the functions decided between messages.
+	Decisions bool
 	// Engine also draws the steps of the SIP engine.
 	Engine bool
 	// Color paints failures and what is beside the arrows.
@@ -88,6 +90,10 @@ func (l *Ladder) Write(e trace.Event) error {
 	switch e.Kind {
 	case trace.SIP, trace.Diameter:
 		l.message(at, e)
+	case trace.Decision:
+		if l.opt.Decisions {
+			l.note(at, e)
+		}
 	case trace.Engine:
 		if l.opt.Engine {
 			l.note(at, e)
