@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/transaction"
 	"github.com/gocscf/gocscf/ims/sip/transport"
 )
 
@@ -84,11 +85,19 @@ type rig struct {
 
 func newRig(t testing.TB, h Handler) *rig {
 	t.Helper()
-	r := &rig{sink: new(sink)}
+	s := new(sink)
+	r := newRigTo(t, h, s)
+	r.sink = s
+	return r
+}
+
+func newRigTo(t testing.TB, h Handler, out transaction.Sender) *rig {
+	t.Helper()
+	r := new(rig)
 	addr := netip.MustParseAddrPort("192.0.2.1:5060")
 	c, err := build(Config{
 		Net: idleNet{}, Shards: 1, Listen: []transport.Listen{{Addr: addr, UDP: true, Role: sip.RoleCore}},
-	}, h, r.sink)
+	}, h, out)
 	if err != nil {
 		t.Fatal(err)
 	}

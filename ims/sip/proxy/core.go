@@ -50,6 +50,7 @@ type Core struct {
 	out       transaction.Sender
 	stats     counters
 	links     sync.Pool // of *link
+	closing   sync.Once
 }
 
 // New makes a Core and opens its sockets. Messages may reach h before New returns.
@@ -94,13 +95,21 @@ func (c *Core) IsSelf(u uri.URI) bool { return c.self.is(u) }
 func (c *Core) now() time.Time { return time.Now() }
 
 // Drain refuses new requests outside dialogs and waits until no transaction is
-// open, or for ctx.
-func (c *Core) Drain(ctx context.Context) error { return c.layer.Drain(ctx) }
+// open and everything is written, or for ctx. Close follows.
+func (c *Core) Drain(ctx context.Context) error {
+	if err := c.layer.Drain(ctx); err != nil {
+		return fmt.Errorf("waiting for open transactions: %w", err)
+	}
+	return c.transport.Drain(ctx)
+}
 
-// Close stops everything and waits for it. No handler runs afterwards.
+// Close stops everything and waits for it. No handler runs afterwards. It must
+// not be called from a handler.
 func (c *Core) Close() {
-	_ = c.transport.Close()
-	c.layer.Close()
+	c.closing.Do(func() {
+		_ = c.transport.Close()
+		c.layer.Close()
+	})
 }
 
 // flow returns the flow on which a hop is reached.

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -344,6 +346,82 @@ func TestEditsAfterForward(t *testing.T) {
 		b.answer(m, 200)
 		a.status(200)
 		w.quiet()
+	})
+}
+
+// A handler that measures its peers' silence itself.
+func TestGiveUpSilent(t *testing.T) {
+	var waiting []bool
+	h := handlerFunc(func(x *Exchange) {
+		x.OnBest(func(best *Final) bool {
+			if best.Branch.Index > 0 {
+				return true
+			}
+			x.Retry(Target{Hop: hop(carol)})
+			return false
+		})
+		var wait func()
+		wait = func() {
+			if !x.Done() {
+				waiting = append(waiting, x.GiveUpSilent(time.Second))
+				if waiting[len(waiting)-1] {
+					x.Shard.After(time.Second, wait)
+				}
+			}
+		}
+		x.Shard.After(time.Second, wait)
+		x.Forward(Target{URI: "sip:as.test"})
+	})
+	trio(t, h, func(w *world, a, b, c *peer) {
+		// Both addresses of the server are silent.
+		invite := a.text("INVITE", "sip:bob@test", "c1")
+		start := time.Now()
+		a.send(invite)
+		b.request("INVITE")
+		b.request("INVITE")
+		m := c.request("INVITE")
+		if d := time.Since(start).Round(100 * time.Millisecond); d != 2*time.Second {
+			t.Errorf("went on after %v, want 2 s", d)
+		}
+		c.answer(m, 486)
+		c.request("ACK")
+		a.ack(invite, a.status(486))
+		check(t, "waiting", fmt.Sprint(waiting), "[true false]")
+
+		// It has answered 100: it is left alone.
+		waiting = nil
+		invite = a.text("INVITE", "sip:bob@test", "c2")
+		a.send(invite)
+		m = b.request("INVITE")
+		b.answer(m, 100)
+		c.nothing(20 * time.Second)
+		b.answer(m, 200)
+		a.status(200)
+		check(t, "waiting", fmt.Sprint(waiting), "[false]")
+	}, func(c *Config) {
+		c.Hosts = map[string][]netip.AddrPort{"as.test": {netip.MustParseAddrPort(bob), netip.MustParseAddrPort(bob)}}
+	})
+}
+
+func TestDrain(t *testing.T) {
+	trio(t, to(bob), func(w *world, a, b, _ *peer) {
+		a.send(a.text("MESSAGE", "sip:bob@test", "c1"))
+		m := b.request("MESSAGE")
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := w.core.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("drained with a request open: %v", err)
+		}
+		a.send(a.text("MESSAGE", "sip:bob@test", "c2"))
+		check(t, "Retry-After", a.status(503).Get(sip.HRetryAfter), "5")
+		a.send(a.text("BYE", "sip:bob@test", "c3", "To: <sip:bob@test>;tag=b")) // dialogs are served
+		b.answer(b.request("BYE"), 200)
+		a.status(200)
+		b.answer(m, 200)
+		a.status(200)
+		if err := w.core.Drain(context.Background()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -13,6 +13,10 @@ import (
 // took, for the trace. It reports whether a branch still waits for a first
 // response, at a next address.
 func (x *Exchange) GiveUpSilent(after time.Duration) (waiting bool) {
+	if x.done {
+		x.late("GiveUpSilent")
+		return false
+	}
 	x.live++ // so that OnBest sees all of them as they are in the end
 	for _, b := range x.branches {
 		if b.done || b.heard {
