@@ -124,7 +124,7 @@ func (s *Session) Reject(status int, reason string, fields ...sip.Field) error {
 func (s *Session) persist(in *Incoming, b *sip.Builder) {
 	cseq, _ := in.Req.CSeq()
 	data, server := b.Bytes(), in.x.Server()
-	s.ackTo = cseq.Seq
+	s.ackTo, s.ackEmpty = cseq.Seq, in.Req.Body() != ""
 	t := s.dialog.agent.cfg.TimersFor(in.Flow)
 	s.twoxx = startResend(s.dialog.shard, t, t.T2, func() { server.Respond(200, data) }, func() {
 		s.twoxx = nil
@@ -145,6 +145,12 @@ func (s *Session) acked(m *sip.Message) {
 	if err != nil || s.twoxx == nil || cseq.Seq != s.ackTo {
 		return // again, or for nothing that waits
 	}
+	s.acknowledged(m)
+}
+
+// acknowledged ends the wait for an ACK; m shows that the caller has the 2xx: its
+// ACK, or a re-INVITE that overtook it (RFC 5407 3.1.4).
+func (s *Session) acknowledged(m *sip.Message) {
 	s.twoxx.stop()
 	s.twoxx = nil
 	first := !s.confirmed

@@ -98,11 +98,12 @@ type Session struct {
 	inviteIn *Incoming // a re-INVITE that we have not answered
 	updateIn *Incoming // an UPDATE that we have not answered
 
-	rel   received // reliable responses to our INVITE
-	ack   sentAck
-	out   reliable // reliable responses of ours
-	twoxx *resend  // our 2xx until its ACK
-	ackTo uint32   // CSeq of that ACK
+	rel      received // reliable responses to our INVITE
+	ack      sentAck
+	out      reliable // reliable responses of ours
+	twoxx    *resend  // our 2xx until its ACK
+	ackTo    uint32   // CSeq of that ACK
+	ackEmpty bool     // that ACK carries no answer: the offer was in the INVITE
 }
 
 // Post runs f on the session's shard. It may be called from any goroutine.
@@ -291,6 +292,10 @@ func (s *Session) receive(in *Incoming) {
 
 // reinvited takes a re-INVITE (RFC 3261 14.2).
 func (s *Session) reinvited(in *Incoming) {
+	if s.twoxx != nil && s.ackEmpty {
+		// The ACK is late or lost, and nothing in it is needed.
+		s.acknowledged(in.Req)
+	}
 	switch {
 	case s.offering:
 		in.Reply(491, "", Part{})

@@ -230,6 +230,46 @@ func TestNoAckReleases(t *testing.T) {
 	})
 }
 
+// A re-INVITE that overtakes the ACK shows that the caller has the 2xx (RFC 5407
+// 3.1.4), unless the ACK was to bring an answer.
+func TestReinviteOvertakesAck(t *testing.T) {
+	for _, c := range []struct {
+		name, offer string
+		want        int
+	}{
+		{"offer in the INVITE", "v=0", 200},
+		{"offer in the 2xx", "", 500},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				bob := w.callee(true)
+				p := w.peer(aliceAddr, bobAddr)
+				inv := p.raw("INVITE", 7, "c1", "<sip:a@x>;tag=a", "<sip:b@x>")
+				if c.offer != "" {
+					inv.Body("application/sdp", c.offer)
+				}
+				p.send(inv)
+				time.Sleep(time.Second)
+				bob.on(func() { must(t, bob.s.Answer(sdp("answer"))) })
+				ok := p.await("200")
+				p.send(p.request(ok, "INVITE", 8).Body("application/sdp", "v=1"))
+				for { // past retransmissions of the first 200
+					got := p.next()
+					if cs, _ := got.CSeq(); cs.Seq == 8 && got.Status() >= 200 {
+						if got.Status() != c.want {
+							t.Errorf("the re-INVITE got %s", got.StartLine())
+						}
+						break
+					}
+				}
+				if bob.s.Confirmed() != (c.offer != "") {
+					t.Errorf("confirmed: %v", bob.s.Confirmed())
+				}
+			})
+		})
+	}
+}
+
 func TestNoPrackRefuses(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		bob := w.callee(true)
