@@ -82,7 +82,7 @@ func (x *Exchange) TopRoute() string {
 	return routeURI(x.Req.FirstEdited(sip.HRoute, &x.Edits))
 }
 
-// Routes yields all our own entries that stood topmost, the first being Route.
+// Routes returns all our own entries that stood topmost, the first being Route.
 // A doubled Record-Route gives two: the side it came from, then the other.
 func (x *Exchange) Routes() []uri.URI {
 	if x.Route.IsZero() {
