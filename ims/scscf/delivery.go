@@ -18,6 +18,7 @@ type delivery struct {
 	l      *leg
 	groups [][]*way // still to be tried, one after the other
 	open   []*way   // the group that is being tried
+	due    int      // ways whose next flow is about to be tried
 }
 
 // way leads to one phone: the flows that it has registered, the newest first, of
@@ -101,7 +102,12 @@ func (d *delivery) otherFlow(b *proxy.Branch, status int) bool {
 			continue
 		}
 		if (status == 408 || status == 430 || status == 480) && w.used < len(w.flows) && !d.l.x.Cancelled() {
-			d.send([]*way{w}, d.l.x.Forward)
+			// Not at once: the branch that ends now still has its Max-Breadth.
+			d.due++
+			d.l.x.Post(func() {
+				d.due--
+				d.send([]*way{w}, d.l.x.Forward)
+			})
 			return true
 		}
 		w.ended = true
@@ -115,6 +121,9 @@ func (l *leg) undelivered(f *proxy.Final) bool {
 	d := l.delivery
 	if f.Status >= 600 {
 		return true
+	}
+	if d.due > 0 {
+		return false
 	}
 	var silent []*way
 	for _, w := range d.open {

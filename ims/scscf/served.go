@@ -1,11 +1,14 @@
 package scscf
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/identity"
+	"github.com/gocscf/gocscf/ims/ifc"
 	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/registrar"
 	"github.com/gocscf/gocscf/ims/sip"
@@ -44,18 +47,26 @@ func (l *leg) fetch(impu identity.IMPU, then func(*registrar.Registration)) {
 func (l *leg) unregistered(impu identity.IMPU, a *cx.SAA) (*registrar.Registration, error) {
 	s := l.s
 	impi := a.UserName
-	reg, err := s.userData(a.UserData, impi, "")
+	reg, err := s.userData(a.UserData, impi, impu)
 	if err != nil {
 		return nil, err
 	}
 	key := strings.Clone(string(impu))
-	if _, ok := reg.Identity(key); !ok {
-		// One that a wildcarded identity stands for, or that the HSS left out.
-		id := registrar.Identity{Key: key, URI: key}
-		if _, pi := reg.Profile.Find(impu); pi != nil {
-			id.Barred = pi.Barred
+	if sp, pi := reg.Profile.Find(impu); pi == nil || string(pi.Identity) != key {
+		// One that a wildcarded identity stands for, or that the HSS left out: known
+		// all the same, or the HSS would have said so.
+		i := slices.IndexFunc(reg.Identities, func(id registrar.Identity) bool { return id.Key == key })
+		reg.Identities[i].Barred = pi != nil && pi.Barred
+		if sp != nil {
+			chain, err := s.chains.Chain(sp)
+			if err != nil {
+				return nil, fmt.Errorf("compiling the filter criteria: %w", err)
+			}
+			if reg.Services == nil {
+				reg.Services = &services{chains: map[string]*ifc.Chain{}}
+			}
+			servicesOf(reg).chains[key] = chain
 		}
-		reg.Identities = append(reg.Identities, id)
 	}
 	if impi != "" {
 		reg.IMPIs = addIMPIs(nil, impi, a.AssociatedIdentities)
