@@ -50,7 +50,7 @@ func TestCapabilitiesAreRefused(t *testing.T) {
 		{"our own name", capabilitiesOf("HSS.example.net", testApp), UnknownPeer},
 		{"unknown peer", capabilitiesOf("stranger.example.net", testApp), UnknownPeer},
 		{"no Origin-Host", caps(avp.OriginHost), MissingAVP},
-		{"no Host-IP-Address", caps(avp.HostIPAddress), MissingAVP},
+		{"no Product-Name", caps(avp.ProductName), MissingAVP},
 		{"only in-band TLS", caps(0, newAVP(avp.InbandSecurityID, unsigned(1))), NoCommonSecurity},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -76,4 +76,24 @@ func TestCapabilitiesAreRefused(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A CER of Kamailio 5.6.3, which has not found its own address.
+func TestCapabilitiesWithoutAddressAreAccepted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := newMemNet()
+		server(t, mem, "hss.example.net", "hss:3868", nil)
+		var avps []*AVP
+		for _, a := range capabilitiesOf("raw.example.net", testApp) {
+			if a.Code != avp.HostIPAddress {
+				avps = append(avps, a)
+			}
+		}
+		p := dialRaw(t, mem, "hss:3868")
+		p.send(baseMessage(CapabilitiesExchange, true, avps...))
+		if m := p.read(); result(m) != Success {
+			t.Errorf("CEA with %v", result(m))
+		}
+		p.alive()
+	})
 }
