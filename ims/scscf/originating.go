@@ -145,6 +145,7 @@ func (l *leg) route() {
 	}
 	l.sent++
 	if top := x.TopRoute(); top != "" {
+		l.next = "the next hop " + top
 		l.decide("TS 24.229 5.4.3.2", func() string { return "On along its Route to " + top + "." })
 		x.Retry(t)
 		return
@@ -162,7 +163,7 @@ func (l *leg) route() {
 			Next: "Dial it with + and country code, or let an application server translate it."})
 		return
 	case to.Home:
-		t.Hop.Addr = l.s.cfg.ICSCF
+		t.Hop.Addr, l.next = l.s.cfg.ICSCF, "the I-CSCF at "+l.s.cfg.ICSCF.String()
 		if to.Kind != identity.SIPIdentity {
 			t.URI = string(to.Identity)
 		}
@@ -170,7 +171,7 @@ func (l *leg) route() {
 			return "To " + string(to.Identity) + " (" + to.Kind.String() + "): the I-CSCF finds its S-CSCF."
 		})
 	default:
-		l.resolved = true
+		l.foreign, l.next = true, u.Host
 		l.decide("TS 24.229 5.4.3.2", func() string { return "To " + string(to.Identity) + " of another domain: " + u.Host + "." })
 	}
 	x.Retry(t)
@@ -191,23 +192,19 @@ func (l *leg) unrouted(f *proxy.Final) bool {
 		return true
 	}
 	switch {
-	case l.resolved && errors.Is(f.Err, proxy.ErrUnresolved):
+	case l.foreign && errors.Is(f.Err, proxy.ErrUnresolved):
 		l.refuse(node.Refusal{Status: 404, Cause: "foreign_domain", Clause: "TS 24.229 5.4.3.2",
 			Text: "No way to " + l.x.RequestURI() + ": " + f.Err.Error() + ".",
 			Next: "The domain of the S-CSCF is " + l.s.cfg.Domain + ". For another network, name its entry point in hosts."})
 	case f.Status == 408 && l.x.Req.Method() != "INVITE":
 		return true
 	default:
-		what := "the next hop"
-		if !l.resolved {
-			what = "the I-CSCF at " + l.s.cfg.ICSCF.String()
-		}
-		text := "No answer from " + what
+		text := "No answer from " + l.next
 		if f.Err != nil {
 			text += ": " + f.Err.Error()
 		}
 		l.refuse(node.Refusal{Status: 504, Cause: "next_hop_silent", Clause: "TS 24.229 5.4.3.2", Text: text + ".",
-			Next: "Check that it runs, and icscf in the S-CSCF's configuration."})
+			Next: "Check that it runs, and the addresses in icscf and hosts of the S-CSCF's configuration."})
 	}
 	return false
 }

@@ -56,7 +56,8 @@ type leg struct {
 
 	sent     int       // branches of the exchange so far
 	delivery *delivery // set when the request goes to the contacts
-	resolved bool      // the next hop followed from the Request-URI alone
+	next     string    // who was asked to take it on, otherwise
+	foreign  bool      // that is another domain
 }
 
 // session routes a request outside of a dialog (TS 24.229 5.4.3.1): one that an

@@ -82,6 +82,7 @@ func inWorld(t *testing.T, hss *scriptedHSS, f func(w *world)) {
 		w.logs = logs
 		stream := &trace.Stream{}
 		w.trace = stream.Subscribe(10_000)
+		defer w.trace.Close()
 		var err error
 		w.s, err = New(cfg, Deps{
 			Deps: node.Deps{Log: zap.New(core), Trace: trace.Node{Stream: stream, Name: "scscf"}}, Net: host, Dialer: memDialer{host},
@@ -92,6 +93,8 @@ func inWorld(t *testing.T, hss *scriptedHSS, f func(w *world)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = w.s.Run(ctx) })
+		defer wg.Wait()
+		defer cancel()
 		for _, p := range []struct {
 			at *(*peer)
 			ip string
@@ -101,9 +104,6 @@ func inWorld(t *testing.T, hss *scriptedHSS, f func(w *world)) {
 		}
 		time.Sleep(time.Second) // the HSS is connected
 		f(w)
-		cancel()
-		wg.Wait()
-		w.trace.Close()
 	})
 }
 
