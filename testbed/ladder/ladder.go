@@ -48,6 +48,7 @@ type Ladder struct {
 	addr  map[string]int // HOST:PORT → column
 	host  map[string]int // Diameter host → column
 	seen  seen
+	held  []trace.Event // sent to addresses that nobody has claimed yet
 	err   error
 	drawn bool
 }
@@ -87,6 +88,7 @@ func (l *Ladder) Write(e trace.Event) error {
 			l.addr[e.Local] = at
 		}
 	}
+	l.release(e.Time.Add(-claim))
 	switch e.Kind {
 	case trace.SIP, trace.Diameter:
 		l.message(at, e)
@@ -101,6 +103,43 @@ func (l *Ladder) Write(e trace.Event) error {
 	default:
 		l.note(at, e)
 	}
+	return l.err
+}
+
+// claim is how long a node has to show that an address is its own before the
+// address counts as somebody's who tells no events.
+const claim = 100 * time.Millisecond
+
+// maxHeld bounds the messages that wait for that.
+const maxHeld = 256
+
+// release draws what was sent, until then, to addresses that are still nobody's,
+// and forgets what has arrived at a node meanwhile.
+func (l *Ladder) release(until time.Time) {
+	held := l.held
+	l.held = nil
+	for _, e := range held {
+		_, known := l.addr[e.Remote]
+		switch {
+		case known && l.tells(l.addr[e.Remote]):
+		case known || e.Time.Before(until) || len(held) > maxHeld:
+			l.draw(l.column(e.Node), l.stranger(e.Remote), e)
+		default:
+			l.held = append(l.held, e)
+		}
+	}
+}
+
+// stranger gives an address that no node has claimed a column of its own.
+func (l *Ladder) stranger(addr string) int {
+	c := l.column(addr)
+	l.addr[addr] = c
+	return c
+}
+
+// Close draws what is still held back. It returns the first error of all.
+func (l *Ladder) Close() error {
+	l.release(time.Unix(1<<40, 0))
 	return l.err
 }
 
@@ -123,16 +162,31 @@ func (l *Ladder) column(name string) int {
 // that tells no events.
 func (l *Ladder) message(at int, e trace.Event) {
 	peer, known := l.peer(e)
-	if e.Dir == trace.Out && known {
-		return
+	switch {
+	case e.Dir == trace.Out && known && l.tells(peer):
+		// It is drawn where it arrives.
+	case e.Dir == trace.Out && known:
+		l.draw(at, peer, e)
+	case e.Dir == trace.Out:
+		l.held = append(l.held, e)
+	case known:
+		l.draw(peer, at, e)
+	default:
+		from := l.stranger(e.Remote)
+		l.release(time.Time{}) // what was sent there before
+		l.draw(from, at, e)
 	}
-	if !known {
-		peer = l.column(e.Remote)
-	}
-	from, to := peer, at
-	if e.Dir == trace.Out {
-		from, to = at, peer
-	}
+}
+
+// tells reports whether a column is a node that tells events, not an address.
+func (l *Ladder) tells(c int) bool {
+	name := l.cols[c]
+	at, isAddress := l.addr[name]
+	return !isAddress || at != c
+}
+
+// draw draws a message's arrow.
+func (l *Ladder) draw(from, to int, e trace.Event) {
 	var m message
 	if e.Kind == trace.SIP {
 		m = describeSIP(e.Raw, l.names(from), l.names(to))

@@ -110,6 +110,9 @@ func TestLadder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	golden := filepath.Join("testdata", "registration.txt")
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
@@ -138,6 +141,37 @@ func TestAMessageIsDrawnOnce(t *testing.T) {
 	}
 	if n := strings.Count(b.String(), "REGISTER"); n != 1 {
 		t.Errorf("drawn %d times:\n%s", n, &b)
+	}
+}
+
+// TestNodesAreRecognised: nothing is known of addresses beforehand. What goes to
+// a node that tells its own events makes no column for its address; what goes to
+// a stranger does, once.
+func TestNodesAreRecognised(t *testing.T) {
+	var b bytes.Buffer
+	l := New(&b, Options{})
+	at := func(n int) time.Time { return time.UnixMilli(int64(1000 + n)) }
+	const stranger = "127.0.0.9:5060"
+	for i, e := range []trace.Event{
+		{Node: "pcscf", Dir: trace.Out, Local: mw, Remote: icscf},
+		{Node: "icscf", Dir: trace.In, Local: icscf, Remote: mw},
+		{Node: "pcscf", Dir: trace.Out, Local: gm, Remote: stranger},
+		{Node: "pcscf", Dir: trace.In, Local: gm, Remote: stranger},
+		{Node: "pcscf", Dir: trace.Out, Local: gm, Remote: stranger},
+	} {
+		e.Kind, e.Time, e.Raw = trace.SIP, at(i), register(strings.Repeat("x", i+1))
+		if err := l.Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"pcscf", "icscf", stranger}, l.cols); d != "" {
+		t.Error(d)
+	}
+	if n := strings.Count(b.String(), "REGISTER"); n != 4 {
+		t.Errorf("%d arrows for 4 messages:\n%s", n, &b)
 	}
 }
 
