@@ -220,7 +220,7 @@ func TestDefaultHandling(t *testing.T) {
 		{"silent, terminated", "sip:as1.home.test", "INVITE", terminated, silent, "408", 4100 * time.Millisecond},
 		{"silent, continued, not INVITE", "sip:as1.home.test", "MESSAGE", continued, silent, "", 2100 * time.Millisecond},
 		{"silent, terminated, not INVITE", "sip:as1.home.test", "MESSAGE", terminated, silent, "504", 4100 * time.Millisecond},
-		{"a 100 stops the clock", "sip:as1.home.test", "INVITE", continued, trying, "", 7 * time.Second},
+		{"a 100 stops the clock", "sip:as1.home.test", "INVITE", continued, trying, "", 6100 * time.Millisecond},
 		{"408, continued", "sip:as1.home.test", "INVITE", continued, reply(408), "", time.Second},
 		{"408, terminated", "sip:as1.home.test", "INVITE", terminated, reply(408), "408", time.Second},
 		{"500, continued", "sip:as1.home.test", "INVITE", continued, reply(500), "", time.Second},
@@ -232,13 +232,14 @@ func TestDefaultHandling(t *testing.T) {
 		{"603 as well", "sip:as1.home.test", "INVITE", continued, reply(603), "603", time.Second},
 		{"unknown name, continued", "sip:as9.home.test", "INVITE", continued, gone, "", time.Second},
 		{"unknown name, terminated", "sip:as9.home.test", "INVITE", terminated, gone, "408", time.Second},
-		{"no host, continued", "sip:192.0.2.99:5060", "INVITE", continued, gone, "", 2100 * time.Millisecond},
-		{"no host, terminated", "sip:192.0.2.99:5060", "INVITE", terminated, gone, "408", 4100 * time.Millisecond},
+		{"no host, continued", "sip:192.0.2.99:5060", "INVITE", continued, gone, "", time.Second},
+		{"no host, terminated", "sip:192.0.2.99:5060", "INVITE", terminated, gone, "408", time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			inWorld(t, nil, func(w *world) {
 				w.alice(to(1, tt.server, tt.handling), to(2, "sip:as2.home.test", terminated))
+				var took time.Duration
 				start := time.Now()
 				sent := w.p.send(tt.method, "sip:bob@home.test", alongSR, "P-Asserted-Identity: <sip:alice@home.test>")
 				if tt.server == "sip:as1.home.test" {
@@ -247,6 +248,7 @@ func TestDefaultHandling(t *testing.T) {
 				if tt.status != "" {
 					for status := range strings.FieldsSeq(tt.status) {
 						m := w.p.want(status)
+						took = time.Since(start)
 						if status == "408" && m.Has(sip.HWarning) {
 							w.why(m, "SESSION_TERMINATED")
 						}
@@ -254,6 +256,7 @@ func TestDefaultHandling(t *testing.T) {
 					w.as2.nothing()
 				} else {
 					got := w.as2.want(tt.method) // the next criterion has the request as it was
+					took = time.Since(start)
 					mine := []sip.ID{sip.HVia, sip.HRoute, sip.HRecordRoute, sip.HMaxForwards, sip.HMaxBreadth, sip.HPServedUser, sip.HPChargingVector}
 					if a, b := lines(sent, mine...), lines(got, mine...); a != b {
 						t.Errorf("the request has changed:\n%s\nwas\n%s", b, a)
@@ -263,8 +266,8 @@ func TestDefaultHandling(t *testing.T) {
 					w.as2.reply(got, 486)
 					w.p.want("486")
 				}
-				if d := time.Since(start) - 2*time.Second; d > tt.within {
-					t.Errorf("it took %v more than expected", d)
+				if took > tt.within || tt.within > time.Second && took < tt.within-200*time.Millisecond {
+					t.Errorf("it took %v, want about %v", took, tt.within)
 				}
 			})
 		})
@@ -353,7 +356,7 @@ func TestARetargetedCallIsNotForTheOwnContacts(t *testing.T) {
 		w.bob(
 			to(1, "sip:as1.home.test", terminated, in(profile.TerminatingRegistered)),
 			to(2, "sip:as2.home.test", terminated, in(profile.TerminatingRegistered)),
-			to(3, "sip:as2.home.test", terminated, in(profile.OriginatingCDIV)),
+			to(0, "sip:as2.home.test", terminated, in(profile.OriginatingCDIV)), // from the start again
 		)
 		retarget := func(ruri string) *sip.Message {
 			w.i.send("INVITE", "sip:bob@home.test")
@@ -472,7 +475,7 @@ func TestWhatCriteriaSee(t *testing.T) {
 	sdp := func(content string) profile.SPT {
 		return profile.SPT{Kind: profile.SessionDescriptionSPT, Text: "m", Content: content, HasContent: true}
 	}
-	const multipart = "--b\r\nContent-Type: application/x\r\n\r\nm=image 1\r\n--b\r\nContent-Disposition: session\r\nc: application/sdp;x=y\r\n\r\nv=0\r\nm=audio 4 RTP\r\n\r\n--b--\r\nm=video 9\r\n"
+	const multipart = "--b\r\nContent-Type: application/x\r\n\r\nm=image 1\r\n--b\r\nContent-Disposition: session\r\nc: application/sdp;x=y\r\n\r\nv=0\r\nm=audio 4 RTP\r\n\r\n--b--\r\nContent-Type: application/sdp\r\n\r\nm=video 9\r\n"
 	tests := []struct {
 		name    string
 		trigger profile.SPT

@@ -250,6 +250,15 @@ func TestAFlowThatHasFailedIsPassedOver(t *testing.T) {
 		w.i.send("INVITE", "sip:bob@home.test")
 		w.why(w.i.want("480"), "No answer from the P-CSCF of sip:bob@home.test")
 	})
+	inWorld(t, nil, func(w *world) { // beside another phone that refuses
+		w.register(user(nil, id("sip:bob@home.test")), flow(1, nil), flow(2, toP2), registrar.Binding{Contact: "sip:desk@10.0.0.9", Path: []string{"<sip:d@192.0.2.30;lr>"}})
+		w.i.send("INVITE", "sip:bob@home.test")
+		mobile, desk := w.p2.want("INVITE"), w.other.want("INVITE")
+		w.other.reply(desk, 486)
+		w.p2.reply(mobile, 430)
+		w.p.reply(w.p.want("INVITE"), 200)
+		w.i.want("200")
+	})
 	inWorld(t, nil, func(w *world) { // another answer is the phone's
 		w.register(user(nil, id("sip:bob@home.test")), flow(1, nil), flow(2, toP2))
 		w.i.send("INVITE", "sip:bob@home.test")
