@@ -59,7 +59,7 @@ type Subscription struct {
 	expiry   timer
 	wait     timer // timer N
 	notified bool
-	closing  bool // Unsubscribe was called
+	closing  bool // Unsubscribe or Lapse was called
 	raised   bool // 423 has raised Expires once
 	ended    bool
 }
@@ -129,6 +129,19 @@ func (s *Subscription) Unsubscribe() {
 	if s.dialog != nil {
 		s.leave()
 	} // else with the 2xx
+}
+
+// Lapse ends the subscription without a SUBSCRIBE, because the notifier knows that
+// it has ended. A last NOTIFY is still answered; Ended comes with it, or without it
+// in 64·T1.
+func (s *Subscription) Lapse() {
+	if s.ended || s.closing {
+		return
+	}
+	s.closing = true
+	s.refresh.stop()
+	s.expiry.stop()
+	s.startWait()
 }
 
 func (s *Subscription) leave() {

@@ -311,3 +311,30 @@ func TestSubscriberSide(t *testing.T) {
 		})
 	})
 }
+
+func TestSubscriptionLapses(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		bob := w.notifier(3600)
+		alice := w.subscribe(600000)
+		time.Sleep(time.Second)
+		w.expect("subscribing", `
+			A SUBSCRIBE 1
+			B 200 1 SUBSCRIBE
+			B NOTIFY 1 [full] active;expires=3600
+			A 200 1 NOTIFY`)
+		alice.on(alice.s.Lapse)
+		bob.on(func() { must(t, bob.n.Notify(reginfo("two"))) })
+		time.Sleep(time.Second)
+		w.expect("what still comes is answered", `
+			B NOTIFY 2 [two] active;expires=3600
+			A 200 2 NOTIFY`)
+		time.Sleep(2 * time.Hour)
+		w.expect("nothing is sent, and in the end nothing is left", `
+			B NOTIFY 3 [last] terminated;reason=timeout
+			A 481 3 NOTIFY`)
+		alice.expect(t, "active full; active two; ended: ("+dialog.ErrNoNotify.Error()+")")
+		if n := alice.agent.Dialogs(); n != 0 {
+			t.Errorf("%d dialogs are left", n)
+		}
+	})
+}
