@@ -22,7 +22,7 @@ func (r *registrar) subscribe(g *Registration) {
 	sub, err := p.agent.Subscribe(req, dialog.SubscriptionEvents{
 		Notify: func(s *dialog.Subscription, in *dialog.Incoming, _ sip.SubscriptionState) {
 			in.Reply(200, "", dialog.Part{})
-			r.notified(s, &view, in.Req)
+			r.notified(s, &view, g.Default, in.Req)
 		},
 		Ended: func(s *dialog.Subscription, e dialog.SubscriptionEnd) {
 			p.shard().Post(func() { r.unsubscribed(s, e) })
@@ -35,8 +35,17 @@ func (r *registrar) subscribe(g *Registration) {
 	r.sub = sub
 }
 
-// notified takes a NOTIFY, on the subscription's shard.
-func (r *registrar) notified(s *dialog.Subscription, view *reginfo.View, m *sip.Message) {
+// lapse ends the subscription because the registration has ended: nothing is sent,
+// and a NOTIFY that is still to come is answered.
+func (r *registrar) lapse() {
+	if s := r.sub; s != nil {
+		r.sub = nil
+		s.Post(s.Lapse)
+	}
+}
+
+// notified takes a NOTIFY of the registration of aor, on the subscription's shard.
+func (r *registrar) notified(s *dialog.Subscription, view *reginfo.View, aor string, m *sip.Message) {
 	p := r.phone
 	if m.Body() == "" {
 		return
@@ -60,6 +69,10 @@ func (r *registrar) notified(s *dialog.Subscription, view *reginfo.View, m *sip.
 	var now *reginfo.Contact
 	for i := range view.Registrations() {
 		reg := &view.Registrations()[i]
+		if now == nil && reg.State == reginfo.Terminated && len(reg.Contacts) == 0 && sameURI(reg.AOR, aor) {
+			// Kamailio does not say which contact has ended, and why.
+			now = &reginfo.Contact{State: reginfo.Terminated, Event: reginfo.Unregistered}
+		}
 		for j := range reg.Contacts {
 			c := &reg.Contacts[j]
 			if sameURI(c.URI, p.contactURI()) && (now == nil || c.State != now.State && c.State == reginfo.Active) {

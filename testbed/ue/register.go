@@ -157,6 +157,7 @@ func (r *registrar) start(op *procedure) {
 		r.timer.Stop()
 		if op.initial {
 			r.last, r.verify = nil, nil
+			r.lapse() // the network that knows no registration knows no subscription
 		}
 		r.send(op)
 	case len(r.waiting) >= 8:
@@ -371,11 +372,12 @@ func (r *registrar) again(initial bool) {
 	r.start(&procedure{expires: r.phone.cfg.Expires, initial: initial, automatic: true, done: func(*Registration, error) {}})
 }
 
-// lost forgets the registration.
+// lost forgets the registration, and the subscription with it (TS 24.229 5.1.1.6.1).
 func (r *registrar) lost() {
 	r.timer.Stop()
 	r.phone.current.Store(nil)
 	r.last, r.verify = nil, nil
+	r.lapse()
 }
 
 // retryAfter is when a re-registration that failed is tried again.
