@@ -90,7 +90,7 @@ func newNetwork(t *testing.T, n transport.Net, addr netip.AddrPort) *network {
 
 func (w *network) Ack(x *proxy.Exchange) {
 	if !w.agent.DeliverAck(x) {
-		x.Forward()
+		x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleGm}})
 	}
 }
 
@@ -331,4 +331,9 @@ func (w *world) registeredPhone(c Config) *Phone {
 	return p
 }
 
-func (w *world) ctx() context.Context { return w.t.Context() }
+// ctx is for what should take no longer than two minutes.
+func (w *world) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
+	w.t.Cleanup(cancel)
+	return ctx
+}

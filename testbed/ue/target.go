@@ -34,7 +34,7 @@ func target(dialled, domain string, form NumberForm) (string, error) {
 		}
 		return s, nil
 	}
-	digits := uri.CanonicalNumber(s)
+	digits := uri.CanonicalNumber(strings.ReplaceAll(s, " ", ""))
 	number := digits != "" && strings.Trim(strings.TrimPrefix(digits, "+"), "0123456789*#") == "" && digits != "+"
 	var u string
 	switch global := strings.HasPrefix(digits, "+"); {
