@@ -173,6 +173,9 @@ func TestNodesAreRecognised(t *testing.T) {
 	if n := strings.Count(b.String(), "REGISTER"); n != 4 {
 		t.Errorf("%d arrows for 4 messages:\n%s", n, &b)
 	}
+	if !strings.Contains(b.String(), "asks to register") {
+		t.Errorf("a stranger who talks to the P-CSCF is no phone:\n%s", &b)
+	}
 }
 
 func TestColumnsAreBounded(t *testing.T) {

@@ -2,6 +2,7 @@ package ladder
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -23,6 +24,12 @@ func describeSIP(raw []byte, from, to string) message {
 	m, err := sip.Parse(string(raw))
 	if err != nil {
 		return message{label: "?", text: fmt.Sprintf("%d octets that are not SIP: %v", len(raw), err), failed: true}
+	}
+	// Who talks to a P-CSCF and tells no events is a phone.
+	if from == "pcscf" && isAddress(to) {
+		to = phonePrefix + to
+	} else if to == "pcscf" && isAddress(from) {
+		from = phonePrefix + from
 	}
 	var out message
 	if m.IsRequest() {
@@ -46,7 +53,15 @@ func describeSIP(raw []byte, from, to string) message {
 	return out
 }
 
-func isPhone(node string) bool { return strings.HasPrefix(node, "ue:") }
+// phonePrefix begins the names of phones' nodes.
+const phonePrefix = "ue:"
+
+func isPhone(node string) bool { return strings.HasPrefix(node, phonePrefix) }
+
+func isAddress(node string) bool {
+	_, err := netip.ParseAddrPort(node)
+	return err == nil
+}
 
 func describeRequest(m *sip.Message, from, to string) message {
 	inDialog := m.ToTag() != ""
