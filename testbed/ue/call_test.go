@@ -129,7 +129,9 @@ func (w *world) call(alice, bob *Phone, opt CallOptions) (a, b *Call) {
 func TestCall(t *testing.T) {
 	conformance.Shows(t, "UE-09", "UE-10")
 	bubble(t, func(t *testing.T, w *world) {
-		alice, bob := w.registeredPhone(aliceConfig()), w.registeredPhone(bobConfig())
+		ac := aliceConfig()
+		ac.SecAgree = true // without the ESP, which this network does not miss
+		alice, bob := w.registeredPhone(ac), w.registeredPhone(bobConfig())
 		bob.SetAnswer(Answer{RingFor: 2 * time.Second})
 		l := w.watch(alice.Addr().Addr())
 		a, b := w.call(alice, bob, CallOptions{})
@@ -164,6 +166,9 @@ func TestCall(t *testing.T) {
 			{sip.HAcceptContact, "icsi.mmtel"},
 			{sip.HSupported, "100rel, precondition"},
 			{sip.HContact, "+g.3gpp.icsi-ref"},
+			{sip.HSecurityVerify, securityServer},
+			{sip.HRequire, "sec-agree"},
+			{sip.HProxyRequire, "sec-agree"},
 		} {
 			if !strings.Contains(inv.Get(c.id), c.want) {
 				t.Errorf("%v: %q, want %q in it", c.id, inv.Get(c.id), c.want)

@@ -32,6 +32,9 @@ var codecs = []codec{
 	{100, "telephone-event/8000", "0-15"},
 }
 
+// maxFormats bounds the formats of an offer that are looked at.
+const maxFormats = 64
+
 // errNoCodec is an offer of nothing that the phone speaks.
 var errNoCodec = errors.New("the offer has no audio that this phone speaks: want AMR-WB or AMR")
 
@@ -146,7 +149,7 @@ func (m *media) read(body string) (*sdp.MediaDescription, error) {
 func common(d *sdp.MediaDescription) []codec {
 	var chosen []codec
 	clock := ""
-	for _, f := range d.MediaName.Formats {
+	for _, f := range d.MediaName.Formats[:min(len(d.MediaName.Formats), maxFormats)] {
 		pt, err := strconv.ParseUint(f, 10, 7)
 		if err != nil {
 			continue

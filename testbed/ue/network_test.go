@@ -108,6 +108,11 @@ func (w *network) Request(x *proxy.Exchange) {
 	if w.intercept != nil && w.intercept(x) {
 		return
 	}
+	if x.Req.Has(sip.HSecurityVerify) { // the callee must not see it (RFC 3329 2.3)
+		for _, id := range []sip.ID{sip.HRequire, sip.HProxyRequire, sip.HSecurityVerify} {
+			x.Edits.Remove(id)
+		}
+	}
 	switch {
 	case x.Req.Method() == "REGISTER":
 		w.register(x)
@@ -165,13 +170,19 @@ func (w *network) register(x *proxy.Exchange) {
 	}
 }
 
+const securityServer = "ipsec-3gpp;q=0.1;alg=hmac-sha-1-96;ealg=null;mod=trans;prot=esp;spi-c=4096;spi-s=4097;port-c=5100;port-s=6100"
+
 func (w *network) challenge(x *proxy.Exchange, impi string) {
 	sqn := must(aka.SQNProfile{}.Next(&w.sqn, time.Now()))
 	v := must(aka.NewVector(w.alg, aka.NewRAND(), sqn, aka.AMFSeparation))
 	nonce := v.Nonce(nil).String()
 	w.nonces[impi] = challenge{v, nonce}
 	ch := sip.Challenge{Scheme: "Digest", Realm: domain, Nonce: nonce, Algorithm: "AKAv1-MD5", QOP: w.qop}
-	x.Reply(401, "", sip.Field{ID: sip.HWWWAuthenticate, Value: string(ch.AppendTo(nil))})
+	f := []sip.Field{{ID: sip.HWWWAuthenticate, Value: string(ch.AppendTo(nil))}}
+	if x.Req.Has(sip.HSecurityClient) {
+		f = append(f, sip.Field{ID: sip.HSecurityServer, Value: securityServer})
+	}
+	x.Reply(401, "", f...)
 }
 
 func (w *network) verify(m *sip.Message, c sip.Credentials, password aka.Secret) error {
@@ -276,7 +287,6 @@ type world struct {
 	*network
 	mem   *memnet.Network
 	hosts [2]*memnet.Host
-	log   []string
 }
 
 var netAddr = netip.MustParseAddrPort("192.0.2.100:5060")

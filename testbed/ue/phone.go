@@ -70,10 +70,6 @@ func New(cfg Config) (*Phone, error) {
 		messages: make(chan Message, 64), calls: make(chan *Call, 64), answer: cfg.Answer, port: firstMedia,
 	}
 	p.pcscf.Store(&cfg.PCSCF)
-	p.agent = dialog.New(dialog.Config{
-		Contact: p.contact, Hop: p.hop, Fields: p.fields, ViaParams: ";rport",
-		Supported: supported, Allow: allow, Request: p.request,
-	})
 	own := &ownPort{Net: cfg.Net}
 	pc := proxy.Config{
 		Net: own, Shards: 1, MaxTransactions: 1024,
@@ -82,6 +78,10 @@ func New(cfg Config) (*Phone, error) {
 		PassOptions:    true,
 	}
 	node.Deps{Log: cfg.Log, Trace: cfg.Trace}.ObserveSIP(&pc)
+	p.agent = dialog.New(dialog.Config{
+		Contact: p.contact, Hop: p.hop, Fields: p.fields, ViaParams: ";rport",
+		Supported: supported, Allow: allow, Request: p.request, Observer: pc.Observer,
+	})
 	if p.core, err = proxy.New(pc, p.agent); err != nil {
 		return nil, fmt.Errorf("switching phone %q on: %w", cfg.Name, err)
 	}
@@ -185,6 +185,12 @@ func (p *Phone) fields(method string, status int) []sip.Field {
 		f = append(f, sip.Field{ID: sip.HUserAgent, Value: p.profile.UserAgent})
 	default:
 		f = append(f, sip.Field{ID: sip.HServer, Value: p.profile.UserAgent})
+	}
+	if g := p.current.Load(); g != nil && len(g.verify) > 0 && status == 0 && method != "REGISTER" {
+		f = append(f, sip.Field{ID: sip.HRequire, Value: "sec-agree"}, sip.Field{ID: sip.HProxyRequire, Value: "sec-agree"})
+		for _, v := range g.verify {
+			f = append(f, sip.Field{ID: sip.HSecurityVerify, Value: v})
+		}
 	}
 	return f
 }

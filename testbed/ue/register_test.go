@@ -85,7 +85,10 @@ func TestRegisterSecAgree(t *testing.T) {
 		if _, err := w.phone(c).Register(w.ctx()); err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range w.registered() {
+		for i, m := range w.registered() {
+			if verify := m.Get(sip.HSecurityVerify); (verify == securityServer) != (i > 0) {
+				t.Errorf("REGISTER %d: Security-Verify %q", i+1, verify)
+			}
 			mech, err := sip.ParseSecMechanism(m.First(sip.HSecurityClient))
 			if err != nil || !mech.IsIPsec() || mech.SPIC == mech.SPIS || mech.PortS == 0 {
 				t.Errorf("Security-Client %v: %v", mech, err)

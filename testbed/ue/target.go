@@ -66,18 +66,11 @@ func userOf(impi string) string {
 
 // newRequest begins a request of a registered phone (TS 24.229 5.1.2A.1.1).
 func (p *Phone) newRequest(method, ruri string, g *Registration) *dialog.Request {
-	r := &dialog.Request{
+	return &dialog.Request{
 		Method: method, URI: ruri, From: "<" + g.Default + ">", To: "<" + ruri + ">",
 		Routes: append([]string{"<sip:" + g.PCSCF.String() + ";lr>"}, g.ServiceRoute...),
 		Fields: []sip.Field{{ID: sip.HPPreferredIdentity, Value: "<" + g.Default + ">"}},
 	}
-	for _, v := range g.verify {
-		r.Fields = append(r.Fields, sip.Field{ID: sip.HSecurityVerify, Value: v})
-	}
-	if len(g.verify) > 0 {
-		r.Fields = append(r.Fields, sip.Field{ID: sip.HRequire, Value: "sec-agree"}, sip.Field{ID: sip.HProxyRequire, Value: "sec-agree"})
-	}
-	return r
 }
 
 // restoration sees to it that a phone whose S-CSCF has forgotten it registers anew
