@@ -1,6 +1,8 @@
 # Everything here is a short name for a command that also works without make.
-FUZZTIME ?= 20s
-BENCH    ?= .
+FUZZTIME   ?= 20s
+BENCH      ?= .
+BENCHTIME  ?= 1s
+BENCHCOUNT ?= 1
 
 .PHONY: help build test race lint bench fuzz integration conformance notices ci clean
 
@@ -20,8 +22,8 @@ race: ## run them under the race detector
 lint: bin/golangci-lint ## run the linter (built once from tools/go.mod)
 	bin/golangci-lint run ./...
 
-bench: ## run the benchmarks (BENCH=regexp)
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+bench: ## run the benchmarks (BENCH=regexp BENCHTIME=1s BENCHCOUNT=1); benchstat reads what it writes
+	@go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(BENCHCOUNT) -benchmem ./...
 
 fuzz: ## run each fuzz target in turn (FUZZTIME=20s each)
 	.ci/fuzz $(FUZZTIME)
