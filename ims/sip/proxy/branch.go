@@ -52,6 +52,10 @@ func (b *Branch) Exchange() *Exchange { return b.x }
 // Provisional reports whether a provisional response other than 100 has come.
 func (b *Branch) Provisional() bool { return b.provisional }
 
+// Heard reports whether anything, 100 included, has come from the address that is
+// being tried.
+func (b *Branch) Heard() bool { return b.heard }
+
 // Done reports whether the branch has its final response.
 func (b *Branch) Done() bool { return b.done }
 
