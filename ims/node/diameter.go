@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/gocscf/gocscf/diameter"
@@ -48,9 +49,13 @@ func (c *DiameterConfig) Check() error {
 		errs = append(errs, errors.New("diameter.peers is empty: the address of an HSS is needed"))
 	}
 	for i, p := range c.Peers {
-		if _, _, err := net.SplitHostPort(p.Address); err != nil {
+		host, port, err := net.SplitHostPort(p.Address)
+		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || bad != nil || n == 0 {
 			errs = append(errs, fmt.Errorf("diameter.peers[%d].address is %q: want HOST:PORT", i, p.Address))
 		}
+	}
+	if c.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("diameter.timeout is %v: it cannot be negative", c.Timeout.D()))
 	}
 	return errors.Join(errs...)
 }

@@ -1,8 +1,11 @@
 package node
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -25,19 +28,28 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // MarshalText writes the form of time.Duration.String.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// Hosts reads a table of names and addresses, "name: IP" or "name: IP:PORT".
+// Hosts reads a table of names and addresses, "name: IP" or "name: IP:PORT". The
+// error names every entry that is wrong.
 func Hosts(table map[string]string) (map[string][]netip.AddrPort, error) {
 	out := make(map[string][]netip.AddrPort, len(table))
-	for name, value := range table {
-		if a, err := netip.ParseAddrPort(value); err == nil {
-			out[name] = []netip.AddrPort{a}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		value := table[name]
+		a, err := netip.ParseAddrPort(value)
+		if err != nil {
+			var ip netip.Addr
+			if ip, err = netip.ParseAddr(value); err == nil {
+				a = netip.AddrPortFrom(ip, 0)
+			}
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s is %q: want an IP address, with or without a port", name, value))
 			continue
 		}
-		ip, err := netip.ParseAddr(value)
-		if err != nil {
-			return nil, fmt.Errorf("%s is %q: want an IP address, with or without a port", name, value)
-		}
-		out[name] = []netip.AddrPort{netip.AddrPortFrom(ip, 0)}
+		out[name] = []netip.AddrPort{a}
+	}
+	if errs != nil {
+		return nil, errors.Join(errs...)
 	}
 	return out, nil
 }

@@ -1,0 +1,91 @@
+package node
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+func TestDiameterConfigReportsEveryFault(t *testing.T) {
+	tests := []struct {
+		name string
+		c    DiameterConfig
+		want []string // parts of the error, a line each; nil = none
+	}{
+		{"by address", DiameterConfig{Peers: []DiameterPeer{{Address: "192.0.2.1:3868"}, {Address: "[2001:db8::1]:3868"}}}, nil},
+		{"by name", DiameterConfig{Peers: []DiameterPeer{{Address: "hss.example.org:3868"}}}, nil},
+		{"no peer", DiameterConfig{}, []string{"diameter.peers is empty"}},
+		{"everything", DiameterConfig{Timeout: -1, Peers: []DiameterPeer{
+			{Address: "192.0.2.1"}, {Address: ""}, {Address: ":3868"}, {Address: "hss:http"}, {Address: "hss:0"}, {Address: "hss:3868"},
+		}}, []string{
+			"diameter.peers[0].address", "diameter.peers[1].address", "diameter.peers[2].address",
+			"diameter.peers[3].address", "diameter.peers[4].address", "diameter.timeout",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := tt.c.Check()
+			if tt.want == nil {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			if len(lines) != len(tt.want) {
+				t.Errorf("%d faults, want %d:\n%v", len(lines), len(tt.want), err)
+			}
+			for i := range min(len(lines), len(tt.want)) {
+				if !strings.HasPrefix(lines[i], tt.want[i]) {
+					t.Errorf("fault %d is %q, want %s", i, lines[i], tt.want[i])
+				}
+			}
+		})
+	}
+}
+
+// What is not configured follows from the function's name and the domain; with no
+// HSS connected a function is not ready.
+func TestCxDefaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := Deps{Log: zap.NewNop()}
+		c, err := d.NewCx(DiameterConfig{Peers: []DiameterPeer{{Address: "192.0.2.1:3868"}}}, "icscf", "ims.example.org", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if h, r := c.Node.OriginHost(), c.Node.OriginRealm(); h != "icscf.ims.example.org" || r != "ims.example.org" {
+			t.Errorf("calls itself %s of %s", h, r)
+		}
+		if left := time.Until(c.Deadline()); left != DefaultCxTimeout {
+			t.Errorf("an HSS has %v", left)
+		}
+		if c.Ready() == nil {
+			t.Error("ready without an HSS")
+		}
+	})
+}
+
+func TestCxNames(t *testing.T) {
+	d := Deps{Log: zap.NewNop()}
+	cfg := DiameterConfig{OriginHost: "p1.example.net", OriginRealm: "example.net", Timeout: Duration(time.Second), Peers: []DiameterPeer{{Address: "192.0.2.1:3868"}}}
+	c, err := d.NewCx(cfg, "icscf", "ims.example.org", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if h, r := c.Node.OriginHost(), c.Node.OriginRealm(); h != "p1.example.net" || r != "example.net" || c.Timeout != time.Second {
+		t.Errorf("calls itself %s of %s, timeout %v", h, r, c.Timeout)
+	}
+	cfg.OriginHost = "not a host"
+	if c, err := d.NewCx(cfg, "icscf", "ims.example.org", nil, nil); err == nil {
+		c.Close()
+		t.Error("a name that is no DiameterIdentity is accepted")
+	}
+}
