@@ -4,57 +4,146 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 )
 
-// binding is what the 200 of a REGISTER has taught us of one contact of a phone
-// (TS 24.229 5.2.2.1). It is immutable; a re-registration makes a new one.
+// binding is what the 200s of its REGISTERs have taught us of one contact of a
+// phone (TS 24.229 5.2.2.1). It is immutable; a re-registration makes a new one.
 type binding struct {
-	token        string // user part of our Path and Record-Route entries
-	impi         string
-	contact      string         // the URI that the phone registered
-	source       netip.AddrPort // from where it registered
-	flow         sip.Flow       // how it is reached
-	serviceRoute []string       // URIs, in order (RFC 3608)
-	identities   []string       // P-Associated-URI, the default one first
-	keys         []string       // canonical forms of identities
-	icid         string         // of the registration
+	token   string // user part of our Path and Record-Route entries
+	impi    string
+	contact string // the URI that the phone registered
+
+	source netip.AddrPort // from where it registered last
+	flow   sip.Flow       // how it is reached
+	// at is the contact's own address and port. It is valid only when the REGISTER
+	// came from that IP address, so that no NAT is between: then requests from
+	// there are the phone's, whatever they travel over.
+	at      netip.AddrPort
+	atProto sip.Proto // by which the contact asks to be reached there
+
+	// stream is the phone's open connection beside flow, if it has dialled one
+	// for what does not fit a datagram.
+	stream *atomic.Pointer[sip.Flow]
+
+	// sets are the implicit registration sets that were registered with this
+	// contact, one for each REGISTER with a To outside of the others (TS 24.229
+	// 5.2.4); at least one.
+	sets []set
+}
+
+// set is an implicit registration set.
+type set struct {
+	identities   []string // P-Associated-URI, the default one first
+	keys         []string // canonical forms of identities, one for one
+	names        []string // keys, and that of To, by which the set is known
+	serviceRoute []string // values of Service-Route, in order (RFC 3608)
 	expires      time.Time
 }
 
-// preferred returns the identity of the binding with the canonical form key.
-func (b *binding) preferred(key string) (string, bool) {
-	for i, k := range b.keys {
-		if k == key {
-			return b.identities[i], true
-		}
-	}
-	return "", false
+// grace is how long a contact is still reached after its registration has ended:
+// the NOTIFY that says so comes behind the 200, and responses are on their way.
+const grace = 32 * time.Second
+
+// registered reports whether some identity of the phone is registered.
+func (b *binding) registered(now time.Time) bool {
+	return slices.ContainsFunc(b.sets, func(s set) bool { return s.expires.After(now) })
 }
 
-// grace is how long a binding outlives its registration, so that the responses
-// and requests that end it still find their way.
-const grace = 32 * time.Second
+// alive reports whether the binding is of any use.
+func (b *binding) alive(now time.Time) bool {
+	return slices.ContainsFunc(b.sets, func(s set) bool { return s.expires.Add(grace).After(now) })
+}
+
+// asserted returns the registered identity with that canonical form, with its set.
+func (b *binding) asserted(key string, now time.Time) (string, *set) {
+	for i := range b.sets {
+		s := &b.sets[i]
+		if j := slices.Index(s.keys, key); j >= 0 && s.expires.After(now) {
+			return s.identities[j], s
+		}
+	}
+	return "", nil
+}
+
+// byDefault returns the default identity of the registration: that of the set
+// which was registered first, and still is if any is.
+func (b *binding) byDefault(now time.Time) (string, *set) {
+	i := max(0, slices.IndexFunc(b.sets, func(s set) bool { return s.expires.After(now) }))
+	return b.sets[i].identities[0], &b.sets[i]
+}
+
+// with returns the sets of b with s in place of those that it has a name of, and
+// without those that nobody needs any more.
+func (b *binding) with(s set, now time.Time) []set {
+	out, put := make([]set, 0, 1), false
+	for _, o := range b.sets {
+		switch {
+		case o.is(s.names):
+			if !put {
+				out, put = append(out, s), true
+			}
+		case o.expires.Add(grace).After(now):
+			out = append(out, o)
+		}
+	}
+	if !put {
+		out = append(out, s)
+	}
+	return out
+}
+
+// is reports whether the set goes by one of these names.
+func (s *set) is(names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(s.names, n) })
+}
+
+// without returns b with the set of that name at its end, and whether it was
+// registered until now.
+func (b *binding) without(name string, now time.Time) (*binding, bool) {
+	i := slices.IndexFunc(b.sets, func(s set) bool { return s.expires.After(now) && slices.Contains(s.names, name) })
+	if i < 0 {
+		return b, false
+	}
+	c := *b
+	c.sets = slices.Clone(b.sets)
+	c.sets[i].expires = now
+	return &c, true
+}
+
+// sourceKey is from where requests come. UDP and TCP ports are mapped apart by a
+// NAT: the same number may be two phones.
+type sourceKey struct {
+	stream bool
+	addr   netip.AddrPort
+}
+
+func sourceOf(f sip.Flow) sourceKey { return sourceKey{f.Proto.Stream(), f.Remote} }
 
 // bindings holds the registered contacts. Its methods may be called from any
 // goroutine.
 type bindings struct {
 	max int
+	// left is told of a private identity whose last contact is gone; it must not
+	// call back.
+	left func(impi string)
 
-	mu        sync.RWMutex
-	byToken   map[string]*binding
-	bySource  map[netip.AddrPort]*binding
-	byContact map[contactKey]*binding
+	mu       sync.RWMutex
+	byToken  map[string]*binding
+	bySource map[sourceKey]*binding
+	byAt     map[netip.AddrPort]*binding
+	byIMPI   map[string][]*binding
 }
 
-type contactKey struct{ impi, contact string }
-
-func newBindings(limit int) *bindings {
+func newBindings(limit int, left func(impi string)) *bindings {
 	return &bindings{
-		max: limit, byToken: map[string]*binding{}, bySource: map[netip.AddrPort]*binding{}, byContact: map[contactKey]*binding{},
+		max: limit, left: left, byToken: map[string]*binding{}, bySource: map[sourceKey]*binding{},
+		byAt: map[netip.AddrPort]*binding{}, byIMPI: map[string][]*binding{},
 	}
 }
 
@@ -62,73 +151,168 @@ func newBindings(limit int) *bindings {
 func (t *bindings) ofToken(token string, now time.Time) *binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return alive(t.byToken[token], now)
+	return living(t.byToken[token], now)
 }
 
-// ofSource returns the binding of the phone that registered from that address
-// and port, nil if there is none.
-func (t *bindings) ofSource(a netip.AddrPort, now time.Time) *binding {
+// ofFlow returns the binding of the phone that sends over f, nil if there is none:
+// the one that registered from there, or whose contact that is.
+func (t *bindings) ofFlow(f sip.Flow, now time.Time) *binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return alive(t.bySource[a], now)
+	if b := living(t.bySource[sourceOf(f)], now); b != nil {
+		return b
+	}
+	return living(t.byAt[f.Remote], now)
 }
 
 // ofContact returns the binding of a private identity's contact.
 func (t *bindings) ofContact(impi, contact string, now time.Time) *binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return alive(t.byContact[contactKey{impi, contact}], now)
+	for _, b := range t.byIMPI[impi] {
+		if b.contact == contact {
+			return living(b, now)
+		}
+	}
+	return nil
 }
 
-func alive(b *binding, now time.Time) *binding {
-	if b == nil || !b.expires.Add(grace).After(now) {
+// of returns the bindings of a private identity.
+func (t *bindings) of(impi string) []*binding {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Clone(t.byIMPI[impi])
+}
+
+func living(b *binding, now time.Time) *binding {
+	if b == nil || !b.alive(now) {
 		return nil
 	}
 	return b
 }
 
-// put stores b in place of whatever had its contact, its source or its token. It
-// reports whether there was room.
+// full reports whether there is no room for another contact.
+func (t *bindings) full() bool { return t.len() >= t.max }
+
+// put stores b in place of whatever had its contact, its token, or the address
+// that it sends from or is reached at: that address is now another phone's, which
+// must not get the calls of the one before. It reports whether there was room.
 func (t *bindings) put(b *binding) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.drop(t.byContact[contactKey{b.impi, b.contact}])
-	t.drop(t.bySource[b.source])
-	t.drop(t.byToken[b.token])
+	for _, o := range t.byIMPI[b.impi] {
+		if o.contact == b.contact {
+			t.drop(o, b.impi)
+			break
+		}
+	}
+	t.drop(t.byToken[b.token], b.impi)
+	t.drop(t.bySource[sourceOf(b.flow)], b.impi)
+	t.drop(t.byAt[b.source], b.impi)
+	if b.at.IsValid() {
+		t.drop(t.byAt[b.at], b.impi)
+	}
 	if len(t.byToken) >= t.max {
 		return false
 	}
 	t.byToken[b.token] = b
-	t.bySource[b.source] = b
-	t.byContact[contactKey{b.impi, b.contact}] = b
+	t.bySource[sourceOf(b.flow)] = b
+	if b.at.IsValid() {
+		t.byAt[b.at] = b
+	}
+	t.byIMPI[b.impi] = append(t.byIMPI[b.impi], b)
 	return true
 }
 
-// remove takes b out, unless it has been replaced.
-func (t *bindings) remove(b *binding) {
+// end ends the registration of the set of that name at a contact. The contact is
+// reached for a while longer. It reports whether it was registered until now.
+func (t *bindings) end(b *binding, name string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.drop(b)
+	if t.byToken[b.token] != b { // replaced meanwhile
+		return false
+	}
+	ended, was := b.without(name, now)
+	if was {
+		t.replace(b, ended)
+	}
+	return was
 }
 
-func (t *bindings) drop(b *binding) {
+// replace puts b where old was.
+func (t *bindings) replace(old, b *binding) {
+	t.byToken[b.token] = b
+	if k := sourceOf(b.flow); t.bySource[k] == old {
+		t.bySource[k] = b
+	}
+	if t.byAt[b.at] == old {
+		t.byAt[b.at] = b
+	}
+	list := t.byIMPI[b.impi]
+	list[slices.Index(list, old)] = b
+}
+
+// closed takes the connection away from the phone that registered over it: its
+// address and port may be somebody else's soon. The phone is still reached, by
+// its contact.
+func (t *bindings) closed(f sip.Flow) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b := t.bySource[sourceOf(f)]; b != nil && b.flow == f {
+		delete(t.bySource, sourceOf(f))
+	}
+	if b := t.byAt[f.Remote]; b != nil {
+		if open := b.stream.Load(); open != nil && *open == f {
+			b.stream.CompareAndSwap(open, nil)
+		}
+	}
+}
+
+// drop takes b out. keep is a private identity that will have a contact again.
+func (t *bindings) drop(b *binding, keep string) {
 	if b == nil || t.byToken[b.token] != b {
 		return
 	}
 	delete(t.byToken, b.token)
-	delete(t.bySource, b.source)
-	delete(t.byContact, contactKey{b.impi, b.contact})
+	if k := sourceOf(b.flow); t.bySource[k] == b {
+		delete(t.bySource, k)
+	}
+	if t.byAt[b.at] == b {
+		delete(t.byAt, b.at)
+	}
+	list := slices.DeleteFunc(t.byIMPI[b.impi], func(o *binding) bool { return o == b })
+	if len(list) > 0 {
+		t.byIMPI[b.impi] = list
+		return
+	}
+	delete(t.byIMPI, b.impi)
+	if b.impi != keep {
+		t.left(b.impi)
+	}
 }
 
 // sweep drops what has run out and returns how many are left.
 func (t *bindings) sweep(now time.Time) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	var out []*binding
+	t.mu.RLock() // looking takes long, and must not keep others from looking
 	for _, b := range t.byToken {
-		if alive(b, now) == nil {
-			t.drop(b)
+		if !b.alive(now) {
+			out = append(out, b)
 		}
 	}
+	t.mu.RUnlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, b := range out {
+		t.drop(b, "")
+	}
+	return len(t.byToken)
+}
+
+// len returns how many contacts there are.
+func (t *bindings) len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	return len(t.byToken)
 }
 
@@ -139,11 +323,4 @@ func newToken() string {
 	var b [10]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	return tokenEncoding.EncodeToString(b[:])
-}
-
-// len returns how many contacts there are.
-func (t *bindings) len() int {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return len(t.byToken)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/uri"
 )
 
 // Config is the content of pcscf.yaml.
@@ -87,24 +88,28 @@ func DefaultConfig() Config {
 	}
 }
 
-// Check reports everything that is wrong with c.
+// Check reports everything that is wrong with c, each fault with its key.
 func (c *Config) Check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Domain == "" {
 		bad("domain is missing: the home network's domain name")
+	} else if u, err := uri.Parse("sip:" + c.Domain); err != nil || u.Host != c.Domain {
+		bad("domain is %q: want a domain name such as ims.mnc001.mcc001.3gppnetwork.org", c.Domain)
 	}
-	if !c.Listen.Gm.IsValid() {
-		bad("listen.gm is missing: IP:PORT towards phones")
-	}
-	if !c.Listen.Mw.IsValid() {
-		bad("listen.mw is missing: IP:PORT towards the core")
-	}
-	if c.Listen.Gm.IsValid() && c.Listen.Gm == c.Listen.Mw && c.Listen.Gm.Port() != 0 {
-		bad("listen.gm and listen.mw are both %v: they must differ, by which one a request came tells its direction", c.Listen.Gm)
-	}
+	c.Listen.check(bad)
 	if len(c.ICSCF) == 0 {
 		bad("icscf is missing: IP:PORT of the home network's entry point")
+	}
+	for i, a := range c.ICSCF {
+		switch {
+		case !a.IsValid() || a.Port() == 0 || a.Addr().IsUnspecified():
+			bad("icscf[%d] is %v: want the IP:PORT of the home network's entry point", i, a)
+		case c.Listen.Mw.IsValid() && a.Addr().Unmap().Is4() != c.Listen.Mw.Addr().Unmap().Is4():
+			bad("icscf[%d] is %v: it is not reached from listen.mw %v, which is of the other IP version", i, a, c.Listen.Mw)
+		case a == c.Listen.Mw || a == c.Listen.Gm:
+			bad("icscf[%d] is %v: that is this P-CSCF itself", i, a)
+		}
 	}
 	switch c.IPsec.Policy {
 	case "none":
@@ -118,10 +123,39 @@ func (c *Config) Check() error {
 	default:
 		bad("ipsec.backend is %q: it must be auto, kernel or user", c.IPsec.Backend)
 	}
+	if c.MaxBindings < 1 {
+		bad("max_bindings is %d: no phone could register; want 1 or more", c.MaxBindings)
+	}
+	if c.MaxTransactions < 0 {
+		bad("max_transactions is %d: want 1 or more, or 0 for the default", c.MaxTransactions)
+	}
+	if c.HomeTimeout <= 0 {
+		bad("home_timeout is %v: no answer of the home network would be in time", c.HomeTimeout.D())
+	}
+	if c.Drain < 0 {
+		bad("drain is %v: it cannot be negative", c.Drain.D())
+	}
 	if _, err := node.Hosts(c.Hosts); err != nil {
 		bad("hosts: %w", err)
 	}
 	return errors.Join(errs...)
+}
+
+func (l *Listen) check(bad func(format string, args ...any)) {
+	for _, a := range [...]struct {
+		key, what string
+		addr      netip.AddrPort
+	}{{"gm", "phones", l.Gm}, {"mw", "the core", l.Mw}} {
+		switch {
+		case !a.addr.IsValid():
+			bad("listen.%s is missing: IP:PORT towards %s", a.key, a.what)
+		case a.addr.Addr().IsUnspecified():
+			bad("listen.%s is %v: name one of this host's addresses, %s must be able to answer to it", a.key, a.addr, a.what)
+		}
+	}
+	if l.Gm.IsValid() && l.Gm == l.Mw && l.Gm.Port() != 0 {
+		bad("listen.gm and listen.mw are both %v: they must differ, by which one a request came tells its direction", l.Gm)
+	}
 }
 
 // Explain says what c means.

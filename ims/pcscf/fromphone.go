@@ -1,7 +1,8 @@
 package pcscf
 
 import (
-	"strings"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/identity"
@@ -11,7 +12,7 @@ import (
 )
 
 // formsDialog reports whether a method outside a dialog may make one, so that we
-// stay in its route (TS 24.229 5.2.6.3.3; RFC 3261 16.6 step 4).
+// stay in its route (TS 24.229 5.2.6.3.3, 5.2.6.3.8; RFC 3261 16.6 step 4).
 func formsDialog(method string) bool {
 	switch method {
 	case "INVITE", "SUBSCRIBE", "REFER":
@@ -20,117 +21,202 @@ func formsDialog(method string) bool {
 	return false
 }
 
-// sender finds the registered phone that sent x; without one, x is refused. With
-// no IPsec, the address and port from which it registered are all that tells
-// phones apart.
-func (s *Server) sender(x *proxy.Exchange) *binding {
-	b := s.bindings.ofSource(x.Flow.Remote, time.Now())
-	if b == nil {
-		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "not_registered", Clause: "TS 24.229 5.2.6.3",
-			Text: "No phone is registered from " + x.Flow.Remote.String() + ": " + x.Req.Method() + " refused.",
-			Next: "Register first, and send from the address and port, or over the connection, that registered."})
+// slowTimeout is how long a core that is silent altogether has for a request that
+// is no INVITE. Ours says 100 after 3.5 s (RFC 4320 4.1); others may say nothing
+// until the called phone answers, which may have to be paged first.
+const slowTimeout = 16 * time.Second
+
+// coreTimeout is how long the next hop in the core has for its first response.
+func (s *Server) coreTimeout(method string) time.Duration {
+	if method == "INVITE" { // which is owed a 100 at once
+		return s.cfg.HomeTimeout.D()
+	}
+	return slowTimeout
+}
+
+// sender finds the phone that sent x, nil when none is known there. With no IPsec,
+// the address and port, or the connection, from which it registered are all that
+// tells phones apart; the contact's own address is as good where no NAT is between
+// (a phone that registers over a connection may send the rest over UDP, and one
+// that registers over UDP may dial for a large INVITE from that port).
+func (s *Server) sender(x *proxy.Exchange, now time.Time) *binding {
+	b := s.bindings.ofFlow(x.Flow, now)
+	if b != nil && x.Flow.Proto.Stream() && x.Flow != b.flow {
+		f := x.Flow
+		b.stream.Store(&f) // what is too big for a datagram goes back this way
 	}
 	return b
 }
 
+// unknown refuses a request of a phone that is not registered.
+func (s *Server) unknown(x *proxy.Exchange) {
+	s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "not_registered", Clause: "TS 24.229 5.2.6.3",
+		Text: "No phone is registered from " + x.Flow.Remote.String() + ": " + x.Req.Method() + " refused.",
+		Next: "Register first, and send from the address and port, or over the connection, that registered."})
+}
+
 // fromPhone takes an initial or standalone request of a phone to its S-CSCF
-// (TS 24.229 5.2.6.3.3, 5.2.6.3.7).
+// (TS 24.229 5.2.6.3.3, 5.2.6.3.7). A method that nobody here knows is standalone
+// (5.2.6.3.11).
 func (s *Server) fromPhone(x *proxy.Exchange) {
-	b := s.sender(x)
-	if b == nil {
+	now := time.Now()
+	b := s.sender(x, now)
+	if b == nil || !b.registered(now) {
+		s.unknown(x)
 		return
 	}
-	e := &x.Edits
-	s.scrubFromPhone(e, x.Req)
-	asserted := s.assertIdentity(x, b)
+	scrubFromPhone(&x.Edits, x.Req)
+	asserted, set := s.assertIdentity(x, b, now)
 	icid := s.newICID()
-	e.Add(sip.HPChargingVector, s.chargingVector(icid))
-	s.enforceServiceRoute(x, b)
+	x.Edits.Add(sip.HPChargingVector, s.chargingVector(icid))
+	if s.enforceRoute(x, b, set.serviceRoute) {
+		s.verdicts.Decide(x, "The Route was not the Service-Route of the registration: replaced.", "TS 24.229 5.2.6.3.3")
+	}
 	s.verdicts.Decide(x, "From "+asserted+": along its Service-Route.", "TS 24.229 5.2.6.3.3")
 
-	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}}
+	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: s.coreTimeout(x.Req.Method())}
+	x.OnResponse(responseToPhone)
 	if formsDialog(x.Req.Method()) {
 		t.RecordRoute = &proxy.Own{User: b.token}
+		k := &making{s: s, b: b, x: x, icid: icid, calling: true}
+		x.OnResponse(func(br *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
+			k.response(m)
+			return responseToPhone(br, m, e)
+		})
+		x.OnEnd(k.end)
 	}
-	if x.Req.Method() == "INVITE" { // which is owed a 100 at once
-		t.Timeout = s.cfg.HomeTimeout.D()
-	}
-	x.OnResponse(responseToPhone)
-	x.OnBest(func(best *proxy.Final) bool { return s.scscfFailed(x, best) })
+	x.OnBest(func(best *proxy.Final) bool { return s.coreFailed(x, best, b) })
 	x.Forward(t)
 }
 
 // assertIdentity puts P-Asserted-Identity in: the identity that the phone prefers
-// if it is registered, else the default one (TS 24.229 5.2.6.3.1; RFC 3325 5).
-func (s *Server) assertIdentity(x *proxy.Exchange, b *binding) string {
-	asserted := b.identities[0]
-	for v := range x.Req.Values(sip.HPPreferredIdentity) {
+// if it is registered, else the default one (TS 24.229 5.2.6.3.1; RFC 3325 5). It
+// returns that and the set that it is of.
+func (s *Server) assertIdentity(x *proxy.Exchange, b *binding, now time.Time) (string, *set) {
+	asserted, of := preferred(x.Req, b, now)
+	if of == nil {
+		asserted, of = b.byDefault(now)
+	}
+	x.Edits.Remove(sip.HPPreferredIdentity)
+	x.Edits.Add(sip.HPAssertedIdentity, "<"+asserted+">")
+	return asserted, of
+}
+
+// preferred returns the first registered identity that P-Preferred-Identity names.
+func preferred(m *sip.Message, b *binding, now time.Time) (string, *set) {
+	for v := range m.Values(sip.HPPreferredIdentity) {
 		key, err := identity.ParseIMPU(addressURI(v))
 		if err != nil {
 			continue
 		}
-		if id, ok := b.preferred(string(key)); ok {
-			asserted = id
-			break
+		if id, of := b.asserted(string(key), now); of != nil {
+			return id, of
 		}
 	}
-	x.Edits.Remove(sip.HPPreferredIdentity)
-	x.Edits.Add(sip.HPAssertedIdentity, "<"+asserted+">")
-	return asserted
+	return "", nil
 }
 
-// enforceServiceRoute makes the request's route the Service-Route of the
-// registration, whatever the phone has put there (TS 24.229 5.2.6.3.3: the
-// operator may replace instead of refusing).
-func (s *Server) enforceServiceRoute(x *proxy.Exchange, b *binding) {
-	var rest []string
-	own := len(x.Routes())
+// enforceRoute makes the request's route the one that it must have, whatever the
+// phone has put there (TS 24.229 5.2.6.3.3, 5.2.6.3.5: the operator may replace
+// instead of refusing). It reports whether it has changed anything. What compares
+// equal as a URI may still mean something else to the next hop, so a phone has to
+// repeat the entries as they are.
+func (s *Server) enforceRoute(x *proxy.Exchange, b *binding, want []string) bool {
+	var have []string
 	for v := range x.Req.Values(sip.HRoute) {
-		if own > 0 {
-			own--
-			continue
-		}
-		rest = append(rest, v)
+		have = append(have, v)
 	}
-	if sameRoutes(rest, b.serviceRoute) {
-		return
-	}
-	x.Edits.Remove(sip.HRoute)
-	for i := len(b.serviceRoute) - 1; i >= 0; i-- {
-		x.Edits.Prepend(sip.HRoute, b.serviceRoute[i])
-	}
-	s.verdicts.Decide(x, "The Route was not the Service-Route of the registration: replaced.", "TS 24.229 5.2.6.3.3")
-}
-
-func sameRoutes(a, b []string) bool {
-	if len(a) != len(b) {
+	if rest, ours := s.behindUs(have, b); slices.Equal(rest, want) && ours <= maxOurs {
 		return false
 	}
-	for i := range a {
-		if !strings.EqualFold(addressURI(a[i]), addressURI(b[i])) {
-			return false
-		}
+	x.Edits.Remove(sip.HRoute)
+	for _, r := range slices.Backward(want) {
+		x.Edits.Prepend(sip.HRoute, r)
 	}
 	return true
 }
 
+// maxOurs is how many entries of our own a phone has reason to send: those of a
+// doubled Record-Route. They have been taken off before.
+const maxOurs = 2
+
 // fromPhoneInDialog takes a request within a dialog of the phone's along the
 // dialog's route (TS 24.229 5.2.6.3.5, 5.2.6.3.9).
 func (s *Server) fromPhoneInDialog(x *proxy.Exchange) {
-	b := s.sender(x)
+	now := time.Now()
+	b := s.sender(x, now)
+	if b == nil {
+		s.unknown(x)
+		return
+	}
+	d, ok := s.dialogs.find(keyFromPhone(b, x.Req), now)
+	if !ok {
+		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "not_in_dialog", Clause: "TS 24.229 5.2.6.3.5", IMPI: b.impi,
+			Text: x.Req.Method() + " of " + b.impi + " belongs to no dialog of its own.",
+			Next: "The dialog has ended, or was made before this P-CSCF started: the phone should begin a new one."})
+		return
+	}
+	s.editInDialog(x, b, d)
+	x.Edits.Add(sip.HPChargingVector, s.chargingVector(d.icid)) // TS 24.229 5.2.7.2
+	s.follow(d.key, x.Req, now)
+	x.OnResponse(func(br *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
+		s.followResponse(d.key, x.Req, m)
+		return responseToPhone(br, m, e)
+	})
+	x.OnBest(func(best *proxy.Final) bool { return s.coreFailed(x, best, nil) })
+	x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: s.coreTimeout(x.Req.Method())})
+}
+
+// editInDialog edits what the phone sends within a dialog.
+func (s *Server) editInDialog(x *proxy.Exchange, b *binding, d dialog) {
+	scrubFromPhone(&x.Edits, x.Req)
+	if x.Req.Has(sip.HPPreferredIdentity) {
+		x.Edits.Remove(sip.HPPreferredIdentity)
+	}
+	if s.enforceRoute(x, b, d.routes) {
+		s.verdicts.Decide(x, "The Route was not that of the dialog: mended.", "TS 24.229 5.2.6.3.5")
+	}
+}
+
+// ackFromPhone takes the ACK to a 2xx. It is never answered: what may not pass is
+// dropped.
+func (s *Server) ackFromPhone(x *proxy.Exchange) {
+	now := time.Now()
+	b := s.sender(x, now)
 	if b == nil {
 		return
 	}
-	if x.Route.User != b.token {
-		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "not_in_dialog", Clause: "TS 24.229 5.2.6.3.5",
-			Text: x.Req.Method() + " of " + b.impi + " does not follow the route of a dialog of its own.",
-			Next: "Send it along the Record-Route of the dialog, our entry first."})
+	d, ok := s.dialogs.find(keyFromPhone(b, x.Req), now)
+	if !ok {
+		s.verdicts.Decide(x, "ACK of "+b.impi+" dropped: it belongs to no dialog of its own.", "TS 24.229 5.2.6.3.5")
 		return
 	}
-	s.scrubFromPhone(&x.Edits, x.Req)
-	x.Edits.Remove(sip.HPPreferredIdentity)
-	x.OnResponse(responseToPhone)
+	s.editInDialog(x, b, d)
 	x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}})
+}
+
+// follow notes what a request within a dialog does to it.
+func (s *Server) follow(k dialogKey, m *sip.Message, now time.Time) {
+	switch m.Method() {
+	case "BYE":
+		s.dialogs.ended(k, true, now)
+	case "NOTIFY":
+		if st, err := sip.ParseSubscriptionState(m.Get(sip.HSubscriptionState)); err == nil && st.State == "terminated" {
+			s.dialogs.ended(k, false, now)
+		}
+	}
+}
+
+// followResponse notes what a response within a dialog does to it.
+func (s *Server) followResponse(k dialogKey, req, m *sip.Message) {
+	switch method := req.Method(); {
+	case m.Status()/100 == 2 && (method == "SUBSCRIBE" || method == "REFER"):
+		s.dialogs.subscribed(k)
+	case m.Status() == 481: // the far end knows nothing of it (RFC 5057 5.1)
+		now := time.Now()
+		s.dialogs.ended(k, true, now)
+		s.dialogs.ended(k, false, now)
+	}
 }
 
 // responseToPhone takes out of a response what phones must not see.
@@ -139,18 +225,33 @@ func responseToPhone(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 	return true
 }
 
-// scscfFailed turns an S-CSCF that does not answer, or that is not there, into a
-// 504 that makes the phone register anew (TS 24.229 5.2.6.3.2A, 5.1.2A.1.6).
-func (s *Server) scscfFailed(x *proxy.Exchange, best *proxy.Final) bool {
+// coreFailed turns a core that does not answer, or that is not there, into a 504.
+// It makes the phone register anew (TS 24.229 5.2.6.3.2A, 5.1.2A.1.6) where b says
+// who has sent an initial request: then its S-CSCF is gone.
+func (s *Server) coreFailed(x *proxy.Exchange, best *proxy.Final, b *binding) bool {
 	switch {
-	case best.Local() && (best.Status == 408 || best.Status == 503):
-		r := homeSilent(best, x.Req.Method())
-		r.Cause, r.Clause, r.IMSXML = "scscf_silent", "TS 24.229 5.2.6.3.2A", registerAnew
-		s.verdicts.Refuse(x, r)
-		return false
 	case !best.Local() && best.Status == 503:
 		s.verdicts.Refuse(x, overloaded(best))
 		return false
+	case !best.Local() || best.Branch.Heard():
+		return true
 	}
-	return true
+	r := homeSilent(best, x.Req.Method())
+	r.Cause, r.Clause = "scscf_silent", "TS 24.229 5.2.6.3.2A"
+	switch {
+	case errors.Is(best.Err, proxy.ErrUnresolved), errors.Is(best.Err, proxy.ErrNoRoute), errors.Is(best.Err, proxy.ErrNoSocket):
+		// Registering anew would lead to the same address that cannot be reached.
+		r.Cause, r.Next = "scscf_unresolved", "The address follows from Service-Route, or from the dialog's route: name its host in hosts of the P-CSCF's configuration."
+	case b != nil:
+		r.IMPI, r.IMSXML = b.impi, registerAnew
+		// The phone believes that body only from one whom it knows by its Path.
+		r.Fields = []sip.Field{{ID: sip.HPAssertedIdentity, Value: "<" + s.pathURI(b.token) + ">"}}
+	}
+	s.verdicts.Refuse(x, r)
+	return false
+}
+
+// pathURI is our entry in the Path of a contact.
+func (s *Server) pathURI(token string) string {
+	return s.core.URI(sip.RoleCore, proxy.Own{User: token})
 }

@@ -6,112 +6,161 @@ import (
 	"github.com/gocscf/gocscf/ims/sip"
 )
 
-// onlyOurs are headers that the network puts in: from a phone they are removed,
-// whatever the request (TS 24.229 4.4, 5.2.6.3; RFC 3325 6, RFC 5502 4, RFC 7315 4).
-var onlyOurs = [...]sip.ID{
-	sip.HPAssertedIdentity, sip.HPChargingVector, sip.HPChargingFunctionAddresses, sip.HPServedUser,
-	sip.HPUserDatabase, sip.HPProfileKey, sip.HPAssertedService, sip.HPVisitedNetworkID, sip.HPCalledPartyID,
-	sip.HPath, sip.HServiceRoute,
+// idSet is a set of header fields.
+type idSet [256]bool
+
+func setOf(ids ...sip.ID) (s idSet) {
+	for _, id := range ids {
+		s[id] = true
+	}
+	return s
 }
 
-// notForPhones are headers that stay in the network (TS 24.229 4.4, 5.2.6.4).
-var notForPhones = [...]sip.ID{
+// fromPhoneOut are headers that a phone may not send on: those that the network
+// puts in (TS 24.229 4.4, 5.2.6.3; RFC 3325 6, RFC 5502 4, RFC 7315 4), and the
+// security agreement, which is between it and us alone (RFC 3329 2.3). A phone is
+// no proxy: a Record-Route of its would be a way around us.
+var fromPhoneOut = setOf(
+	sip.HPAssertedIdentity, sip.HPChargingVector, sip.HPChargingFunctionAddresses, sip.HPServedUser,
+	sip.HPUserDatabase, sip.HPProfileKey, sip.HPAssertedService, sip.HPVisitedNetworkID, sip.HPCalledPartyID,
+	sip.HPAssociatedURI, sip.HPath, sip.HServiceRoute, sip.HPPrivateNetworkIndication, sip.HFeatureCaps,
+	sip.HPDCSTracePartyID, sip.HPDCSOSPS, sip.HPDCSBillingInfo, sip.HPDCSLAES, sip.HPDCSRedirect,
+	sip.HRestorationInfo, sip.HRelayedCharge, sip.HServiceInteractInfo, sip.HPriorityShare, sip.HResponseSource,
+	sip.HAttestationInfo, sip.HOriginationId,
+	sip.HSecurityClient, sip.HSecurityVerify, sip.HSecurityServer,
+)
+
+// toPhoneOut are headers that stay in the network, which a phone is no part of (TS
+// 24.229 4.4, 5.2.6.4; RFC 5502 4). Where the other phone is, is its own affair
+// (RFC 7315 4.4.2).
+var toPhoneOut = setOf(
 	sip.HPChargingVector, sip.HPChargingFunctionAddresses, sip.HPServedUser, sip.HPUserDatabase,
-	sip.HPProfileKey, sip.HPVisitedNetworkID,
-}
+	sip.HPProfileKey, sip.HPVisitedNetworkID, sip.HPAccessNetworkInfo, sip.HCellularNetworkInfo,
+	sip.HPPrivateNetworkIndication, sip.HPDCSTracePartyID, sip.HPDCSOSPS, sip.HPDCSBillingInfo, sip.HPDCSLAES, sip.HPDCSRedirect,
+	sip.HRestorationInfo, sip.HRelayedCharge, sip.HServiceInteractInfo, sip.HPriorityShare,
+	sip.HAttestationInfo, sip.HOriginationId,
+)
 
 // secAgree is the option tag of RFC 3329.
 const secAgree = "sec-agree"
 
-// scrubFromPhone takes out what a phone must not say and what is between it and
-// us alone: the security agreement (RFC 3329 2.3; else the far end answers 420).
-func (s *Server) scrubFromPhone(e *sip.Edits, m *sip.Message) {
-	for _, id := range onlyOurs {
-		if m.Has(id) {
-			e.Remove(id)
-		}
-	}
-	for _, id := range [...]sip.ID{sip.HSecurityClient, sip.HSecurityVerify, sip.HSecurityServer} {
-		if m.Has(id) {
-			e.Remove(id)
+// scrubFromPhone takes out of a request or response of a phone what it must not
+// say.
+func scrubFromPhone(e *sip.Edits, m *sip.Message) {
+	request := m.IsRequest()
+	for i := range m.Len() {
+		id, _, value := m.Line(i)
+		switch {
+		case fromPhoneOut[id], id == sip.HRecordRoute && request:
+			e.RemoveLine(i)
+		case id == sip.HAuthorization || id == sip.HProxyAuthorization:
+			// Nor may it say how it is protected (TS 24.229 5.2.2.2).
+			if c, err := sip.ParseCredentials(value); err != nil || strings.EqualFold(c.Scheme, "Digest") {
+				scrubCredentials(e, i, c, err)
+			}
 		}
 	}
 	removeOption(e, m, sip.HRequire, secAgree)
 	removeOption(e, m, sip.HProxyRequire, secAgree)
 	scrubAccessNetwork(e, m)
+	scrubEarlyMedia(e, m)
 }
 
-// scrubToPhone takes out what phones must not see.
+func scrubCredentials(e *sip.Edits, line int, c sip.Credentials, err error) {
+	switch {
+	case err != nil: // it might be read otherwise elsewhere
+		e.RemoveLine(line)
+	case c.IntegrityProtected != "" || c.IK != "" || c.CK != "":
+		c.IntegrityProtected, c.IK, c.CK = "", "", ""
+		e.ReplaceLine(line, string(c.AppendTo(nil)))
+	}
+}
+
+// scrubToPhone takes out of a request or response for a phone what it must not see.
 func scrubToPhone(e *sip.Edits, m *sip.Message) {
-	for _, id := range notForPhones {
-		if m.Has(id) {
-			e.Remove(id)
+	for i := range m.Len() {
+		switch id, _, value := m.Line(i); {
+		case toPhoneOut[id]:
+			e.RemoveLine(i)
+		case id == sip.HWWWAuthenticate || id == sip.HProxyAuthenticate:
+			scrubChallenge(e, i, value)
 		}
 	}
-	if m.Has(sip.HPAssertedIdentity) && private(m) {
+	if m.Has(sip.HPAssertedIdentity) && m.WantsPrivacy("id") { // RFC 3325 7
 		e.Remove(sip.HPAssertedIdentity)
 	}
 }
 
-// private reports whether the sender's identity is to be withheld (RFC 3325 7,
-// RFC 3323 4.2).
-func private(m *sip.Message) bool {
-	for line := range m.Lines(sip.HPrivacy) {
-		for v := range strings.SplitSeq(line, ";") {
-			if strings.EqualFold(strings.TrimSpace(v), "id") {
-				return true
-			}
-		}
+// scrubChallenge takes CK and IK out of a challenge: they never reach the phone
+// (TS 24.229 5.2.2.2).
+func scrubChallenge(e *sip.Edits, line int, value string) {
+	ch, err := sip.ParseChallenge(value)
+	switch {
+	case err != nil: // what cannot be read may hold keys all the same
+		e.RemoveLine(line)
+	case ch.CK != "" || ch.IK != "":
+		ch.CK, ch.IK = "", ""
+		e.ReplaceLine(line, string(ch.AppendTo(nil)))
 	}
-	return false
 }
 
 // removeOption takes one option tag out of a list header; the header goes when
 // nothing else is in it.
 func removeOption(e *sip.Edits, m *sip.Message, id sip.ID, tag string) {
-	if !m.HasOption(id, tag) {
-		return
+	if m.Has(id) && m.HasOption(id, tag) {
+		keep(e, m, id, func(v string) bool { return !strings.EqualFold(v, tag) })
 	}
-	var keep []string
+}
+
+// keep leaves of a list header the values that are to stay; the header goes when
+// none does.
+func keep(e *sip.Edits, m *sip.Message, id sip.ID, stays func(value string) bool) {
+	var left []string
 	for v := range m.Values(id) {
-		if !strings.EqualFold(v, tag) {
-			keep = append(keep, v)
+		if stays(v) {
+			left = append(left, v)
 		}
 	}
-	if len(keep) == 0 {
+	if len(left) == 0 {
 		e.Remove(id)
 		return
 	}
-	e.Set(id, strings.Join(keep, ", "))
+	e.Set(id, strings.Join(left, ", "))
 }
 
 // scrubAccessNetwork removes values that claim to come from the network
 // (TS 24.229 5.2.1, 7.2A.4): only we may say so.
 func scrubAccessNetwork(e *sip.Edits, m *sip.Message) {
-	var keep []string
-	drop := false
-	for v := range m.Values(sip.HPAccessNetworkInfo) {
-		if a, err := sip.ParseAccessNetworkInfo(v); err == nil && a.NetworkProvided() {
-			drop = true
-			continue
-		}
-		keep = append(keep, v)
+	ours := func(v string) bool {
+		a, err := sip.ParseAccessNetworkInfo(v)
+		// What cannot be read here, somebody else may read.
+		return err == nil && a.NetworkProvided() || err != nil && strings.Contains(strings.ToLower(v), "network-provided")
 	}
-	switch {
-	case !drop:
-	case len(keep) == 0:
-		e.Remove(sip.HPAccessNetworkInfo)
-	default:
-		e.Set(sip.HPAccessNetworkInfo, strings.Join(keep, ", "))
+	for v := range m.Values(sip.HPAccessNetworkInfo) {
+		if ours(v) {
+			keep(e, m, sip.HPAccessNetworkInfo, func(v string) bool { return !ours(v) })
+			return
+		}
+	}
+}
+
+// scrubEarlyMedia lets a phone say that it understands P-Early-Media, and not
+// authorize any (RFC 5009 6; TS 24.229 4.4.11).
+func scrubEarlyMedia(e *sip.Edits, m *sip.Message) {
+	if m.Has(sip.HPEarlyMedia) {
+		keep(e, m, sip.HPEarlyMedia, func(v string) bool { return m.IsRequest() && strings.EqualFold(v, "supported") })
 	}
 }
 
 // chargingVector makes the P-Charging-Vector of a request (TS 24.229 5.2.2.1,
-// 5.2.7.2, 4.5): a new icid, and the operator of type 1.
+// 5.2.7.2, 4.5): the icid, and the operator of type 1.
 func (s *Server) chargingVector(icid string) string {
-	v := sip.ChargingVector{ICID: icid, GeneratedAt: s.Mw().Addr().String(), OrigIOI: "Type 1" + s.cfg.visited()}
+	v := sip.ChargingVector{ICID: icid, GeneratedAt: s.Mw().Addr().String(), OrigIOI: s.ioi()}
 	return v.String()
 }
+
+// ioi is our network towards the home network (TS 24.229 4.5.4).
+func (s *Server) ioi() string { return "Type 1" + s.cfg.visited() }
 
 // newICID makes an icid-value that nobody else makes (TS 24.229 4.5.2).
 func (s *Server) newICID() string { return newToken() + "." + s.Mw().Addr().String() }

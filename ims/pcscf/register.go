@@ -1,8 +1,11 @@
 package pcscf
 
 import (
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,9 +21,12 @@ import (
 // registration is a REGISTER on its way to the home network.
 type registration struct {
 	s       *Server
+	x       *proxy.Exchange
 	impi    string
 	impu    string // To URI
-	contact string // Contact URI, empty for a query or "*"
+	key     string // its canonical form
+	contact string // the Contact URI that is bound, empty for a query or "*"
+	at      uri.URI
 	token   string // of Path
 	icid    string
 	next    int // the entry point to try when this one does not answer
@@ -28,47 +34,112 @@ type registration struct {
 
 // register takes a phone's REGISTER to the home network (TS 24.229 5.2.2).
 func (s *Server) register(x *proxy.Exchange) {
-	r := &registration{s: s, impu: addressURI(x.Req.Get(sip.HTo)), icid: s.newICID()}
-	cred, err := sip.ParseCredentials(x.Req.Get(sip.HAuthorization))
-	if x.Req.Has(sip.HAuthorization) && err != nil {
-		s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + "."})
+	r := &registration{s: s, x: x, impu: addressURI(x.Req.Get(sip.HTo)), icid: s.newICID()}
+	cred, refusal := r.identify()
+	if refusal.Status == 0 {
+		refusal = r.choose()
+	}
+	if refusal.Status == 0 && r.contact != "" && s.bindings.ofContact(r.impi, r.contact, time.Now()) == nil && s.bindings.full() {
+		refusal = node.Refusal{Status: 503, Cause: "bindings_full", Text: "This P-CSCF has as many phones as max_bindings allows.",
+			Next:   "Raise max_bindings of the P-CSCF, or add a P-CSCF.",
+			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: strconv.Itoa(fullRetryAfter)}}}
+	}
+	if refusal.Status != 0 {
+		refusal.IMPI = r.impi
+		s.metrics.registers.WithLabelValues(strconv.Itoa(refusal.Status)).Inc()
+		s.verdicts.Refuse(x, refusal)
 		return
 	}
-	if r.impi = cred.Username; r.impi == "" {
-		// TS 24.229 5.3.1.2: without one the private identity follows from To.
-		if u, err := uri.Parse(r.impu); err == nil {
-			r.impi = u.User + "@" + u.HostName()
+
+	r.token = newToken()
+	if b := s.bindings.ofContact(r.impi, r.contact, time.Now()); b != nil {
+		r.token = b.token
+	}
+	r.edit(cred)
+	x.OnResponse(r.response)
+	x.OnBest(r.failed)
+	x.Forward(r.target())
+}
+
+// fullRetryAfter is how many seconds a phone waits that finds no room.
+const fullRetryAfter = 60
+
+// identify finds out whose REGISTER it is. Status 0 of the refusal is none.
+func (r *registration) identify() (sip.Credentials, node.Refusal) {
+	m := r.x.Req
+	var cred sip.Credentials
+	for line := range m.Lines(sip.HAuthorization) {
+		c, err := sip.ParseCredentials(line)
+		if err != nil {
+			return cred, node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + "."}
+		}
+		if cred.Username == "" && strings.EqualFold(c.Scheme, "Digest") {
+			cred = c
 		}
 	}
-	contacts, star := 0, false
-	for v := range x.Req.Values(sip.HContact) {
+	to, err := identity.ParseIMPU(r.impu)
+	if err != nil {
+		return cred, node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + "."}
+	}
+	r.key = string(to)
+	if r.impi = cred.Username; r.impi == "" {
+		// TS 24.229 5.3.1.2: without one the private identity follows from To.
+		u, err := uri.Parse(r.impu)
+		if err == nil {
+			var id identity.IMPI
+			id, err = identity.IMPIFromIMPU(u)
+			r.impi = string(id)
+		}
+		if err != nil {
+			return cred, node.Refusal{Status: 403, Cause: "no_impi", Clause: "TS 24.229 5.3.1.2",
+				Text: "The REGISTER names no private identity: it has no Authorization with a username, and none follows from " + r.impu + ".",
+				Next: "The phone must send its private identity as username of Authorization."}
+		}
+	} else if id, err := identity.ParseIMPI(r.impi); err == nil {
+		r.impi = string(id) // the realm's letter case makes no other user
+	}
+	return cred, node.Refusal{}
+}
+
+// choose finds the contact to bind: of several the one where the REGISTER came
+// from, the others are the registrar's affair (RFC 3261 10.2.2).
+func (r *registration) choose() node.Refusal {
+	m := r.x.Req
+	star, contacts, best := false, 0, -1
+	expires, _ := m.Expires()
+	for v := range m.Values(sip.HContact) {
 		if v == "*" {
 			star = true
 			continue
 		}
-		c := addressURI(v)
-		if c == "" {
-			s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_contact", Text: "The Contact header cannot be read."})
-			return
+		contacts++
+		a, err := sip.ParseNameAddr(v)
+		if err != nil {
+			return node.Refusal{Status: 400, Cause: "bad_contact", Text: "The Contact header cannot be read: " + err.Error() + "."}
 		}
-		if contacts++; contacts == 1 || sameSource(c, x) {
-			r.contact = c
+		u, err := uri.Parse(a.URI)
+		if err != nil {
+			continue // of another scheme: nothing that we could reach
+		}
+		rank := 0
+		ip, ok := u.Addr()
+		if same := ok && ip.Unmap() == r.x.Flow.Remote.Addr().Unmap(); same {
+			rank = 2
+			if u.PortOr(5060) == r.x.Flow.Remote.Port() {
+				rank = 4
+			}
+		}
+		if e, ok := a.Expires(); !ok || e > 0 {
+			rank++ // one that stays is preferred to one that goes
+		}
+		if rank > best {
+			best, r.contact, r.at = rank, a.URI, u
 		}
 	}
-	if star && (contacts > 0 || x.Req.Get(sip.HExpires) != "0") {
-		s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_contact", Clause: "RFC 3261 10.2.2", Text: "Contact \"*\" stands alone and with Expires: 0, to remove all bindings."})
-		return
+	if star && (contacts > 0 || !m.Has(sip.HExpires) || expires != 0) {
+		return node.Refusal{Status: 400, Cause: "bad_contact", Clause: "RFC 3261 10.2.2", Text: "Contact \"*\" stands alone and with Expires: 0, to remove all bindings."}
 	}
-
-	now := time.Now()
-	r.token = newToken()
-	if b := s.bindings.ofContact(r.impi, r.contact, now); b != nil {
-		r.token = b.token
-	}
-	s.editRegister(x, r, cred)
-	x.OnResponse(r.response)
-	x.OnBest(func(best *proxy.Final) bool { return r.failed(x, best) })
-	x.Forward(r.target())
+	return node.Refusal{}
 }
 
 // target is the next entry point of the home network (TS 24.229 5.2.2.1).
@@ -80,49 +151,53 @@ func (r *registration) target() proxy.Target {
 	}
 }
 
-// sameSource reports whether a contact is where the request came from.
-func sameSource(contact string, x *proxy.Exchange) bool {
-	u, err := uri.Parse(contact)
-	if err != nil {
-		return false
-	}
-	a, ok := u.Addr()
-	return ok && a == x.Flow.Remote.Addr().Unmap()
-}
-
-// editRegister writes what the home network needs to know (TS 24.229 5.2.2.1,
-// 5.2.2.2).
-func (s *Server) editRegister(x *proxy.Exchange, r *registration, cred sip.Credentials) {
+// edit writes what the home network needs to know (TS 24.229 5.2.2.1, 5.2.2.2).
+func (r *registration) edit(cred sip.Credentials) {
+	s, x := r.s, r.x
 	e := &x.Edits
-	s.scrubFromPhone(e, x.Req)
+	scrubFromPhone(e, x.Req)
 	e.Remove(sip.HRoute)
-	e.Prepend(sip.HPath, "<"+s.core.URI(sip.RoleCore, proxy.Own{User: r.token})+">")
+	e.Prepend(sip.HPath, "<"+s.pathURI(r.token)+">")
 	if !x.Req.HasOption(sip.HRequire, "path") {
 		e.Add(sip.HRequire, "path")
 	}
 	e.Set(sip.HPVisitedNetworkID, sip.Quote(s.cfg.visited()))
 	e.Set(sip.HPChargingVector, s.chargingVector(r.icid))
-	if x.Req.Has(sip.HAuthorization) && cred.Username != "" {
-		// What the phone says of its own protection is never trusted.
-		cred.IntegrityProtected, cred.IK, cred.CK = "no", "", ""
-		e.Set(sip.HAuthorization, string(cred.AppendTo(nil)))
+	if x.Req.Has(sip.HAuthorization) {
+		// One, by which everybody behind us goes; and what the phone says of its
+		// own protection is never trusted.
+		e.Remove(sip.HAuthorization)
+		if cred.Username != "" {
+			cred.IntegrityProtected, cred.IK, cred.CK = "no", "", ""
+			e.Add(sip.HAuthorization, string(cred.AppendTo(nil)))
+		}
 	}
-	if s.deps.Trace.On() {
-		s.deps.Trace.Emit(trace.Event{Kind: trace.Decision, CallID: x.Req.CallID(), ICID: r.icid, IMPI: r.impi,
-			Text: "REGISTER of " + r.impi + " in clear: to the home network with Path, visited network and charging identifier.", Clause: "TS 24.229 5.2.2.1"})
+	text := "REGISTER of " + r.impi + " in clear: to the home network with Path, visited network and charging identifier."
+	if r.contact != "" && !r.direct() {
+		text += " Its contact " + r.contact + " is not where it came from, " + x.Flow.Remote.String() + ": the phone is reached there."
+	}
+	r.decide(text)
+}
+
+// direct reports whether the contact names the address that the REGISTER came
+// from.
+func (r *registration) direct() bool {
+	ip, ok := r.at.Addr()
+	return ok && ip.Unmap() == r.x.Flow.Remote.Addr().Unmap()
+}
+
+func (r *registration) decide(text string) {
+	if r.s.deps.Trace.On() {
+		r.s.deps.Trace.Emit(trace.Event{Kind: trace.Decision, CallID: r.x.Req.CallID(), ICID: r.icid, IMPI: r.impi, Text: text, Clause: "TS 24.229 5.2.2.1"})
 	}
 }
 
 // response sees each answer of the home network before the phone does.
-func (r *registration) response(b *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
+func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 	s := r.s
-	e.Remove(sip.HPChargingVector)
-	e.Remove(sip.HPChargingFunctionAddresses)
-	switch status := m.Status(); {
-	case status == 401:
-		stripKeys(e, m)
-	case status/100 == 2:
-		r.registered(b.Exchange(), m)
+	scrubToPhone(e, m)
+	if m.Status()/100 == 2 {
+		r.registered(m)
 	}
 	if m.Status() >= 200 && m.Status() != 503 {
 		s.metrics.registers.WithLabelValues(strconv.Itoa(m.Status())).Inc()
@@ -132,117 +207,180 @@ func (r *registration) response(b *proxy.Branch, m *sip.Message, e *sip.Edits) b
 	return true
 }
 
-// stripKeys takes CK and IK out of the challenge: they never reach the phone
-// (TS 24.229 5.2.2.2).
-func stripKeys(e *sip.Edits, m *sip.Message) {
-	for i := m.Find(sip.HWWWAuthenticate, 0); i >= 0; i = m.Find(sip.HWWWAuthenticate, i+1) {
-		_, _, value := m.Line(i)
-		ch, err := sip.ParseChallenge(value)
-		if err != nil {
-			// What cannot be read may hold keys all the same.
-			e.RemoveLine(i)
-			continue
-		}
-		if ch.CK == "" && ch.IK == "" {
-			continue
-		}
-		ch.CK, ch.IK = "", ""
-		e.ReplaceLine(i, string(ch.AppendTo(nil)))
+// registered learns from the 2xx (TS 24.229 5.2.2.1), which lists all contacts of
+// the identity: what it does not list any more is not registered any more.
+func (r *registration) registered(m *sip.Message) {
+	s, now := r.s, time.Now()
+	granted := grants(m)
+	if seconds := granted.of(r.contact); seconds > 0 {
+		r.bind(m, seconds, now)
+	} else if expires, ok := r.x.Req.Expires(); r.contact != "" && (!ok || expires > 0) && !r.leaves() {
+		s.verdicts.Tell(r.x, node.Refusal{Status: m.Status(), Cause: "contact_not_granted", IMPI: r.impi, Clause: "RFC 3261 10.3",
+			Text: "The registrar has answered " + strconv.Itoa(m.Status()) + " without the contact " + r.contact + " of " + r.impi + ": the phone is not bound here.",
+			Next: "The 200 must list the contact as the phone wrote it. Look at what the S-CSCF has made of it."})
 	}
+	for _, b := range s.bindings.of(r.impi) {
+		if granted.of(b.contact) == 0 && s.bindings.end(b, r.key, now) {
+			r.state("Contact " + b.contact + " of " + r.impi + " is no longer registered as " + r.impu + ".")
+		}
+	}
+	s.metrics.registered.Set(float64(s.bindings.len()))
 }
 
-// registered learns from the 200 (TS 24.229 5.2.2.1).
-func (r *registration) registered(x *proxy.Exchange, m *sip.Message) {
-	s := r.s
-	now := time.Now()
-	seconds, ok := grantedExpiry(m, r.contact)
-	old := s.bindings.ofContact(r.impi, r.contact, now)
-	if !ok || seconds == 0 {
-		if old != nil {
-			s.bindings.remove(old)
-			s.state(x, r, "Contact "+r.contact+" of "+r.impi+" is no longer registered.")
+// leaves reports whether the contact was to be removed.
+func (r *registration) leaves() bool {
+	for v := range r.x.Req.Values(sip.HContact) {
+		if a, err := sip.ParseNameAddr(v); err == nil && a.URI == r.contact {
+			e, ok := a.Expires()
+			return ok && e == 0
 		}
-		return
 	}
+	return false
+}
+
+// bind stores what the 2xx says of the contact.
+func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
+	s, x := r.s, r.x
 	b := &binding{
 		token: r.token, impi: strings.Clone(r.impi), contact: strings.Clone(r.contact),
-		source: x.Flow.Remote, flow: x.Flow, icid: r.icid,
-		expires: now.Add(time.Duration(seconds) * time.Second),
+		source: x.Flow.Remote, flow: x.Flow, stream: new(atomic.Pointer[sip.Flow]),
 	}
-	for v := range m.Values(sip.HServiceRoute) {
-		b.serviceRoute = append(b.serviceRoute, strings.Clone(v))
-	}
-	for v := range m.Values(sip.HPAssociatedURI) {
-		if u := addressURI(v); u != "" {
-			b.identities = append(b.identities, strings.Clone(u))
+	if r.direct() {
+		ip, _ := r.at.Addr()
+		b.at = netip.AddrPortFrom(ip.Unmap(), r.at.PortOr(5060))
+		if t, ok := r.at.Param("transport"); ok {
+			b.atProto, _ = sip.ParseProto(t)
 		}
 	}
-	if b.identities == nil { // TS 24.229 5.2.2.1: then To alone is registered
-		b.identities = []string{strings.Clone(r.impu)}
-	}
-	for _, id := range b.identities {
-		key, err := identity.ParseIMPU(id)
-		if err != nil {
-			s.verdicts.Limited().Warn(s.deps.Log, "bad_associated_uri", "an identity of P-Associated-URI cannot be read", zap.String("impi", r.impi), zap.Error(err))
-		}
-		b.keys = append(b.keys, string(key))
+	is := r.set(m, now.Add(time.Duration(seconds)*time.Second))
+	if old := s.bindings.ofContact(r.impi, r.contact, now); old != nil {
+		b.stream, b.sets = old.stream, old.with(is, now)
+	} else {
+		b.sets = []set{is}
 	}
 	if !s.bindings.put(b) {
 		s.verdicts.Limited().Warn(s.deps.Log, "bindings_full", "no room for another registered phone: raise max_bindings", zap.String("impi", r.impi))
 		return
 	}
-	s.state(x, r, r.impi+" is registered at "+r.contact+" for "+strconv.FormatUint(uint64(seconds), 10)+" s; identities "+strings.Join(b.identities, ", ")+".")
+	r.state(r.impi + " is registered at " + r.contact + " for " + strconv.FormatUint(uint64(seconds), 10) + " s; identities " + strings.Join(is.identities, ", ") + ".")
 }
 
-func (s *Server) state(x *proxy.Exchange, r *registration, text string) {
-	s.metrics.registered.Set(float64(s.bindings.len()))
-	if s.deps.Trace.On() {
-		s.deps.Trace.Emit(trace.Event{Kind: trace.State, CallID: x.Req.CallID(), ICID: r.icid, IMPI: r.impi, Text: text, Clause: "TS 24.229 5.2.2.1"})
+// set reads the implicit registration set out of the 2xx. The default identity is
+// the first SIP URI of P-Associated-URI.
+func (r *registration) set(m *sip.Message, expires time.Time) set {
+	s := r.s
+	is := set{expires: expires}
+	for v := range m.Values(sip.HServiceRoute) {
+		is.serviceRoute = append(is.serviceRoute, strings.Clone(v))
+	}
+	if is.serviceRoute == nil {
+		// Without it, a request would go wherever its Request-URI points. The
+		// I-CSCF knows the user's S-CSCF (TS 24.229 5.3.2.1A).
+		s.verdicts.Limited().Warn(s.deps.Log, "no_service_route", "a 200 without Service-Route: the phone's requests go to the I-CSCF", zap.String("impi", r.impi), zap.String("icid", r.icid))
+		is.serviceRoute = []string{"<sip:" + s.cfg.ICSCF[0].String() + ";lr;orig>"}
+	}
+	add := func(id string) bool {
+		key, err := identity.ParseIMPU(id)
+		if err != nil {
+			s.verdicts.Limited().Warn(s.deps.Log, "bad_associated_uri", "an identity of P-Associated-URI cannot be read and is left out", zap.String("impi", r.impi), zap.Error(err))
+			return false
+		}
+		is.identities, is.keys = append(is.identities, strings.Clone(id)), append(is.keys, strings.Clone(string(key)))
+		return true
+	}
+	for v := range m.Values(sip.HPAssociatedURI) {
+		add(addressURI(v))
+	}
+	if is.identities == nil { // TS 24.229 5.2.2.1: then To alone is registered
+		add(r.impu)
+	}
+	if i := slices.IndexFunc(is.keys, func(k string) bool { return strings.HasPrefix(k, "sip") }); i > 0 {
+		id, key := is.identities[i], is.keys[i]
+		is.identities = slices.Insert(slices.Delete(is.identities, i, i+1), 0, id)
+		is.keys = slices.Insert(slices.Delete(is.keys, i, i+1), 0, key)
+	}
+	is.names = is.keys
+	if !slices.Contains(is.keys, r.key) { // a barred one, good for nothing else
+		is.names = append(slices.Clone(is.keys), strings.Clone(r.key))
+	}
+	return is
+}
+
+func (r *registration) state(text string) {
+	if r.s.deps.Trace.On() {
+		r.s.deps.Trace.Emit(trace.Event{Kind: trace.State, CallID: r.x.Req.CallID(), ICID: r.icid, IMPI: r.impi, Text: text, Clause: "TS 24.229 5.2.2.1"})
 	}
 }
 
-// grantedExpiry returns what the 200 grants the contact, in seconds; false when
-// the contact is not in it.
-func grantedExpiry(m *sip.Message, contact string) (uint32, bool) {
-	want, err := uri.Parse(contact)
-	if err != nil {
-		return 0, false
-	}
+// grant is what a 2xx says of one contact.
+type grant struct {
+	contact uri.URI
+	seconds uint32
+}
+
+type grantList []grant
+
+// withoutExpires is for a registrar that grants a contact and does not say until
+// when (RFC 3261 10.2.1.1).
+const withoutExpires = 3600
+
+// grants reads the contacts of a 2xx.
+func grants(m *sip.Message) grantList {
+	var out grantList
 	for v := range m.Values(sip.HContact) {
 		a, err := sip.ParseNameAddr(v)
 		if err != nil {
 			continue
 		}
 		u, err := uri.Parse(a.URI)
-		if err != nil || !uri.Equal(u, want) {
+		if err != nil {
 			continue
 		}
-		if p, ok := a.Param("expires"); ok {
-			return sip.ParseDelta(p)
+		seconds, ok := a.Expires()
+		if !ok {
+			if seconds, ok = m.Expires(); !ok {
+				seconds = withoutExpires
+			}
 		}
-		return sip.ParseDelta(m.Get(sip.HExpires))
+		out = append(out, grant{u, seconds})
 	}
-	return 0, false
+	return out
+}
+
+// of returns for how many seconds a contact is granted, 0 when it is not.
+func (l grantList) of(contact string) uint32 {
+	u, err := uri.Parse(contact)
+	if err != nil {
+		return 0
+	}
+	for _, g := range l {
+		if uri.Equal(g.contact, u) {
+			return g.seconds
+		}
+	}
+	return 0
 }
 
 // failed hears that no address of the home network gave a usable answer.
-func (r *registration) failed(x *proxy.Exchange, best *proxy.Final) bool {
+func (r *registration) failed(best *proxy.Final) bool {
 	s := r.s
-	silent := best.Local() && (best.Status == 408 || best.Status == 503)
-	busy := !best.Local() && best.Status == 503
+	silent := best.Local()
+	busy := !silent && best.Status == 503
 	if !silent && !busy {
 		return true
 	}
 	if r.next < len(s.cfg.ICSCF) {
-		x.Retry(r.target())
+		r.x.Retry(r.target())
 		return false
 	}
-	f := overloaded
+	var ref node.Refusal
 	if silent {
-		f = func(best *proxy.Final) node.Refusal { return homeSilent(best, "The REGISTER of "+r.impi) }
+		ref = homeSilent(best, "The REGISTER of "+r.impi)
+	} else {
+		ref = overloaded(best)
 	}
-	ref := f(best)
+	ref.IMPI = r.impi
 	s.metrics.registers.WithLabelValues(strconv.Itoa(ref.Status)).Inc()
-	s.verdicts.Refuse(x, ref)
+	s.verdicts.Refuse(r.x, ref)
 	return false
 }

@@ -30,6 +30,7 @@ type Server struct {
 	deps     Deps
 	core     *proxy.Core
 	bindings *bindings
+	dialogs  *dialogs
 	metrics  metrics
 	verdicts *node.Verdicts
 	running  atomic.Bool
@@ -40,6 +41,7 @@ var _ node.Service = (*Server)(nil)
 
 type metrics struct {
 	registered prometheus.Gauge
+	dialogs    prometheus.Gauge
 	registers  *prometheus.CounterVec
 }
 
@@ -55,16 +57,20 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hosts: %w", err)
 	}
-	s := &Server{cfg: cfg, deps: deps, bindings: newBindings(cfg.MaxBindings), metrics: metrics{
+	d := newDialogs()
+	s := &Server{cfg: cfg, deps: deps, bindings: newBindings(cfg.MaxBindings, d.forget), dialogs: d, metrics: metrics{
 		registered: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gocscf_pcscf_registered_contacts", Help: "Contacts of phones that are registered through this P-CSCF.",
+		}),
+		dialogs: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gocscf_pcscf_dialogs", Help: "Dialogs of phones, those that ended in the last minutes included.",
 		}),
 		registers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocscf_pcscf_registers_total", Help: "REGISTERs answered to phones, by status.",
 		}, []string{"status"}),
 	}}
 	if deps.Metrics != nil {
-		deps.Metrics.MustRegister(s.metrics.registered, s.metrics.registers)
+		deps.Metrics.MustRegister(s.metrics.registered, s.metrics.dialogs, s.metrics.registers)
 	}
 	pc := proxy.Config{
 		Net:             deps.Net,
@@ -130,6 +136,7 @@ func (s *Server) sweep(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			s.metrics.registered.Set(float64(s.bindings.sweep(now)))
+			s.metrics.dialogs.Set(float64(s.dialogs.sweep(now)))
 		}
 	}
 }
@@ -158,25 +165,14 @@ func (h handler) Request(x *proxy.Exchange) {
 	}
 }
 
-// Ack is an ACK to a 2xx. It is never answered: what may not pass is dropped.
+// Ack is an ACK to a 2xx.
 func (h handler) Ack(x *proxy.Exchange) {
-	s := h.s
 	if x.Flow.Role == sip.RoleGm {
-		if b := s.bindings.ofSource(x.Flow.Remote, time.Now()); b != nil && x.Route.User == b.token {
-			s.scrubFromPhone(&x.Edits, x.Req)
-			x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}})
-		}
-		return
-	}
-	if b := s.bindings.ofToken(x.Route.User, time.Now()); b != nil {
-		scrubToPhone(&x.Edits, x.Req)
-		x.Forward(proxy.Target{Hop: b.hop()})
+		h.s.ackFromPhone(x)
+	} else {
+		h.s.ackToPhone(x)
 	}
 }
 
-// hop is the way to the phone: the flow by which it registered, or else its
-// contact's address.
-func (b *binding) hop() proxy.Hop {
-	h := proxy.Hop{Flow: b.flow, Addr: b.source, Proto: b.flow.Proto, Role: b.flow.Role}
-	return h
-}
+// Closed is the end of a connection.
+func (h handler) Closed(f sip.Flow) { h.s.bindings.closed(f) }

@@ -1,9 +1,9 @@
 package pcscf
 
 import (
+	"slices"
 	"time"
 
-	"github.com/gocscf/gocscf/ims/identity"
 	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
@@ -21,71 +21,164 @@ func (s *Server) receiver(x *proxy.Exchange) *binding {
 	return b
 }
 
+// hop is the way to the phone: the flow by which it registered. When that is a
+// connection that has ended, one is dialled to its contact.
+func (b *binding) hop() proxy.Hop {
+	h := proxy.Hop{Flow: b.flow, Addr: b.source, Proto: b.flow.Proto, Role: b.flow.Role}
+	if b.flow.Proto.Stream() && b.at.IsValid() {
+		h.Addr, h.Proto = b.at, b.atProto
+	}
+	if f := b.stream.Load(); f != nil {
+		h.Stream = *f
+	}
+	return h
+}
+
+// editToPhone edits what goes to the phone. It is the last hop: what is left of the
+// route set is the core's affair.
+func editToPhone(x *proxy.Exchange) {
+	scrubToPhone(&x.Edits, x.Req)
+	if x.Req.Has(sip.HRoute) {
+		x.Edits.Remove(sip.HRoute)
+	}
+}
+
 // toPhone takes an initial or standalone request to the phone (TS 24.229
-// 5.2.6.4.3).
+// 5.2.6.4.3, 5.2.6.4.7).
 func (s *Server) toPhone(x *proxy.Exchange) {
 	b := s.receiver(x)
 	if b == nil {
 		return
 	}
-	scrubToPhone(&x.Edits, x.Req)
-	called := addressURI(x.Req.Get(sip.HPCalledPartyID))
+	editToPhone(x)
 	s.verdicts.Decide(x, "For "+b.impi+": to the address from which it registered.", "TS 24.229 5.2.6.4.3")
 
+	c := &called{making: making{s: s, b: b, x: x, icid: node.ICID(x.Req)}, as: addressURI(x.Req.Get(sip.HPCalledPartyID))}
+	if c.as == "" {
+		c.as, _ = b.byDefault(time.Now())
+	}
 	t := proxy.Target{Hop: b.hop()}
 	if formsDialog(x.Req.Method()) {
 		t.RecordRoute = &proxy.Own{User: b.token}
+		c.forms = true
+		x.OnEnd(c.end)
 	}
-	x.OnResponse(func(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
-		s.fromCalled(b, called, m, e)
-		return true
-	})
+	x.OnResponse(c.response)
 	x.OnBest(func(best *proxy.Final) bool { return s.phoneFailed(x, b, best) })
 	x.Forward(t)
 }
 
-// toPhoneInDialog takes a request within a dialog to the phone.
+// toPhoneInDialog takes a request within a dialog to the phone. The core has the
+// right to send it: the token says of which phone the dialog is. A NOTIFY may be
+// the first that we hear of a dialog (RFC 6665 4.4.1).
 func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 	b := s.receiver(x)
 	if b == nil {
 		return
 	}
-	scrubToPhone(&x.Edits, x.Req)
+	editToPhone(x)
+	k := keyToPhone(b, x.Req)
+	s.follow(k, x.Req, time.Now())
 	x.OnResponse(func(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
-		s.fromCalled(b, "", m, e)
+		s.followResponse(k, x.Req, m)
+		if m.Status()/100 == 2 && x.Req.Method() == "NOTIFY" && x.Req.Has(sip.HRecordRoute) {
+			s.notified(b, k, x.Req)
+		}
+		scrubFromPhone(e, m)
+		e.Remove(sip.HPPreferredIdentity)
 		return true
 	})
 	x.OnBest(func(best *proxy.Final) bool { return s.phoneFailed(x, b, best) })
 	x.Forward(proxy.Target{Hop: b.hop()})
 }
 
-// fromCalled edits what the called phone answers: the identity it was called by
-// is asserted, not one that it claims (TS 24.229 5.2.6.4.4).
-func (s *Server) fromCalled(b *binding, called string, m *sip.Message, e *sip.Edits) {
-	s.scrubFromPhone(e, m)
-	if called == "" {
-		e.Remove(sip.HPPreferredIdentity)
+// notified learns of a dialog from the NOTIFY that made it, which the phone has
+// accepted: its SUBSCRIBE was forked, or the 2xx to that is still on its way.
+func (s *Server) notified(b *binding, k dialogKey, m *sip.Message) {
+	now := time.Now()
+	if _, known := s.dialogs.find(k, now); known {
 		return
 	}
-	asserted := called
-	for v := range m.Values(sip.HPPreferredIdentity) {
-		if key, err := identity.ParseIMPU(addressURI(v)); err == nil {
-			if id, ok := b.preferred(string(key)); ok {
-				asserted = id
-			}
-		}
+	d := dialog{key: k, icid: node.ICID(m), subscription: true}
+	for v := range m.Values(sip.HRecordRoute) {
+		d.routes = append(d.routes, v)
+	}
+	if s.dialogs.learn(d) {
+		s.follow(k, m, now)
+	}
+}
+
+// called is a request for a phone that is not yet within a dialog.
+type called struct {
+	making
+	forms bool   // it may make a dialog
+	as    string // by which identity the phone is called (P-Called-Party-ID)
+}
+
+// response edits what the called phone answers (TS 24.229 5.2.6.4.4): the identity
+// by which it was called is asserted, unless it prefers another of its own.
+func (c *called) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
+	s, b := c.s, c.b
+	if c.forms {
+		c.making.response(m)
+		c.checkRecordRoute(m, e)
+	}
+	scrubFromPhone(e, m)
+	asserted, of := preferred(m, b, time.Now())
+	if of == nil {
+		asserted = c.as
 	}
 	e.Remove(sip.HPPreferredIdentity)
 	e.Add(sip.HPAssertedIdentity, "<"+asserted+">")
+	if v, err := sip.ParseChargingVector(c.x.Req.Get(sip.HPChargingVector)); err == nil {
+		v.TermIOI = s.ioi()
+		e.Add(sip.HPChargingVector, v.String())
+	}
+	return true
+}
+
+// checkRecordRoute sees to it that the phone gives back the Record-Route that it
+// got (TS 24.229 5.2.6.4.4): the caller's requests follow it.
+func (c *called) checkRecordRoute(m *sip.Message, e *sip.Edits) {
+	if m.Status() >= 300 || m.ToTag() == "" {
+		return
+	}
+	want := []string{"<" + c.s.core.URI(sip.RoleGm, proxy.Own{User: c.b.token}) + ">", "<" + c.s.pathURI(c.b.token) + ">"}
+	for v := range c.x.Req.Values(sip.HRecordRoute) {
+		want = append(want, v)
+	}
+	var have []string
+	for v := range m.Values(sip.HRecordRoute) {
+		have = append(have, v)
+	}
+	if slices.Equal(have, want) {
+		return
+	}
+	c.s.verdicts.Decide(c.x, "The phone has changed the Record-Route that it got: mended.", "TS 24.229 5.2.6.4.4")
+	e.Remove(sip.HRecordRoute)
+	for _, v := range slices.Backward(want) {
+		e.Prepend(sip.HRecordRoute, v)
+	}
+}
+
+// ackToPhone takes the ACK to a 2xx to the phone.
+func (s *Server) ackToPhone(x *proxy.Exchange) {
+	if b := s.bindings.ofToken(x.Route.User, time.Now()); b != nil {
+		editToPhone(x)
+		x.Forward(proxy.Target{Hop: b.hop()})
+	}
 }
 
 // phoneFailed turns a phone that is not reached into 480, on which the S-CSCF
 // tries other contacts (RFC 5626 5.3, TS 24.229 5.2.6.4).
 func (s *Server) phoneFailed(x *proxy.Exchange, b *binding, best *proxy.Final) bool {
-	if !best.Local() || best.Status == 408 && x.Req.Method() != "INVITE" {
+	switch {
+	case !best.Local(), best.Branch.Heard(): // it was there, and has only not answered
 		return true
+	case best.Status == 408 && x.Req.Method() != "INVITE":
+		return true // RFC 4320 4.2
 	}
-	s.verdicts.Refuse(x, node.Refusal{Status: 480, Cause: "phone_unreachable", Clause: "TS 24.229 5.2.6.4",
+	s.verdicts.Refuse(x, node.Refusal{Status: 480, Cause: "phone_unreachable", Clause: "TS 24.229 5.2.6.4", IMPI: b.impi,
 		Text: "The phone of " + b.impi + " at " + b.source.String() + " is not reached: " + best.Err.Error() + ".",
 		Next: "Is the phone still attached? It registers anew when it is back."})
 	return false

@@ -1,0 +1,246 @@
+package pcscf
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/uri"
+)
+
+// dialogKey names a dialog of a phone: the phone's tag is local, whichever side
+// it is on.
+type dialogKey struct{ impi, callID, local, remote string }
+
+// dialog is what we remember of a dialog, so that the phone sends nothing outside
+// of its dialogs, and nothing past the core (TS 24.229 5.2.6.3.4, 5.2.6.3.5).
+type dialog struct {
+	key    dialogKey
+	routes []string // the phone's route set behind our own entries
+	icid   string   // of the request that made it
+
+	call         bool      // there is a session, or one is being set up
+	subscription bool      // SUBSCRIBE or REFER has made one
+	until        time.Time // when it is forgotten; zero while it lasts
+}
+
+const (
+	// lingering is how long an ended dialog is still known, for what was sent
+	// before its end: 64·T1 on Gm (TS 24.229 7.7).
+	lingering = 128 * time.Second
+	// maxDialogs bounds those of one private identity; the oldest goes.
+	maxDialogs = 64
+	// maxRoutes bounds the octets of one route set.
+	maxRoutes = 8 << 10
+)
+
+// dialogs holds the dialogs of all phones. Its methods may be called from any
+// goroutine.
+type dialogs struct {
+	mu     sync.Mutex
+	byKey  map[dialogKey]*dialog
+	byUser map[string][]*dialog // by IMPI, the oldest first
+}
+
+func newDialogs() *dialogs {
+	return &dialogs{byKey: map[dialogKey]*dialog{}, byUser: map[string][]*dialog{}}
+}
+
+// learn notes a dialog, or what is new of it. It reports false for one that is too
+// big to be remembered.
+func (t *dialogs) learn(d dialog) bool {
+	size := 0
+	for _, r := range d.routes {
+		size += len(r)
+	}
+	if size > maxRoutes {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old := t.byKey[d.key]; old != nil {
+		old.routes = cloneAll(d.routes)
+		old.call, old.subscription = old.call || d.call, old.subscription || d.subscription
+		old.until = time.Time{}
+		return true
+	}
+	// What is kept must not keep the messages that it was found in.
+	n := &dialog{
+		key: dialogKey{
+			impi: d.key.impi, callID: strings.Clone(d.key.callID),
+			local: strings.Clone(d.key.local), remote: strings.Clone(d.key.remote),
+		},
+		routes: cloneAll(d.routes), icid: strings.Clone(d.icid), call: d.call, subscription: d.subscription,
+	}
+	list := t.byUser[d.key.impi]
+	if len(list) >= maxDialogs {
+		i := max(0, slices.IndexFunc(list, func(o *dialog) bool { return !o.until.IsZero() }))
+		delete(t.byKey, list[i].key)
+		list = slices.Delete(list, i, i+1)
+	}
+	t.byKey[n.key] = n
+	t.byUser[d.key.impi] = append(list, n)
+	return true
+}
+
+func cloneAll(s []string) []string {
+	out := make([]string, len(s))
+	for i := range s {
+		out[i] = strings.Clone(s[i])
+	}
+	return out
+}
+
+// find returns a copy of a dialog.
+func (t *dialogs) find(k dialogKey, now time.Time) (dialog, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.byKey[k]
+	if d == nil || !d.until.IsZero() && d.until.Before(now) {
+		return dialog{}, false
+	}
+	return *d, true
+}
+
+// subscribed notes that a dialog has a subscription.
+func (t *dialogs) subscribed(k dialogKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d := t.byKey[k]; d != nil {
+		d.subscription, d.until = true, time.Time{}
+	}
+}
+
+// ended notes the end of the session or of the subscription in a dialog. The
+// dialog ends with the last of them (RFC 5057 4.1).
+func (t *dialogs) ended(k dialogKey, call bool, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.byKey[k]
+	if d == nil {
+		return
+	}
+	if call {
+		d.call = false
+	} else {
+		d.subscription = false
+	}
+	if !d.call && !d.subscription && d.until.IsZero() {
+		d.until = now.Add(lingering)
+	}
+}
+
+// forget drops the dialogs of a private identity.
+func (t *dialogs) forget(impi string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range t.byUser[impi] {
+		delete(t.byKey, d.key)
+	}
+	delete(t.byUser, impi)
+}
+
+// sweep drops what has ended and returns how many are left.
+func (t *dialogs) sweep(now time.Time) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range t.byKey {
+		if d.until.IsZero() || d.until.After(now) {
+			continue
+		}
+		delete(t.byKey, d.key)
+		list := slices.DeleteFunc(t.byUser[d.key.impi], func(o *dialog) bool { return o == d })
+		if t.byUser[d.key.impi] = list; len(list) == 0 {
+			delete(t.byUser, d.key.impi)
+		}
+	}
+	return len(t.byKey)
+}
+
+// keyFromPhone names the dialog of a request that the phone sends.
+func keyFromPhone(b *binding, m *sip.Message) dialogKey {
+	return dialogKey{b.impi, m.CallID(), m.FromTag(), m.ToTag()}
+}
+
+// keyToPhone names the dialog of a request that comes for the phone.
+func keyToPhone(b *binding, m *sip.Message) dialogKey {
+	return dialogKey{b.impi, m.CallID(), m.ToTag(), m.FromTag()}
+}
+
+// making follows a request that may make dialogs, to their end if it fails.
+type making struct {
+	s       *Server
+	b       *binding
+	x       *proxy.Exchange
+	icid    string
+	calling bool // the phone sends it
+
+	made []made
+}
+
+// made is a dialog that the request has made.
+type made struct {
+	key       dialogKey
+	confirmed bool // by a 2xx
+}
+
+// response learns from a response that makes a dialog (RFC 3261 12.1). Without a
+// Record-Route, a provisional one may come from somewhere that makes none.
+func (k *making) response(m *sip.Message) {
+	status := m.Status()
+	if status >= 300 || m.ToTag() == "" || status < 200 && !m.Has(sip.HRecordRoute) {
+		return
+	}
+	method := k.x.Req.Method()
+	d := dialog{icid: k.icid, call: method == "INVITE", subscription: method != "INVITE"}
+	if k.calling {
+		d.key = keyFromPhone(k.b, m) // From and To stand as in the request
+		for v := range m.Values(sip.HRecordRoute) {
+			d.routes = append(d.routes, v)
+		}
+		slices.Reverse(d.routes)
+		d.routes, _ = k.s.behindUs(d.routes, k.b)
+	} else {
+		d.key = keyToPhone(k.b, m)
+		for v := range k.x.Req.Values(sip.HRecordRoute) {
+			d.routes = append(d.routes, v)
+		}
+	}
+	if !k.s.dialogs.learn(d) {
+		return
+	}
+	// Another To tag is another dialog: the call was forked.
+	i := slices.IndexFunc(k.made, func(o made) bool { return o.key == d.key })
+	if i < 0 {
+		i = len(k.made)
+		k.made = append(k.made, made{key: d.key})
+	}
+	k.made[i].confirmed = k.made[i].confirmed || status >= 200
+}
+
+// end is the end of the transaction: what it has made and not confirmed, ends
+// (RFC 3261 13.2.2.4).
+func (k *making) end() {
+	for _, d := range k.made {
+		if !d.confirmed {
+			k.s.dialogs.ended(d.key, k.x.Req.Method() == "INVITE", time.Now())
+		}
+	}
+}
+
+// behindUs splits a route set of a phone behind the entries at its head that stand
+// for us: without a user part, or with the phone's own token. Those with another
+// token are of another phone, and far from here as the route goes.
+func (s *Server) behindUs(routes []string, b *binding) (rest []string, ours int) {
+	for ours < len(routes) {
+		u, err := uri.Parse(addressURI(routes[ours]))
+		if err != nil || u.User != "" && u.User != b.token || !s.core.IsSelf(u) {
+			break
+		}
+		ours++
+	}
+	return routes[ours:], ours
+}
