@@ -17,12 +17,12 @@ func choose(all []SCSCF, want *cx.ServerCapabilities) []string {
 	}
 	var out []string
 	add := func(name string) {
-		if !slices.ContainsFunc(out, func(o string) bool { return sameServer(o, name) }) {
+		if name != "" && !slices.ContainsFunc(out, func(o string) bool { return sameServer(o, name) }) {
 			out = append(out, name)
 		}
 	}
 	for _, name := range want.ServerNames {
-		add(cx.ServerURI(name))
+		add(serverURI(name))
 	}
 	type candidate struct {
 		name  string
@@ -47,6 +47,16 @@ func choose(all []SCSCF, want *cx.ServerCapabilities) []string {
 		add(c.name)
 	}
 	return out
+}
+
+// serverURI returns the name of an S-CSCF (or, for a PSI, an application server) as
+// a SIP URI, as which it was perhaps sent; empty when it is none.
+func serverURI(name string) string {
+	name = cx.ServerURI(name)
+	if u, err := uri.Parse(name); err != nil || !u.IsSIP() {
+		return ""
+	}
+	return name
 }
 
 // sameServer compares S-CSCF names as SIP URIs: an HSS may send them back without

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/node"
@@ -52,31 +53,69 @@ func DefaultConfig() Config {
 	}
 }
 
-// Check reports everything that is wrong with c.
+// Check reports everything that is wrong with c, each fault with its key.
 func (c *Config) Check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Domain == "" {
 		bad("domain is missing: the home network's domain name")
+	} else if u, err := uri.Parse("sip:" + c.Domain); err != nil || u.Host != c.Domain {
+		bad("domain is %q: want a domain name such as ims.mnc001.mcc001.3gppnetwork.org", c.Domain)
 	}
-	if !c.Listen.IsValid() {
+	switch {
+	case !c.Listen.IsValid():
 		bad("listen is missing: IP:PORT")
+	case c.Listen.Addr().IsUnspecified():
+		bad("listen is %v: name one of this host's addresses, others must be able to answer to it", c.Listen)
 	}
 	if len(c.SCSCFs) == 0 {
 		bad("scscfs is empty: without one, users whose HSS names none cannot register")
 	}
 	for i, s := range c.SCSCFs {
-		if u, err := uri.Parse(s.Name); err != nil || !u.IsSIP() {
+		u, err := uri.Parse(s.Name)
+		if err != nil || !u.IsSIP() {
 			bad("scscfs[%d].name is %q: want a SIP URI such as sip:scscf.example.org:5060", i, s.Name)
+			continue
+		}
+		if !c.reachable(u) {
+			bad("scscfs[%d].name is %q: no address is known for %s, name it in hosts", i, s.Name, u.Host)
+		}
+		for j, o := range c.SCSCFs[:i] {
+			if sameServer(o.Name, s.Name) {
+				bad("scscfs[%d].name is %q: that is scscfs[%d] again", i, s.Name, j)
+				break
+			}
 		}
 	}
 	if err := c.Diameter.Check(); err != nil {
 		errs = append(errs, err)
 	}
+	if c.SCSCFTimeout <= 0 {
+		bad("scscf_timeout is %v: no answer of an S-CSCF would be in time", c.SCSCFTimeout.D())
+	}
+	if c.MaxTransactions < 0 {
+		bad("max_transactions is %d: want 1 or more, or 0 for the default", c.MaxTransactions)
+	}
+	if c.Drain < 0 {
+		bad("drain is %v: it cannot be negative", c.Drain.D())
+	}
 	if _, err := node.Hosts(c.Hosts); err != nil {
 		bad("hosts: %w", err)
 	}
 	return errors.Join(errs...)
+}
+
+// reachable reports whether there is an address for a URI: there is no DNS.
+func (c *Config) reachable(u uri.URI) bool {
+	if _, ok := u.Addr(); ok {
+		return true
+	}
+	for name := range c.Hosts {
+		if strings.EqualFold(strings.TrimSuffix(name, "."), strings.TrimSuffix(u.Host, ".")) {
+			return true
+		}
+	}
+	return false
 }
 
 // Explain says what c means.

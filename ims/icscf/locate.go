@@ -1,7 +1,9 @@
 package icscf
 
 import (
+	"errors"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -20,8 +22,9 @@ type location struct {
 	identity    identity.IMPU
 	originating bool // on behalf of the user (TS 24.229 5.3.2.1A)
 
-	tried []string
-	asked bool // for capabilities
+	tried []string // S-CSCFs
+	left  []string // still to try
+	asked bool     // for capabilities
 }
 
 // locate asks the HSS where the called user, or with orig in our Route the served
@@ -39,16 +42,23 @@ func (s *Server) locate(x *proxy.Exchange) {
 	} else if !l.called() {
 		return
 	}
+	if x.Req.Has(sip.HRoute) {
+		x.Edits.Remove(sip.HRoute) // what lies behind us is for the HSS to say
+	}
 	x.OnBest(l.best)
 	l.ask(nil)
 }
 
-// called finds the called user in the Request-URI; a number becomes the
-// Request-URI in its tel form (TS 24.229 5.3.2.1). It refuses what cannot be ours.
+// called finds the called user in the Request-URI; a number in a sip URI becomes
+// the Request-URI in its tel form (TS 24.229 5.3.2.1). It refuses what cannot be ours.
 func (l *location) called() bool {
 	u, err := uri.Parse(l.x.RequestURI())
 	if err != nil {
-		l.s.verdicts.Refuse(l.x, node.Refusal{Status: 404, Cause: "no_identity", Text: "The Request-URI names nobody here: " + err.Error() + "."})
+		r := node.Refusal{Status: 404, Cause: "no_identity", Text: "The Request-URI names nobody here: " + err.Error() + "."}
+		if errors.Is(err, uri.ErrScheme) {
+			r.Status = 416
+		}
+		l.s.verdicts.Refuse(l.x, r)
 		return false
 	}
 	t := identity.NormalizeTarget(u, l.s.cfg.Domain)
@@ -58,7 +68,7 @@ func (l *location) called() bool {
 			Text: string(t.Identity) + " (" + t.Kind.String() + ") is not of " + l.s.cfg.Domain + ".", Next: "The home domain of the I-CSCF is its configuration's domain."})
 		return false
 	}
-	if t.Kind != identity.SIPIdentity {
+	if t.Kind != identity.SIPIdentity && u.IsSIP() {
 		l.x.Edits.RequestURI(string(t.Identity))
 	}
 	return true
@@ -90,30 +100,41 @@ func (l *location) ask(kind *cx.UserAuthorizationType) {
 // located goes on with the HSS's answer.
 func (l *location) located(a *cx.LIA, err error) {
 	s := l.s
+	if err != nil && len(l.tried) > 0 {
+		l.exhausted()
+		return
+	}
 	if err != nil {
 		s.verdicts.Refuse(l.x, l.unknown(err))
 		return
 	}
-	names := choose(s.cfg.SCSCFs, a.Capabilities)
-	if a.ServerName != "" {
-		names = []string{cx.ServerURI(a.ServerName)}
+	// Asked for capabilities, some HSSes name the same S-CSCF again.
+	if name := serverURI(a.ServerName); name != "" && !l.asked {
+		l.left = []string{name}
+	} else {
+		l.left = without(choose(s.cfg.SCSCFs, a.Capabilities), l.tried)
 	}
-	names = without(names, l.tried)
-	if len(names) == 0 {
-		l.exhausted()
-		return
-	}
-	s.verdicts.Log.Info("user located", zap.String("impu", string(l.identity)), zap.String("result", cx.ResultName(a.Result)), zap.String("scscf", names[0]),
+	s.verdicts.Log.Info("user located", zap.String("impu", string(l.identity)), zap.String("result", cx.ResultName(a.Result)), zap.Strings("scscf", l.left),
 		zap.String("method", l.x.Req.Method()), zap.String("call_id", l.x.Req.CallID()), zap.String("icid", node.ICID(l.x.Req)))
 	if w := a.WildcardedPublicIdentity; w != "" {
 		l.x.Edits.Set(sip.HPProfileKey, "<"+w+">")
 	}
-	l.forward(names[0])
+	l.forward()
 }
 
-// forward takes the request to an S-CSCF by a Route; the Request-URI stays.
-func (l *location) forward(name string) {
-	l.tried = append(l.tried, name)
+// slowTimeout is how long an S-CSCF that is silent altogether has for a request
+// that is no INVITE. Ours says 100 after 3.5 s (RFC 4320 4.1); others may say
+// nothing until the called phone answers.
+const slowTimeout = 10 * time.Second
+
+// forward takes the request to the next S-CSCF by a Route; the Request-URI stays.
+func (l *location) forward() {
+	if len(l.left) == 0 {
+		l.exhausted()
+		return
+	}
+	name := l.left[0]
+	l.left, l.tried = l.left[1:], append(l.tried, name)
 	route := name
 	if u, err := uri.Parse(name); err == nil {
 		if u = u.WithParam("lr", ""); l.originating {
@@ -121,23 +142,27 @@ func (l *location) forward(name string) {
 		}
 		route = u.String()
 	}
+	t := proxy.Target{
+		Hop:     proxy.Hop{Role: sip.RoleCore},
+		Timeout: slowTimeout,
+		Edits:   func(e *sip.Edits) { e.Prepend(sip.HRoute, "<"+route+">") },
+	}
+	if l.x.Req.Method() == "INVITE" { // which is owed a 100 at once
+		t.Timeout = l.s.cfg.SCSCFTimeout.D()
+	}
 	l.s.verdicts.Decide(l.x, "S-CSCF of "+string(l.identity)+": "+name+".", "TS 24.229 5.3.2.1")
-	l.x.Retry(proxy.Target{
-		Hop:   proxy.Hop{Role: sip.RoleCore},
-		Edits: func(e *sip.Edits) { e.Prepend(sip.HRoute, "<"+route+">") },
-	})
+	l.x.Retry(t)
 }
 
-// best looks for another S-CSCF when the user's is not there (TS 23.380 4.3).
+// best looks for another S-CSCF when the user's is not there (TS 24.229 5.3.2.2,
+// TS 23.380 4.3).
 func (l *location) best(best *proxy.Final) bool {
-	if !best.Local() || best.Status != 408 && best.Status != 503 {
-		return true
+	if !best.Local() || best.Branch.Heard() {
+		return true // it is there; perhaps the call has only not been answered
 	}
-	if best.Branch != nil && best.Branch.Provisional() {
-		return true // it was there; the call has only not been answered
-	}
-	if l.asked {
-		l.exhausted()
+	l.s.verdicts.Decide(l.x, "S-CSCF "+l.tried[len(l.tried)-1]+" did not answer: "+best.Err.Error()+". Looking for another one.", "TS 24.229 5.3.2.2")
+	if len(l.left) > 0 || l.asked {
+		l.forward()
 		return false
 	}
 	l.asked = true
@@ -147,8 +172,12 @@ func (l *location) best(best *proxy.Final) bool {
 }
 
 func (l *location) exhausted() {
+	text := "No S-CSCF serves " + string(l.identity) + ": tried " + strings.Join(l.tried, ", ") + "."
+	if len(l.tried) == 0 {
+		text = "No S-CSCF has the capabilities that the HSS asks for " + string(l.identity) + "."
+	}
 	l.s.verdicts.Refuse(l.x, node.Refusal{Status: 504, Cause: "no_scscf", Clause: "TS 24.229 5.3.2.2",
-		Text: "No S-CSCF serves " + string(l.identity) + ": tried " + strings.Join(l.tried, ", ") + ".",
+		Text: text,
 		Next: "Check that an S-CSCF runs at the name in scscfs of the I-CSCF's configuration."})
 }
 

@@ -1,6 +1,8 @@
 package icscf
 
 import (
+	"crypto/sha256"
+	"strings"
 	"sync"
 	"time"
 )
@@ -9,11 +11,18 @@ import (
 // name a random one until the SAR, and only that one knows the challenge.
 type recent struct {
 	mu         sync.Mutex
-	young, old map[recentKey]string
+	young, old map[recentKey]challenger
 	turned     time.Time
 }
 
-type recentKey struct{ impi, callID string }
+// recentKey stands for a private identity and a Call-ID, which are as long as
+// whoever sends them likes.
+type recentKey [16]byte
+
+type challenger struct {
+	scscf string
+	at    time.Time
+}
 
 // regAwaitAuth is the life of a challenge (TS 24.229 7.8).
 const regAwaitAuth = 4 * time.Minute
@@ -22,13 +31,19 @@ const regAwaitAuth = 4 * time.Minute
 const maxRecent = 50_000
 
 func newRecent() *recent {
-	return &recent{young: map[recentKey]string{}, old: map[recentKey]string{}}
+	return &recent{young: map[recentKey]challenger{}, old: map[recentKey]challenger{}}
+}
+
+func keyOf(impi, callID string) (k recentKey) {
+	sum := sha256.Sum256([]byte(impi + "\x00" + callID))
+	copy(k[:], sum[:])
+	return k
 }
 
 // turn drops what is older than two generations.
 func (r *recent) turn(now time.Time) {
 	if now.Sub(r.turned) >= regAwaitAuth || len(r.young) >= maxRecent {
-		r.old, r.young, r.turned = r.young, map[recentKey]string{}, now
+		r.old, r.young, r.turned = r.young, map[recentKey]challenger{}, now
 	}
 }
 
@@ -37,20 +52,23 @@ func (r *recent) challenged(impi, callID, scscf string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.turn(now)
-	r.young[recentKey{impi, callID}] = scscf
+	r.young[keyOf(impi, callID)] = challenger{strings.Clone(scscf), now}
 }
 
 // by returns the S-CSCF that challenged the user, and forgets it: a challenge is
 // answered once. Empty when none is known.
-func (r *recent) by(impi, callID string) string {
+func (r *recent) by(impi, callID string, now time.Time) string {
+	k := keyOf(impi, callID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := recentKey{impi, callID}
-	name := r.young[k]
-	if name == "" {
-		name = r.old[k]
+	c, ok := r.young[k]
+	if !ok {
+		c = r.old[k]
 	}
 	delete(r.young, k)
 	delete(r.old, k)
-	return name
+	if now.Sub(c.at) >= regAwaitAuth {
+		return ""
+	}
+	return c.scscf
 }

@@ -36,35 +36,14 @@ type registration struct {
 // 24.229 5.3.1.2).
 func (s *Server) register(x *proxy.Exchange) {
 	r := &registration{s: s, x: x}
-	to, err := sip.ParseNameAddr(x.Req.Get(sip.HTo))
-	if err == nil {
-		r.impu, err = identity.ParseIMPU(to.URI)
-	}
-	if err != nil {
-		s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + "."})
+	if refusal := r.identify(); refusal.Status != 0 {
+		refusal.IMPI = r.impi
+		s.verdicts.Refuse(x, refusal)
 		return
 	}
-	cred, err := sip.ParseCredentials(x.Req.Get(sip.HAuthorization))
-	if x.Req.Has(sip.HAuthorization) && err != nil {
-		s.verdicts.Refuse(x, node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + "."})
-		return
-	}
-	r.impi, r.answering = cred.Username, cred.Response != "" || cred.AUTS != ""
-	if r.impi == "" {
-		if u, err := uri.Parse(to.URI); err == nil {
-			id, _ := identity.IMPIFromIMPU(u)
-			r.impi = string(id)
-		}
-	}
-	if !x.Req.Has(sip.HPath) {
-		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "no_path", Clause: "TS 24.229 5.3.1.1", IMPI: r.impi,
-			Text: "The REGISTER of " + r.impi + " has no Path: it did not come through a P-CSCF.", Next: "Point the phone at the P-CSCF."})
-		return
-	}
-	if v, err := sip.ParseVisitedNetworkID(x.Req.Get(sip.HPVisitedNetworkID)); err == nil {
+	r.visited = s.cfg.Domain
+	if v, err := sip.ParseVisitedNetworkID(x.Req.First(sip.HPVisitedNetworkID)); err == nil && v.ID != "" {
 		r.visited = v.ID
-	} else {
-		r.visited = s.cfg.Domain
 	}
 	r.leaving = leaving(x.Req)
 	x.Edits.Remove(sip.HRoute)
@@ -80,28 +59,68 @@ func (s *Server) register(x *proxy.Exchange) {
 	})
 }
 
+// identify finds out whose REGISTER it is, and whether a P-CSCF has sent it. Status
+// 0 of the refusal is none.
+func (r *registration) identify() node.Refusal {
+	m := r.x.Req
+	to, err := sip.ParseNameAddr(m.Get(sip.HTo))
+	if err == nil {
+		r.impu, err = identity.ParseIMPU(to.URI)
+	}
+	if err != nil {
+		return node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + "."}
+	}
+	for line := range m.Lines(sip.HAuthorization) {
+		c, err := sip.ParseCredentials(line)
+		if err != nil {
+			return node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + "."}
+		}
+		if r.impi == "" {
+			// One with a nonce answers a challenge, if only to say that it failed.
+			r.impi, r.answering = c.Username, c.Nonce != ""
+		}
+	}
+	if r.impi == "" {
+		u, err := uri.Parse(to.URI)
+		if err == nil {
+			var id identity.IMPI
+			id, err = identity.IMPIFromIMPU(u)
+			r.impi = string(id)
+		}
+		if err != nil {
+			return node.Refusal{Status: 403, Cause: "no_impi", Clause: "TS 24.229 5.3.1.2",
+				Text: "The REGISTER names no private identity: it has no Authorization with a username, and none follows from " + string(r.impu) + ".",
+				Next: "The phone must send its private identity as username of Authorization."}
+		}
+	}
+	if !m.Has(sip.HPath) {
+		return node.Refusal{Status: 403, Cause: "no_path", Clause: "TS 24.229 5.3.1.1",
+			Text: "The REGISTER of " + r.impi + " has no Path: it did not come through a P-CSCF.", Next: "Point the phone at the P-CSCF."}
+	}
+	return node.Refusal{}
+}
+
 func (r *registration) uar(kind cx.UserAuthorizationType) *cx.UAR {
 	return &cx.UAR{UserName: r.impi, PublicIdentity: string(r.impu), VisitedNetworkID: r.visited, Type: kind}
 }
 
 // leaving reports whether a REGISTER removes all its contacts (TS 24.229 5.3.1.2).
 func leaving(m *sip.Message) bool {
-	all := m.Get(sip.HExpires) == "0"
+	header, ok := m.Expires()
+	all := ok && header == 0
 	contacts := 0
 	for v := range m.Values(sip.HContact) {
 		if v == "*" {
 			return true
 		}
 		contacts++
-		a, err := sip.ParseNameAddr(v)
-		if err != nil {
-			continue
-		}
-		if e, ok := a.Param("expires"); ok {
-			if e != "0" {
-				return false
+		gone := all
+		if a, err := sip.ParseNameAddr(v); err == nil {
+			if e, ok := a.Expires(); ok {
+				gone = e == 0
 			}
-		} else if !all {
+		}
+		if !gone {
 			return false
 		}
 	}
@@ -115,14 +134,13 @@ func (r *registration) authorized(a *cx.UAA, err error) {
 		s.verdicts.Refuse(r.x, r.unauthorized(err))
 		return
 	}
-	switch {
-	case a.ServerName != "":
-		r.left = []string{cx.ServerURI(a.ServerName)}
-	default:
+	if name := serverURI(a.ServerName); name != "" {
+		r.left = []string{name}
+	} else {
 		r.left = choose(s.cfg.SCSCFs, a.Capabilities)
 	}
 	if r.answering {
-		if name := s.recent.by(r.impi, r.x.Req.CallID()); name != "" {
+		if name := s.recent.by(r.impi, r.x.Req.CallID(), time.Now()); name != "" {
 			r.left = []string{name}
 		}
 	}
@@ -154,8 +172,7 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, _ *sip.Edits) b
 // best decides what to do when the S-CSCF did not serve the user (TS 24.229
 // 5.3.1.3): silence, 3xx and 480 mean another one.
 func (r *registration) best(best *proxy.Final) bool {
-	silent := best.Local() && (best.Status == 408 || best.Status == 503)
-	if !silent && best.Status/100 != 3 && best.Status != 480 {
+	if !best.Local() && best.Status/100 != 3 && best.Status != 480 {
 		return true
 	}
 	why := "answered " + strconv.Itoa(best.Status)

@@ -104,9 +104,28 @@ func (h handler) Request(x *proxy.Exchange) {
 	case x.Req.Method() == "REGISTER":
 		h.s.register(x)
 	case x.Req.ToTag() != "":
-		// We never are in a route set; what comes all the same is passed on.
-		x.Forward()
+		h.s.inDialog(x)
 	default:
 		h.s.locate(x)
 	}
+}
+
+// Ack is an ACK to a 2xx. We are in no route set; what comes all the same goes on
+// along its own.
+func (h handler) Ack(x *proxy.Exchange) {
+	if x.TopRoute() != "" {
+		x.Forward()
+	}
+}
+
+// inDialog takes a request within a dialog. We never are in a route set: what comes
+// along one all the same is passed on, what ends here is of no dialog.
+func (s *Server) inDialog(x *proxy.Exchange) {
+	if x.TopRoute() != "" {
+		x.Forward()
+		return
+	}
+	s.verdicts.Refuse(x, node.Refusal{Status: 481, Cause: "no_dialog", Clause: "TS 24.229 5.3.2.1",
+		Text: "A " + x.Req.Method() + " within a dialog ends here: an I-CSCF is in no dialog's route.",
+		Next: "The peer must send along the Record-Route of the dialog."})
 }
