@@ -109,6 +109,9 @@ func (c *Call) offered(s *dialog.Session, m *sip.Message) {
 
 var requirePrecondition = sip.Field{ID: sip.HSupported, Value: "precondition"}
 
+// alertAfter is what a phone needs from reserved resources to alerting its user.
+const alertAfter = 20 * time.Millisecond
+
 // advance rings once the preconditions are met.
 func (c *Call) advance(s *dialog.Session) {
 	if c.media.met() {

@@ -341,7 +341,12 @@ func (c *Call) request(s *dialog.Session, in *dialog.Incoming) {
 	}
 	in.Reply(200, "", body)
 	if !c.Outgoing && m.Method() == "UPDATE" {
-		c.advance(s)
+		// The 200 may leave by TCP and the 180 by UDP: let it go ahead.
+		c.after(alertAfter, func() {
+			if !c.ended {
+				c.advance(s)
+			}
+		})
 	}
 }
 

@@ -82,6 +82,8 @@ func newNetwork(t *testing.T, n transport.Net, addr netip.AddrPort) *network {
 	t.Cleanup(core.Close)
 	w.core = core
 	w.agent.Bind(core)
+	w.mu.Lock() // requests may come before it is known
+	defer w.mu.Unlock()
 	if w.addr, err = core.Listen(transport.Listen{Addr: addr, UDP: true, TCP: true, Role: sip.RoleGm}); err != nil {
 		t.Fatal(err)
 	}

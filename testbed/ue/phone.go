@@ -32,6 +32,7 @@ type Phone struct {
 	current atomic.Pointer[Registration]
 	pcscf   atomic.Pointer[netip.AddrPort]
 
+	ready    atomic.Bool // New is done
 	closing  sync.Once
 	closed   chan struct{}
 	messages chan Message
@@ -93,6 +94,7 @@ func New(cfg Config) (*Phone, error) {
 	}
 	own.port.Store(uint32(p.addr.Port()))
 	p.reg.init(p, usim)
+	p.ready.Store(true)
 	return p, nil
 }
 
@@ -200,6 +202,10 @@ func (p *Phone) shard() *transaction.Shard { return p.core.Shard(p.reg.callID) }
 
 // request takes a request outside dialogs.
 func (p *Phone) request(in *dialog.Incoming) {
+	if !p.ready.Load() {
+		in.Reply(480, "Still Switching On", dialog.Part{})
+		return
+	}
 	switch in.Req.Method() {
 	case "INVITE":
 		p.invited(in)
