@@ -170,9 +170,6 @@ func (d *Dialog) target() proxy.Target {
 	return proxy.Target{Hop: d.agent.hop(d.hop), ViaParams: d.agent.cfg.ViaParams}
 }
 
-// timers are those of the leg that the dialog's requests leave by.
-func (d *Dialog) timers() transaction.Timers { return d.agent.timers(d.agent.hop(d.hop)) }
-
 // Do sends a request inside the dialog: any method but INVITE, ACK and CANCEL,
 // which are the session's. done, which may be nil, gets the outcome once. A 2xx
 // to a target refresh has been applied by then.
