@@ -2,6 +2,7 @@ package as
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -104,7 +105,7 @@ func (c *Cmd) run(ctx context.Context, up func(*Server)) error {
 		up(s)
 	}
 	err = s.Run(ctx)
-	if cause := context.Cause(ctx); err == nil && cause != nil && cause != context.Canceled {
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
 	if err != nil {
