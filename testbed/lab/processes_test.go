@@ -1,0 +1,224 @@
+//go:build integration
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// nobody is the unprivileged user that the processes run as when the test is root.
+const nobody = 65534
+
+// binaries builds the four commands once for the package's tests.
+func binaries(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-o", dir, "../../cmd/pcscf", "../../cmd/icscf", "../../cmd/scscf", "../../testbed")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
+	}
+	open(t, dir)
+	return dir
+}
+
+// open lets other users into a directory of the test, and into those above it
+// that the test made.
+func open(t *testing.T, dir string) {
+	t.Helper()
+	for d := dir; strings.HasPrefix(d, os.TempDir()) && d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// unprivileged makes a command of a binary that runs as nobody, without HOME.
+func unprivileged(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, name), args...)
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
+	return cmd
+}
+
+// TestDemonstrationAsOneProcess: an unprivileged user without HOME and without a
+// writable directory gets the whole demonstration and one JSON object.
+func TestDemonstrationAsOneProcess(t *testing.T) {
+	dir := binaries(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	for _, args := range [][]string{{"lab", "--once", "--json"}, {"lab", "--once", "--json", "--tcp"}} {
+		cmd := unprivileged(ctx, dir, "testbed", args...)
+		var out, errOut bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errOut
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%v: %v\n%s\n%s", args, err, &out, &errOut)
+		}
+		var r Report
+		dec := json.NewDecoder(&out)
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&r); err != nil || dec.More() {
+			t.Fatalf("standard output is not one report: %v", err)
+		}
+		if !r.OK || r.PhonesRegistered != 2 || r.CallsCompleted < 1 || r.SIP.Gm == 0 || r.SIP.Mw == 0 || r.SIP.ISC == 0 || r.Cx["UAR"] == 0 {
+			t.Errorf("%v: %+v", args, r)
+		}
+		if strings.Contains(errOut.String(), aliceK) || !strings.Contains(errOut.String(), "INVITE") {
+			t.Error("the ladder is missing from standard error, or a key is in it")
+		}
+	}
+}
+
+// service is a process of a service.
+type service struct {
+	cmd *exec.Cmd
+	out *bytes.Buffer
+}
+
+// TestDemonstrationAsSeparateProcesses: four services from written configurations,
+// and two phones that know nothing of each other.
+func TestDemonstrationAsSeparateProcesses(t *testing.T) {
+	dir := binaries(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	conf := filepath.Join(t.TempDir(), "conf")
+	var at [4]netip.AddrPort
+	for i := range at {
+		var err error
+		if at[i], err = freePort(at[:i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pcscf := at[0].String()
+	write := exec.CommandContext(ctx, filepath.Join(dir, "testbed"), "lab", "--write-config", conf, "--domain", DefaultDomain,
+		"--pcscf", pcscf, "--icscf", at[1].String(), "--scscf", at[2].String(), "--hss", at[3].String(), "--ipsec", "none")
+	if out, err := write.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if os.Geteuid() == 0 {
+		if err := errors.Join(chownAll(conf, nobody), os.Chown(filepath.Dir(conf), nobody, nobody)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, conf)
+
+	running := map[string]*service{}
+	for _, s := range []struct {
+		name, binary string
+		args         []string
+	}{
+		{"hss", "testbed", []string{"hss"}}, {"scscf", "scscf", nil}, {"icscf", "icscf", nil}, {"pcscf", "pcscf", nil},
+	} {
+		args := append(s.args, "--config", filepath.Join(conf, s.name+".yaml"))
+		if out, err := unprivileged(ctx, dir, s.binary, append(args, "--check")...).CombinedOutput(); err != nil {
+			t.Fatalf("%s --check: %v\n%s", s.name, err, out)
+		}
+		pid := filepath.Join(conf, s.name+".pid")
+		cmd := unprivileged(ctx, dir, s.binary, append(args, "--pid-file", pid)...)
+		out := &bytes.Buffer{}
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		running[s.name] = &service{cmd, out}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+	}
+	for name, s := range running {
+		if err := waitFile(ctx, filepath.Join(conf, name+".pid")); err != nil {
+			t.Fatalf("%s is not ready: %v\n%s", name, err, s.out)
+		}
+	}
+
+	subs := DemoSubscribers(DefaultDomain)
+	phone := func(command string, i int, more ...string) *exec.Cmd {
+		keys := [][2]string{{aliceK, aliceOPc}, {bobK, bobOPc}}[i]
+		return unprivileged(ctx, dir, "testbed", append([]string{"ue", command, "--pcscf", pcscf, "--domain", DefaultDomain,
+			"--impi", subs[i].IMPI, "--impu", subs[i].IMPUs[0], "--k", keys[0], "--opc", keys[1], "--json"}, more...)...)
+	}
+	bob := phone("register", 1, "--stay", "--timeout", "60s")
+	if err := bob.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bob.Process.Kill() })
+	var last []byte
+	for { // until bob is registered
+		out, err := phone("call", 0, "--to", subs[1].IMPUs[0], "--duration", "200ms").Output()
+		if last = out; err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("no call in time; the last try: %s\n%s", out, running["pcscf"].out)
+		}
+	}
+	var report struct {
+		OK     bool `json:"ok"`
+		Status int  `json:"status"`
+	}
+	if err := json.Unmarshal(last, &report); err != nil || !report.OK || report.Status != 200 {
+		t.Errorf("the call: %s (%v)", last, err)
+	}
+
+	// A wrong key is no success, and says why.
+	wrong := unprivileged(ctx, dir, "testbed", "ue", "register", "--pcscf", pcscf, "--domain", DefaultDomain, "--impi", subs[0].IMPI,
+		"--impu", subs[0].IMPUs[0], "--k", aliceK, "--opc", bobOPc, "--json")
+	out, err := wrong.Output()
+	if err == nil || !bytes.Contains(out, []byte("403")) {
+		t.Errorf("a phone with a wrong OPc: %v, %s", err, out)
+	}
+
+	if err := bob.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	_ = bob.Wait()
+	for _, name := range []string{"pcscf", "icscf", "scscf", "hss"} {
+		s := running[name]
+		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		if err := s.cmd.Wait(); err != nil {
+			t.Errorf("%s did not end in order: %v\n%s", name, err, s.out)
+		}
+		for _, key := range []string{aliceK, aliceOPc, bobK, bobOPc} {
+			if strings.Contains(s.out.String(), key) {
+				t.Errorf("the log of %s holds a key", name)
+			}
+		}
+	}
+}
+
+func chownAll(dir string, id int) error {
+	return filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Chown(path, id, id)
+	})
+}
+
+func waitFile(ctx context.Context, path string) error {
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("no %s: %w", path, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/aka"
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/trace"
+	"github.com/gocscf/gocscf/testbed/ue"
+)
+
+// newPhone switches on the phone of subscriber i of DemoSubscribers.
+func newPhone(t *testing.T, b *bench, i int, adjust func(*ue.Config)) *ue.Phone {
+	t.Helper()
+	sub := demo()[i]
+	keys := [][2]string{{aliceK, aliceOPc}, {bobK, bobOPc}}[i]
+	cfg := ue.Config{
+		Name: []string{"alice", "bob"}[i], Local: Loopback, PCSCF: b.P.Gm(), Domain: DefaultDomain, IMPI: sub.IMPI, IMPU: sub.IMPUs[0],
+		SecAgree: true, Trace: trace.Node{Stream: b.cfg.Stream},
+	}
+	for _, k := range []struct {
+		to  *aka.Secret
+		hex string
+	}{{&cfg.K, keys[0]}, {&cfg.OPc, keys[1]}} {
+		var err error
+		if *k.to, err = aka.ParseSecret(k.hex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if adjust != nil {
+		adjust(&cfg)
+	}
+	p, err := ue.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// within runs f with a deadline and returns how long it took.
+func within(t *testing.T, d time.Duration, f func(context.Context) error) (time.Duration, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	began := time.Now()
+	err := f(ctx)
+	return time.Since(began), err
+}
+
+func register(p *ue.Phone) func(context.Context) error {
+	return func(ctx context.Context) error { _, err := p.Register(ctx); return err }
+}
+
+func call(p *ue.Phone, to string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		c, err := p.Call(ctx, to, ue.CallOptions{})
+		if err != nil {
+			return err
+		}
+		return c.Hangup(ctx)
+	}
+}
+
+// mustWork fails the test if f does not work within 10 s.
+func mustWork(t *testing.T, what string, f func(context.Context) error) {
+	t.Helper()
+	if _, err := within(t, 10*time.Second, f); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// mustFail wants a final answer with one of these statuses, soon enough for a
+// person who waits: within 5 s.
+func mustFail(t *testing.T, what string, f func(context.Context) error, statuses ...int) *ue.Error {
+	t.Helper()
+	took, err := within(t, 10*time.Second, f)
+	var e *ue.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("%s: %v", what, err)
+	}
+	for _, s := range statuses {
+		if e.Status == s {
+			if took > 5*time.Second {
+				t.Errorf("%s: the final answer took %v", what, took)
+			}
+			return e
+		}
+	}
+	t.Fatalf("%s: want one of %v, got: %v", what, statuses, err)
+	return nil
+}
+
+func bob() string { return demo()[1].IMPUs[0] }
+
+// TestHSSIsGoneDuringARegistration: between the challenge and its answer.
+func TestHSSIsGoneDuringARegistration(t *testing.T) {
+	b := startBench(t, demo(), nil)
+	p := newSIMPhone(t, b, 0)
+	n := p.nonce(p.register(p.initial(), 600000))
+	r, err := p.usim.Authenticate(n.RAND, n.AUTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.StopOne(NameHSS); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	b.refused(p.register(p.answer(n, r.RES), 600000), 480, "The HSS could not be asked about")
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the phone waited %v", took)
+	}
+	b.comeBack(NameHSS)
+	p.callID = sip.NewCallID()
+	p.sim(aliceK, aliceOPc, 0) // this HSS begins its sequence numbers anew
+	p.registerFully()
+}
+
+// comeBack starts a service again and waits until everything is ready.
+func (b *bench) comeBack(name string) {
+	b.t.Helper()
+	if err := b.Start(name); err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(b.t.Context(), 15*time.Second)
+	defer cancel()
+	if err := b.WaitReady(ctx); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// TestSCSCFRestartsBetweenRegistrationAndCall: what it held in memory is gone.
+// The call gets a 504 that makes the phone register anew, and then works.
+func TestSCSCFRestartsBetweenRegistrationAndCall(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		back bool // before the call
+	}{{"while it is away", false}, {"after it has come back", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := startBench(t, demo(), nil)
+			alice, bobPhone := newPhone(t, b, 0, nil), newPhone(t, b, 1, nil)
+			mustWork(t, "alice registers", register(alice))
+			mustWork(t, "bob registers", register(bobPhone))
+			mustWork(t, "a call before", call(alice, bob()))
+			if err := b.StopOne(NameS); err != nil {
+				t.Fatal(err)
+			}
+			if tt.back {
+				b.comeBack(NameS)
+			}
+			e := mustFail(t, "the call", call(alice, bob()), 504)
+			if e.Warning == "" {
+				t.Errorf("the phone is not told why: %v", e)
+			}
+			if !tt.back {
+				b.comeBack(NameS)
+			}
+			mustWork(t, "alice registers anew", register(alice))
+			mustWork(t, "bob registers anew", register(bobPhone))
+			mustWork(t, "a call after", call(alice, bob()))
+		})
+	}
+}
+
+// TestICSCFRestartsUnderTraffic: phones register and call while it is away. Each
+// request has a final answer, and after it is back everything works.
+func TestICSCFRestartsUnderTraffic(t *testing.T) {
+	b := startBench(t, demo(), nil)
+	alice, bobPhone := newPhone(t, b, 0, nil), newPhone(t, b, 1, nil)
+	mustWork(t, "alice registers", register(alice))
+	mustWork(t, "bob registers", register(bobPhone))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var slowest time.Duration
+	answers := map[bool]int{}
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			took, err := within(t, 10*time.Second, func(ctx context.Context) error { return alice.Message(ctx, bob(), "hello") })
+			mu.Lock()
+			slowest = max(slowest, took)
+			answers[err == nil]++
+			mu.Unlock()
+			var e *ue.Error
+			if err != nil && (!errors.As(err, &e) || e.Status == 0) {
+				t.Errorf("a message had no final answer: %v", err)
+			}
+		}
+	})
+	time.Sleep(100 * time.Millisecond)
+	if err := b.StopOne(NameI); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(1500 * time.Millisecond)
+	b.comeBack(NameI)
+	time.Sleep(100 * time.Millisecond)
+	close(stop)
+	wg.Wait()
+	if slowest > 5*time.Second || answers[true] == 0 {
+		t.Errorf("messages: %d accepted, %d refused, the slowest answer after %v", answers[true], answers[false], slowest)
+	}
+	mustWork(t, "a call after", call(alice, bob()))
+	mustWork(t, "alice registers again", register(alice))
+}

@@ -1,0 +1,72 @@
+// Command testbed is the lab beside the three services: an HSS, phones,
+// application servers, and all of them together in one process.
+//
+//	testbed [lab]                the demonstration (default)
+//	testbed hss --config FILE    the HSS alone
+//	testbed ue register|call     a phone alone
+//	testbed as                   an application server alone
+//	testbed ladder --from URL    draw what running services do
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/gocscf/gocscf/testbed/as"
+	"github.com/gocscf/gocscf/testbed/hss"
+	"github.com/gocscf/gocscf/testbed/lab"
+	"github.com/gocscf/gocscf/testbed/ladder"
+	"github.com/gocscf/gocscf/testbed/ue"
+)
+
+type cli struct {
+	Lab    lab.Cmd   `cmd:"" default:"withargs" help:"Run HSS, P-, I- and S-CSCF, an application server and two phones in one process."`
+	HSS    hss.Cmd   `cmd:"" name:"hss" help:"Run the HSS alone."`
+	UE     ueCmd     `cmd:"" name:"ue" help:"Use a phone alone, against any IMS core."`
+	AS     as.Cmd    `cmd:"" name:"as" help:"Run an application server alone."`
+	Ladder ladderCmd `cmd:"" help:"Draw what running services do, from their /debug/trace."`
+}
+
+type ueCmd struct {
+	Register ue.RegisterCmd `cmd:"" help:"Register and de-register."`
+	Call     ue.CallCmd     `cmd:"" help:"Register, call, hang up and de-register."`
+}
+
+type ladderCmd struct {
+	From      []string `required:"" placeholder:"URL,…" help:"The services' HTTP addresses (http in their configuration)."`
+	Decisions bool     `help:"Also show what the functions decide between messages."`
+	Engine    bool     `help:"Also show the steps of the SIP engine."`
+}
+
+// Run follows the services until it is interrupted.
+func (c *ladderCmd) Run(ctx context.Context) error {
+	columns, _ := strconv.Atoi(os.Getenv("COLUMNS"))
+	l := ladder.New(os.Stdout, ladder.Options{Width: columns, Decisions: c.Decisions, Engine: c.Engine})
+	return errors.Join(ladder.Follow(ctx, c.From, l.Write), l.Close())
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	k := kong.Parse(&c, kong.Name("testbed"), kong.Description("The testbed of gocscf."), kong.Vars{"domain": lab.DefaultDomain},
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(os.Stdout, (*io.Writer)(nil)))
+	err := k.Run()
+	var exit interface{ ExitCode() int }
+	switch {
+	case err == nil:
+	case errors.As(err, &exit):
+		os.Exit(exit.ExitCode())
+	default:
+		fmt.Fprintln(os.Stderr, "testbed:", err)
+		os.Exit(1)
+	}
+}
