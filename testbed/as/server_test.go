@@ -173,6 +173,9 @@ func TestMetrics(t *testing.T) {
 	a := newPeer(t, s)
 	a.send(optionsText(a, s.URI()))
 	a.want("200 OPTIONS")
+	if err := s.Ready(); err != nil {
+		t.Error(err)
+	}
 	a.send(strings.ReplaceAll(optionsText(a, s.URI()), "OPTIONS", "XYZZY"))
 	a.want("500 XYZZY")
 	want := "# HELP gocscf_as_requests_total SIP requests received, without retransmissions, by method.\n# TYPE gocscf_as_requests_total counter\n" +
