@@ -21,6 +21,7 @@ import (
 type Binding struct {
 	ID      string // names the contact in registration documents; stable over refreshes
 	IMPI    string // who registered it
+	IMPU    string // key of the identity that was registered, the others of the set follow
 	Contact string // the contact URI as it came
 	Params  string // the header parameters of the Contact, as they came, without expires
 	Path    []string
@@ -28,6 +29,8 @@ type Binding struct {
 	CSeq    uint32
 	Created time.Time
 	Expires time.Time
+	// Refreshed: it has been registered again since Created.
+	Refreshed bool
 
 	InstanceID string // +sip.instance with its angle brackets, empty when absent
 	RegID      uint32 // RFC 5626, 0 when absent
@@ -40,7 +43,7 @@ type Binding struct {
 // Clone returns b with strings of its own, so that it does not hold on to the
 // message that they were part of.
 func (b Binding) Clone() Binding {
-	for _, s := range []*string{&b.ID, &b.IMPI, &b.Contact, &b.Params, &b.CallID, &b.InstanceID, &b.AccessNetwork, &b.VisitedNetwork} {
+	for _, s := range []*string{&b.ID, &b.IMPI, &b.IMPU, &b.Contact, &b.Params, &b.CallID, &b.InstanceID, &b.AccessNetwork, &b.VisitedNetwork} {
 		*s = strings.Clone(*s)
 	}
 	b.Path = slices.Clone(b.Path)
@@ -56,6 +59,18 @@ type Identity struct {
 	URI    string // as the profile writes it
 	Barred bool
 }
+
+// Cause is why bindings are gone (RFC 3680 5.1, TS 24.229 5.4.1.5).
+type Cause uint8
+
+// Causes.
+const (
+	Unregistered Cause = iota // a REGISTER removed or replaced them
+	Expired                   // they were not refreshed
+	Deactivated               // by the network; the phone shall register anew
+	Rejected                  // by the network; the phone shall not register again
+	Moved                     // another S-CSCF has them: the phone is registered all the same
+)
 
 // Registration is the state of one implicit registration set. Never change one
 // that was given to or got from a Store.
@@ -76,19 +91,29 @@ type Registration struct {
 	HSS string
 	// Charging holds the values of P-Charging-Function-Addresses, empty when none.
 	Charging string
+	// Cause is why bindings of the registration before are not in this one.
+	Cause Cause
 
 	slot *slot
 }
 
-// Default returns the default public user identity: the first of the set that
-// is not barred (TS 23.228 5.2.1a); its zero value when all are.
+// Default returns the default public user identity: the first sip identity of the
+// set that is not barred, or else the first of any kind (TS 24.229 5.4.1.2.2F); its
+// zero value when all are barred.
 func (r *Registration) Default() Identity {
+	var first Identity
 	for _, id := range r.Identities {
-		if !id.Barred {
+		if id.Barred {
+			continue
+		}
+		if !strings.HasPrefix(id.Key, "tel:") {
 			return id
 		}
+		if first == (Identity{}) {
+			first = id
+		}
 	}
-	return Identity{}
+	return first
 }
 
 // Identity returns the identity with the given key.
@@ -103,6 +128,11 @@ func (r *Registration) Identity(key string) (Identity, bool) {
 
 // Registered reports whether there is a contact.
 func (r *Registration) Registered() bool { return r != nil && len(r.Bindings) > 0 }
+
+// Has reports whether a private identity has a contact in the set.
+func (r *Registration) Has(impi string) bool {
+	return r != nil && slices.ContainsFunc(r.Bindings, func(b Binding) bool { return b.IMPI == impi })
+}
 
 // due is when the set must be looked at next: its first expiry.
 func (r *Registration) due() time.Time {
@@ -130,9 +160,9 @@ func (r *Registration) Expired(now time.Time) (gone, left []Binding) {
 	return gone, left
 }
 
-// With returns a copy of r that has the given bindings.
+// With returns a copy of r that has the given bindings. Its Cause is Unregistered.
 func (r *Registration) With(bindings []Binding) *Registration {
 	c := *r
-	c.Bindings = bindings
+	c.Bindings, c.Cause = bindings, Unregistered
 	return &c
 }

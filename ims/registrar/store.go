@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +13,18 @@ import (
 // was read: read it again, decide again.
 var ErrConflict = errors.New("the registration has changed meanwhile")
 
+// TakenError is an ErrConflict that reading again does not mend: an identity
+// belongs to another set.
+type TakenError struct {
+	Key string        // of the identity
+	By  *Registration // as it is now
+}
+
+func (e *TakenError) Error() string { return e.Key + " belongs to another implicit registration set" }
+
+// Is makes it an ErrConflict.
+func (e *TakenError) Is(target error) bool { return target == ErrConflict }
+
 // ErrFull says that the store holds as many sets as it may.
 var ErrFull = errors.New("the registrar is full")
 
@@ -21,7 +32,7 @@ var ErrFull = errors.New("the registrar is full")
 // goroutine. Use New.
 type Store struct {
 	max     int
-	changed func(old, now *Registration)
+	changed func(old, now *Registration, why Cause)
 	expired func(*Registration)
 	wake    chan struct{}
 
@@ -44,8 +55,9 @@ type Config struct {
 	// Max is how many sets the store holds, 0 for one million.
 	Max int
 	// Changed is called after each change with what was and what is, nil for
-	// absent; one change of a set at a time and in order. It must not call the store.
-	Changed func(old, now *Registration)
+	// absent, and why bindings are gone; one change at a time and in order. It must
+	// not call the store, nor block.
+	Changed func(old, now *Registration, why Cause)
 	// Expired is called by Run for each set of which a binding, or the set itself,
 	// is over. It decides what follows and changes the store; until it does, it is
 	// asked again after a second.
@@ -115,8 +127,8 @@ func (s *Store) Each(yield func(*Registration) bool) {
 }
 
 // Put puts now in the place of old, which is what Get returned, or nil for a new
-// set. It returns ErrConflict if the store no longer holds old, or if an
-// identity of now belongs to another set; ErrFull when there is no room.
+// set. It returns ErrConflict if the store no longer holds old, a TakenError if an
+// identity of now belongs to another set, ErrFull when there is no room.
 func (s *Store) Put(old, now *Registration) error {
 	if len(now.Identities) == 0 {
 		return errors.New("putting a registration: it has no identity")
@@ -131,7 +143,7 @@ func (s *Store) Put(old, now *Registration) error {
 	}
 	for _, id := range now.Identities {
 		if other := s.byIMPU[id.Key]; other != nil && other != at {
-			return fmt.Errorf("%w: %s belongs to another set", ErrConflict, id.Key)
+			return &TakenError{Key: id.Key, By: other.now}
 		}
 	}
 	if at == nil {
@@ -145,13 +157,16 @@ func (s *Store) Put(old, now *Registration) error {
 	}
 	s.link(at, now)
 	if s.changed != nil {
-		s.changed(old, now)
+		s.changed(old, now, now.Cause)
 	}
 	return nil
 }
 
 // Remove takes old, which is what Get returned, out of the store.
-func (s *Store) Remove(old *Registration) error {
+func (s *Store) Remove(old *Registration) error { return s.RemoveFor(old, Unregistered) }
+
+// RemoveFor is Remove with another cause than a REGISTER.
+func (s *Store) RemoveFor(old *Registration, why Cause) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := old.slot
@@ -165,7 +180,7 @@ func (s *Store) Remove(old *Registration) error {
 		heap.Remove(&s.timers, at.index)
 	}
 	if s.changed != nil {
-		s.changed(old, nil)
+		s.changed(old, nil, why)
 	}
 	return nil
 }

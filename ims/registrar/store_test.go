@@ -171,7 +171,7 @@ func TestAnExpiryThatIsNotDealtWithIsRepeated(t *testing.T) {
 func TestTheStoreIsWhatTheChangesSay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		seen := map[*Registration]bool{}
-		s := New(Config{Changed: func(old, now *Registration) {
+		s := New(Config{Changed: func(old, now *Registration, _ Cause) {
 			if old != nil && !seen[old] {
 				t.Fatal("a change from what never was")
 			}

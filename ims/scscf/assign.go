@@ -14,48 +14,63 @@ import (
 	"github.com/gocscf/gocscf/ims/registrar"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/trace"
-	"github.com/gocscf/gocscf/ims/uri"
 )
 
-// assign deals with an authenticated REGISTER: it tells the HSS where that must
-// know, and then binds, refreshes or removes contacts (TS 24.229 5.4.1.2.2F,
-// 5.4.1.4).
+// assign deals with an authenticated REGISTER, when it is its turn: it tells the
+// HSS where that must know, and binds, refreshes or removes contacts (TS 24.229
+// 5.4.1.2.2F, 5.4.1.4).
 func (r *registration) assign() {
-	s := r.s
-	old := s.store.Get(string(r.impu))
-	if ref, bad := r.outOfOrder(old); bad {
-		r.refuse(ref)
-		return
+	if !r.s.turns.take(r.impi, func() { r.x.Shard.Post(r.myTurn) }) {
+		r.refuse(node.Refusal{Status: 503, Cause: "registers_wait", Clause: "RFC 3261 10.2",
+			Text:   "Too many REGISTERs of " + r.impi + " wait for each other.",
+			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}}})
 	}
+}
+
+// over gives up the turn. It must be called when all is done, whatever became of
+// the REGISTER.
+func (r *registration) over() {
+	if r.turn {
+		r.turn = false
+		r.s.turns.done(r.impi)
+	}
+}
+
+// post runs f on the shard, also when the REGISTER has been answered meanwhile:
+// what the HSS has been told must be what is registered here.
+func (r *registration) post(f func()) { r.x.Shard.Post(f) }
+
+func (r *registration) myTurn() {
+	r.turn = true
+	reg := r.s.store.Get(string(r.impu))
+	ref, bad := r.outOfOrder(reg)
 	switch {
-	case len(r.contacts) == 0 && !r.all: // a query (RFC 3261 10.2.3)
-		if old == nil {
-			old = &registrar.Registration{Identities: []registrar.Identity{{Key: string(r.impu), URI: string(r.impu)}}}
-		}
-		r.accept(old)
+	case r.x.Done(): // it has waited too long
+		r.over()
+	case bad:
+		r.refuse(ref)
 	case r.leaving():
-		r.leave(old)
+		r.leave()
+	case len(r.contacts) > 0:
+		r.tell(reg.Has(r.impi))
+	case reg.Has(r.impi): // a query (RFC 3261 10.2.3)
+		r.accept(reg)
 	default:
-		kind, available := cx.AssignRegistration, cx.UserDataNotAvailable
-		if old.Registered() {
-			kind = cx.AssignReRegistration
-			available = cx.UserDataAvailable
-		}
-		q := &cx.SAR{UserName: r.impi, PublicIdentities: []string{string(r.impu)}, ServerName: s.name, Type: kind, UserDataAlreadyAvailable: available}
-		s.cx.SAR(s.cx.Deadline(), q, func(a *cx.SAA, err error) {
-			r.x.Post(func() { r.assigned(a, err) })
-		})
+		r.release(nil, "not registered") // a query that leaves nothing behind
 	}
 }
 
 // outOfOrder refuses a REGISTER that is older than what was taken (RFC 3261 10.3
 // step 7).
-func (r *registration) outOfOrder(old *registrar.Registration) (node.Refusal, bool) {
-	if old == nil {
+func (r *registration) outOfOrder(reg *registrar.Registration) (node.Refusal, bool) {
+	if reg == nil {
 		return node.Refusal{}, false
 	}
-	for _, b := range old.Bindings {
-		if b.CallID == r.x.Req.CallID() && r.cseq <= b.CSeq && (r.all || slices.ContainsFunc(r.contacts, func(c contact) bool { return matches(b, c, r.impi) })) {
+	for _, b := range reg.Bindings {
+		if b.IMPI != r.impi || b.CallID != r.x.Req.CallID() || r.cseq > b.CSeq {
+			continue
+		}
+		if r.all || slices.ContainsFunc(r.contacts, func(c contact) bool { return matches(b, c, r.impi) }) {
 			return node.Refusal{Status: 500, Cause: "out_of_order", Clause: "RFC 3261 10.3",
 				Text: "The REGISTER of " + r.impi + " has CSeq " + strconv.FormatUint(uint64(r.cseq), 10) + ", and " + strconv.FormatUint(uint64(b.CSeq), 10) + " was taken before."}, true
 		}
@@ -63,57 +78,101 @@ func (r *registration) outOfOrder(old *registrar.Registration) (node.Refusal, bo
 	return node.Refusal{}, false
 }
 
+// tell sends the SAR. again: this private identity has contacts already (TS 29.228
+// 6.1.2).
+func (r *registration) tell(again bool) {
+	q := &cx.SAR{UserName: r.impi, PublicIdentities: []string{string(r.impu)}, ServerName: r.s.name,
+		Type: cx.AssignRegistration, UserDataAlreadyAvailable: cx.UserDataNotAvailable}
+	if again {
+		q.Type, q.UserDataAlreadyAvailable = cx.AssignReRegistration, cx.UserDataAvailable
+	}
+	r.s.cx.SAR(r.s.cx.Deadline(), q, func(a *cx.SAA, err error) {
+		r.post(func() { r.assigned(again, a, err) })
+	})
+}
+
 // assigned goes on with the HSS's answer to the SAR.
-func (r *registration) assigned(a *cx.SAA, err error) {
+func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 	s := r.s
+	if again {
+		// The HSS has lost what it knew, or the network has ended the registration
+		// meanwhile: as for a first one.
+		gone := err == nil && len(a.UserData) == 0 && !s.store.Get(string(r.impu)).Registered()
+		if gone || err != nil && isResult(err) {
+			r.tell(false)
+			return
+		}
+	}
 	if err != nil {
 		r.refuse(hssRefusal(err, "the assignment of "+r.impi, false))
 		return
 	}
-	for range 3 {
+	for {
 		old := s.store.Get(string(r.impu))
+		if ref, bad := r.outOfOrder(old); bad {
+			r.refuse(ref)
+			return
+		}
 		now, err := r.registered(old, a)
 		if err != nil {
-			r.refuse(node.Refusal{Status: 500, Cause: "bad_profile", Clause: "TS 29.229 6.2.2",
+			r.undo(node.Refusal{Status: 500, Cause: "bad_profile", Clause: "TS 29.229 6.2.2",
 				Text: "The profile of " + r.impi + " cannot be used: " + err.Error() + ".", Next: "Correct the subscriber's profile or filter criteria at the HSS."})
-			r.undo()
 			return
 		}
 		if now.Default() == (registrar.Identity{}) {
-			r.refuse(node.Refusal{Status: 403, Cause: "barred", Clause: "TS 24.229 5.4.1.2.2F",
+			r.undo(node.Refusal{Status: 403, Cause: "barred", Clause: "TS 24.229 5.4.1.2.2F",
 				Text: "Every public identity of " + r.impi + " is barred."})
-			r.undo()
 			return
 		}
-		err = s.store.Put(old, now)
-		if err == nil {
+		var taken *registrar.TakenError
+		switch err = s.store.Put(old, now); {
+		case err == nil:
 			r.changed(old, now)
 			r.accept(now)
 			return
-		}
-		if !errors.Is(err, registrar.ErrConflict) {
-			r.refuse(node.Refusal{Status: 503, Cause: "full", Text: "No room for another registered user: " + err.Error() + ".", Next: "Raise max_users, or add an S-CSCF.",
+		case errors.As(err, &taken):
+			if !s.giveWay(taken.By, r.impi) {
+				r.undo(node.Refusal{Status: 403, Cause: "identity_taken", Clause: "TS 29.228 6.5.1",
+					Text: "The profile of " + r.impi + " has " + taken.Key + ", which is registered with " + strings.Join(taken.By.IMPIs, ", ") + ".",
+					Next: "Two subscribers of the HSS share a public identity that is not in the same implicit set; or a number has moved: then it is free when the old registration ends."})
+				return
+			}
+		case !errors.Is(err, registrar.ErrConflict):
+			r.undo(node.Refusal{Status: 503, Cause: "full", Text: "No room for another registered user: " + err.Error() + ".", Next: "Raise max_users, or add an S-CSCF.",
 				Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "30"}}})
-			r.undo()
 			return
 		}
 	}
-	r.refuse(node.Refusal{Status: 500, Cause: "conflict", Text: "The registration of " + r.impi + " keeps changing under our hands, or its identities belong to another user's set."})
 }
 
-// undo takes back what the HSS has been told, where nothing was registered here.
-func (r *registration) undo() {
-	if !r.s.store.Get(string(r.impu)).Registered() {
-		r.s.tellHSS(r.impi, []string{string(r.impu)}, cx.AdministrativeDeregistration, nil)
+// giveWay removes a set that stands in the way of one that the HSS has just
+// described: one without contacts, or an older one of the same user. It reports
+// whether it may.
+func (s *Server) giveWay(other *registrar.Registration, impi string) bool {
+	if other.Registered() && !slices.Contains(other.IMPIs, impi) {
+		return false
 	}
+	_ = s.store.RemoveFor(other, registrar.Deactivated) // else somebody has changed it: the caller looks again
+	return true
+}
+
+// undo takes back what the HSS has been told, where nothing is registered here,
+// and refuses.
+func (r *registration) undo(ref node.Refusal) {
+	if r.s.store.Get(string(r.impu)).Has(r.impi) {
+		r.refuse(ref)
+		return
+	}
+	r.s.tellHSS(r.impi, string(r.impu), cx.AdministrativeDeregistration, func(error) {
+		r.post(func() { r.refuse(ref) })
+	})
 }
 
 // registered makes the registration that follows from the SAA and the contacts.
 func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*registrar.Registration, error) {
 	var now *registrar.Registration
-	if len(a.UserData) == 0 && old != nil && old.Profile != nil {
-		c := *old
-		now = &c
+	if len(a.UserData) == 0 && old.Registered() && old.Profile != nil {
+		now = old.With(old.Bindings)
 	} else {
 		n, err := r.s.userData(a.UserData, r.impi, r.impu)
 		if err != nil {
@@ -121,7 +180,7 @@ func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*regi
 		}
 		now = n
 		if old != nil {
-			now.Bindings, now.IMPIs = old.Bindings, old.IMPIs
+			now.Bindings, now.IMPIs, now.Charging = old.Bindings, old.IMPIs, old.Charging
 		}
 	}
 	now.HSS = a.OriginHost
@@ -147,129 +206,39 @@ func addIMPIs(have []string, impi string, more *cx.Identities) []string {
 	return out
 }
 
-// bind returns the bindings after the REGISTER's contacts (RFC 3261 10.3 step 7;
-// a new contact of the same instance takes the old one's place, TS 24.229
-// 5.4.1.2.2F).
-func (r *registration) bind(have []registrar.Binding) []registrar.Binding {
-	m, now := r.x.Req, time.Now()
-	out := slices.Clone(have)
-	for _, c := range r.contacts {
-		i, known := find(out, c, r.impi)
-		if c.expires == 0 {
-			if known {
-				out = slices.Delete(out, i, i+1)
-			}
-			continue
-		}
-		b := registrar.Binding{
-			ID: sip.NewTag(), IMPI: r.impi, Contact: c.addr.URI, Params: contactParams(c.addr.Params), Path: r.path,
-			CallID: m.CallID(), CSeq: r.cseq, Created: now, Expires: now.Add(c.expires),
-			AccessNetwork: m.Get(sip.HPAccessNetworkInfo), VisitedNetwork: m.Get(sip.HPVisitedNetworkID),
-			InstanceID: instanceOf(c), Emergency: c.uri.HasParam("sos"),
-		}
-		if v, ok := c.addr.Param("reg-id"); ok {
-			if n, err := strconv.ParseUint(v, 10, 32); err == nil {
-				b.RegID = uint32(n)
-			}
-		}
-		b = b.Clone()
-		if known {
-			b.ID, b.Created = out[i].ID, out[i].Created
-			out[i] = b
-		} else {
-			out = append(out, b)
-		}
-	}
-	return out
-}
-
-// matches reports whether c is the contact of binding b: the same instance of the
-// same user, or else the same URI (RFC 3261 19.1.4).
-func matches(b registrar.Binding, c contact, impi string) bool {
-	if b.IMPI != impi {
-		return false
-	}
-	if inst := instanceOf(c); inst != "" && b.InstanceID != "" {
-		return inst == b.InstanceID && b.Emergency == c.uri.HasParam("sos")
-	}
-	u, err := uri.Parse(b.Contact)
-	return err == nil && uri.Equal(u, c.uri)
-}
-
-func find(list []registrar.Binding, c contact, impi string) (int, bool) {
-	i := slices.IndexFunc(list, func(b registrar.Binding) bool { return matches(b, c, impi) })
-	return i, i >= 0
-}
-
-func instanceOf(c contact) string {
-	v, _ := c.addr.Param("+sip.instance")
-	return v
-}
-
-// contactParams keeps a Contact's parameters but expires, which the binding has.
-func contactParams(p sip.Params) string {
-	var b strings.Builder
-	for name, v := range p.All() {
-		if strings.EqualFold(name, "expires") {
-			continue
-		}
-		b.WriteString(";" + name)
-		if v != "" {
-			b.WriteString("=" + v)
-		}
-	}
-	return b.String()
-}
-
-// leave removes contacts; with the last one the registration ends and the HSS is
-// told (TS 24.229 5.4.1.4).
-func (r *registration) leave(old *registrar.Registration) {
-	s := r.s
-	if !old.Registered() {
-		// Nothing to remove, so there is nothing to tell: 200, as for any REGISTER
-		// that leaves things as they are.
-		r.accept(&registrar.Registration{Identities: []registrar.Identity{{Key: string(r.impu), URI: string(r.impu)}}})
+// leave removes contacts, first of all here: a phone that goes shall be gone,
+// whatever the HSS says. With its last contact the HSS is told (TS 24.229
+// 5.4.1.4), also when there was none, which is so after a restart of ours.
+func (r *registration) leave() {
+	before, after := r.s.take(string(r.impu), registrar.Unregistered, func(b registrar.Binding) bool {
+		return b.IMPI == r.impi && (r.all || slices.ContainsFunc(r.contacts, func(c contact) bool { return matches(b, c, r.impi) }))
+	})
+	if after.Has(r.impi) {
+		r.changed(before, after)
+		r.accept(after)
 		return
 	}
-	var left []registrar.Binding
-	if r.all {
-		left = slices.DeleteFunc(slices.Clone(old.Bindings), func(b registrar.Binding) bool { return b.IMPI == r.impi })
-	} else {
-		left = r.bind(old.Bindings)
-	}
-	if len(left) > 0 {
-		now := old.With(left)
-		if err := s.store.Put(old, now); err != nil {
-			r.leave(s.store.Get(string(r.impu)))
-			return
-		}
-		r.changed(old, now)
-		r.accept(now)
-		return
-	}
-	s.tellHSS(r.impi, []string{string(r.impu)}, cx.UserDeregistration, func(err error) {
-		r.x.Post(func() {
-			if err != nil && !isResult(err) {
-				r.refuse(hssRefusal(err, "the de-registration of "+r.impi, false))
-				return
-			}
-			s.remove(old, causeUser)
-			r.log("de-registered", nil)
-			r.accept(&registrar.Registration{Identities: old.Identities, Profile: old.Profile})
+	r.release(after, "de-registered")
+}
+
+// release tells the HSS that this private identity has no contact any more, and
+// accepts. reg is what is left of the set, nil for nothing.
+func (r *registration) release(reg *registrar.Registration, text string) {
+	r.s.tellHSS(r.impi, string(r.impu), cx.UserDeregistration, func(error) {
+		r.post(func() {
+			r.log(text, nil)
+			r.accept(reg)
 		})
 	})
 }
 
-// changed tells those who want to know of a changed registration.
+// changed says that the registration has changed.
 func (r *registration) changed(old, now *registrar.Registration) {
-	s := r.s
-	s.metrics.users.Set(float64(s.store.Len()))
 	text := "registered"
-	if old.Registered() {
+	if old.Has(r.impi) {
 		text = "registration refreshed"
 	}
 	r.log(text, now)
-	s.watchers.changed(old, now, causeUser)
 }
 
 // log says what became of the REGISTER, to the log and the trace.
@@ -286,8 +255,8 @@ func (r *registration) log(text string, now *registrar.Registration) {
 	})
 }
 
-// accept sends the 200 with what the registration is now (TS 24.229 5.4.1.2.2F
-// step h).
+// accept sends the 200 with what the registration is now, nil for none (TS 24.229
+// 5.4.1.2.2F step h).
 func (r *registration) accept(reg *registrar.Registration) {
 	s := r.s
 	s.metrics.registers.WithLabelValues("200").Inc()
@@ -295,23 +264,34 @@ func (r *registration) accept(reg *registrar.Registration) {
 	for _, p := range r.path {
 		b.Add(sip.HPath, p)
 	}
-	now := time.Now()
+	if reg.Registered() {
+		r.describe(b, reg)
+	}
+	if v, err := sip.ParseChargingVector(r.x.Req.Get(sip.HPChargingVector)); err == nil {
+		v.TermIOI = s.ioi(1)
+		b.Add(sip.HPChargingVector, v.String())
+	}
+	r.x.Send(200, b)
+	r.over()
+}
+
+// describe writes a registration into a 200.
+func (r *registration) describe(b *sip.Builder, reg *registrar.Registration) {
+	now, flows := time.Now(), false
 	for _, c := range reg.Bindings {
 		left := max(c.Expires.Sub(now).Round(time.Second), 0)
 		b.Add(sip.HContact, "<"+c.Contact+">"+c.Params+";expires="+seconds(left))
+		flows = flows || c.RegID != 0 && c.IMPI == r.impi
 	}
-	if len(reg.Bindings) > 0 {
-		b.Add(sip.HServiceRoute, "<"+s.ownURI("orig")+";lr>")
+	if flows { // RFC 5626 6
+		b.Add(sip.HRequire, "outbound")
+		b.Add(sip.HSupported, "path, outbound")
 	}
+	b.Add(sip.HServiceRoute, "<"+r.s.ownURI(origUser)+";lr>")
 	if list := associated(reg); len(list) > 0 {
 		b.Add(sip.HPAssociatedURI, "<"+strings.Join(list, ">, <")+">")
-	}
-	if v, err := sip.ParseChargingVector(r.x.Req.Get(sip.HPChargingVector)); err == nil {
-		v.TermIOI = "Type 1" + s.cfg.Domain
-		b.Add(sip.HPChargingVector, v.String())
 	}
 	if reg.Charging != "" {
 		b.Add(sip.HPChargingFunctionAddresses, reg.Charging)
 	}
-	r.x.Send(200, b)
 }

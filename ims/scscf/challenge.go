@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,45 +23,65 @@ type challenge struct {
 	stop         func()    // its timer's
 }
 
-// challenges holds the outstanding challenge of each private identity. Its
-// methods may be called from any goroutine.
+// challenges holds the outstanding challenges. One belongs to a private identity
+// and a Call-ID (TS 24.229 5.4.1.2.2): who sends a REGISTER with somebody else's
+// username does not take his challenge away. Its methods may be called from any
+// goroutine.
 type challenges struct {
 	max int
 
 	mu      sync.Mutex
-	byIMPI  map[string]*challenge
+	n       int
+	byIMPI  map[string][]*challenge // oldest first
 	byNonce map[string]*challenge
 }
 
-// maxChallenges bounds the outstanding ones: beyond, new ones are refused, so
-// that invented users cannot fill the memory.
-const maxChallenges = 200_000
+// Bounds: beyond maxChallenges new ones are refused, so that invented users cannot
+// fill the memory; of one user's, the oldest gives way.
+const (
+	maxChallenges        = 200_000
+	maxChallengesPerIMPI = 4
+)
 
 func newChallenges() *challenges {
-	return &challenges{max: maxChallenges, byIMPI: map[string]*challenge{}, byNonce: map[string]*challenge{}}
+	return &challenges{max: maxChallenges, byIMPI: map[string][]*challenge{}, byNonce: map[string]*challenge{}}
 }
 
-// put makes c the outstanding challenge of its user, in place of an older one. It
+// put makes c outstanding, in place of the one for the same user and Call-ID. It
 // reports whether there was room.
 func (t *challenges) put(c *challenge) bool {
 	c.impi, c.callID, c.impu = strings.Clone(c.impi), strings.Clone(c.callID), strings.Clone(c.impu)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if old := t.byIMPI[c.impi]; old != nil {
-		t.drop(old)
+	list := t.byIMPI[c.impi]
+	i := slices.IndexFunc(list, func(o *challenge) bool { return o.callID == c.callID })
+	if i < 0 && len(list) >= maxChallengesPerIMPI {
+		i = 0
 	}
-	if len(t.byIMPI) >= t.max {
+	if i >= 0 {
+		old := list[i]
+		t.drop(old)
+		old.password.Wipe()
+	}
+	if t.n >= t.max {
 		return false
 	}
-	t.byIMPI[c.impi], t.byNonce[c.nonce] = c, c
+	t.byIMPI[c.impi] = append(t.byIMPI[c.impi], c)
+	t.byNonce[c.nonce] = c
+	t.n++
 	return true
 }
 
-// of returns the outstanding challenge of a user, nil if there is none.
-func (t *challenges) of(impi string) *challenge {
+// of returns the outstanding challenge of a user and Call-ID, nil if there is none.
+func (t *challenges) of(impi, callID string) *challenge {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byIMPI[impi]
+	for _, c := range t.byIMPI[impi] {
+		if c.callID == callID {
+			return c
+		}
+	}
+	return nil
 }
 
 // ofNonce returns the outstanding challenge with that nonce, whoever's it is.
@@ -75,7 +96,7 @@ func (t *challenges) ofNonce(nonce string) *challenge {
 func (t *challenges) take(c *challenge) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.byIMPI[c.impi] != c {
+	if !slices.Contains(t.byIMPI[c.impi], c) {
 		return false
 	}
 	t.drop(c)
@@ -83,15 +104,30 @@ func (t *challenges) take(c *challenge) bool {
 }
 
 func (t *challenges) drop(c *challenge) {
-	delete(t.byIMPI, c.impi)
-	delete(t.byNonce, c.nonce)
+	t.n--
+	left := slices.DeleteFunc(t.byIMPI[c.impi], func(o *challenge) bool { return o == c })
+	if len(left) == 0 {
+		delete(t.byIMPI, c.impi)
+	} else {
+		t.byIMPI[c.impi] = left
+	}
+	if t.byNonce[c.nonce] == c { // an HSS with a fixed RAND may repeat one
+		delete(t.byNonce, c.nonce)
+	}
 	if c.stop != nil {
 		c.stop()
 	}
 }
 
+// open reports whether a user has an outstanding challenge.
+func (t *challenges) open(impi string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byIMPI[impi]) > 0
+}
+
 func (t *challenges) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.byIMPI)
+	return t.n
 }

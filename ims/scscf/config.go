@@ -32,8 +32,8 @@ type Config struct {
 	// Algorithm of challenges: AKAv1-MD5, AKAv2-MD5 or AKAv2-SHA-256. Default
 	// AKAv1-MD5, the only one that all phones know.
 	Algorithm string `yaml:"algorithm"`
-	// MaxChallenges is how many wrong answers in a row are challenged anew before
-	// the user is refused with 403. Default 1: the first wrong answer is refused.
+	// MaxChallenges is how many challenges in a row a phone may answer wrongly: the
+	// last wrong answer gets 403, those before a new challenge. Default 1.
 	MaxChallenges int `yaml:"max_challenges"`
 	// RegAwaitAuth is how long a challenge may be answered. Default 4m.
 	RegAwaitAuth node.Duration `yaml:"reg_await_auth"`
@@ -94,6 +94,12 @@ func (c *Config) Check() error {
 	}
 	if !c.Listen.IsValid() {
 		bad("listen is missing: IP:PORT")
+	}
+	if c.Name == "" && c.Listen.IsValid() && c.Listen.Addr().IsUnspecified() {
+		bad("name is missing: listen is %v, which nobody can reach; want sip: and the address or name of this host", c.Listen)
+	}
+	if c.RegAwaitAuth.D() < time.Second {
+		bad("reg_await_auth is %v: must be 1s or more", c.RegAwaitAuth.D())
 	}
 	if c.Name != "" {
 		if u, err := uri.Parse(c.Name); err != nil || !u.IsSIP() {

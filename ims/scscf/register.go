@@ -32,13 +32,7 @@ type registration struct {
 	expires  time.Duration
 	path     []string
 	cseq     uint32
-}
-
-// contact is one Contact of a REGISTER.
-type contact struct {
-	uri     uri.URI
-	addr    sip.NameAddr
-	expires time.Duration // asked for, bounded above
+	turn     bool // it has the turn of its private identity
 }
 
 // register deals with a REGISTER (TS 24.229 5.4.1.1).
@@ -50,6 +44,9 @@ func (s *Server) register(x *proxy.Exchange) {
 	}
 	r.authenticate()
 }
+
+// maxPath bounds the Path of a REGISTER, which each of its bindings keeps.
+const maxPath = 16
 
 // read takes out of the REGISTER what it needs; a refusal says what is wrong.
 func (r *registration) read() (node.Refusal, bool) {
@@ -69,10 +66,8 @@ func (r *registration) read() (node.Refusal, bool) {
 			return bad("bad_authorization", "The Authorization header cannot be read: "+err.Error()+".")
 		}
 	}
-	if r.impi = r.cred.Username; r.impi == "" {
-		u, _ := uri.Parse(to.URI) // ParseIMPU has read it
-		id, _ := identity.IMPIFromIMPU(u)
-		r.impi = string(id)
+	if ref, bad := r.identify(to.URI); bad {
+		return ref, true
 	}
 	if u, err := uri.Parse(m.RequestURI()); err != nil || !r.s.core.IsSelf(u) {
 		return node.Refusal{Status: 403, Cause: "not_for_us", Clause: "TS 24.229 5.4.1.2",
@@ -80,11 +75,26 @@ func (r *registration) read() (node.Refusal, bool) {
 			Next: "The name in the I-CSCF's scscfs, the HSS's stored name and this S-CSCF's name must be the same."}, true
 	}
 	for v := range m.Values(sip.HPath) {
+		if len(r.path) == maxPath {
+			return bad("bad_path", "The REGISTER of "+r.impi+" has more than "+strconv.Itoa(maxPath)+" Path entries.")
+		}
 		r.path = append(r.path, v)
 	}
 	if len(r.path) == 0 {
 		return node.Refusal{Status: 403, Cause: "no_path", Clause: "RFC 3327 5.3",
 			Text: "The REGISTER of " + r.impi + " has no Path: it did not come through a P-CSCF."}, true
+	}
+	var unknown []string
+	for tag := range m.Values(sip.HRequire) {
+		if !strings.EqualFold(tag, "path") && !strings.EqualFold(tag, "outbound") {
+			unknown = append(unknown, tag)
+		}
+	}
+	if unknown != nil {
+		return node.Refusal{Status: 420, Cause: "bad_extension", Clause: "RFC 3261 10.3",
+			Text:   "The REGISTER of " + r.impi + " requires " + strings.Join(unknown, ", ") + ", which the S-CSCF does not have.",
+			Next:   "sec-agree is between the phone and the P-CSCF: the P-CSCF takes it out of Require.",
+			Fields: []sip.Field{{ID: sip.HUnsupported, Value: strings.Join(unknown, ", ")}}}, true
 	}
 	cs, err := m.CSeq()
 	if err != nil {
@@ -94,67 +104,23 @@ func (r *registration) read() (node.Refusal, bool) {
 	return r.readContacts()
 }
 
-// maxContacts bounds the contacts of one REGISTER.
-const maxContacts = 8
-
-func (r *registration) readContacts() (node.Refusal, bool) {
-	m, e := r.x.Req, r.s.cfg.Expires
-	bad := func(text string) (node.Refusal, bool) {
-		return node.Refusal{Status: 400, Cause: "bad_contact", Clause: "RFC 3261 10.3", Text: text}, true
+// identify finds the private identity: the username, or without one what follows
+// from To (TS 24.229 5.4.1.1).
+func (r *registration) identify(to string) (node.Refusal, bool) {
+	var id identity.IMPI
+	var err error
+	if name := r.cred.Username; name != "" {
+		id, err = identity.ParseIMPI(name)
+	} else if u, bad := uri.Parse(to); bad == nil {
+		id, err = identity.IMPIFromIMPU(u)
 	}
-	r.expires = e.Default.D()
-	if v := m.Get(sip.HExpires); v != "" {
-		if seconds, ok := sip.ParseDelta(v); ok {
-			r.expires = time.Duration(seconds) * time.Second
-		}
+	if err != nil {
+		return node.Refusal{Status: 403, Cause: "bad_impi", Clause: "TS 24.229 5.4.1.2.1",
+			Text: "The REGISTER of " + string(r.impu) + " names no private identity: " + err.Error() + ".",
+			Next: "The phone's username must look like 001010000000001@" + r.s.cfg.Domain + "."}, true
 	}
-	for v := range m.Values(sip.HContact) {
-		if v == "*" {
-			r.all = true
-			continue
-		}
-		if len(r.contacts) == maxContacts {
-			return bad("The REGISTER has more than " + strconv.Itoa(maxContacts) + " contacts.")
-		}
-		var c contact
-		var err error
-		if c.addr, err = sip.ParseNameAddr(v); err == nil {
-			c.uri, err = uri.Parse(c.addr.URI)
-		}
-		if err != nil {
-			return bad("A Contact cannot be read: " + err.Error() + ".")
-		}
-		c.expires = r.expires
-		if p, ok := c.addr.Param("expires"); ok {
-			if seconds, ok := sip.ParseDelta(p); ok {
-				c.expires = time.Duration(seconds) * time.Second
-			}
-		}
-		c.expires = min(c.expires, e.Max.D())
-		if c.expires > 0 && c.expires < e.Min.D() {
-			return node.Refusal{Status: 423, Cause: "too_brief", Clause: "RFC 3261 10.3",
-				Text:   "The REGISTER of " + r.impi + " asks for " + c.expires.String() + ", less than " + e.Min.D().String() + ".",
-				Fields: []sip.Field{{ID: sip.HMinExpires, Value: seconds(e.Min.D())}}}, true
-		}
-		r.contacts = append(r.contacts, c)
-	}
-	if r.all && (len(r.contacts) > 0 || m.Get(sip.HExpires) != "0") {
-		return bad(`Contact "*" stands alone and with Expires: 0.`)
-	}
+	r.impi = string(id)
 	return node.Refusal{}, false
-}
-
-// leaving reports whether the REGISTER removes contacts and adds none.
-func (r *registration) leaving() bool {
-	if r.all {
-		return true
-	}
-	for _, c := range r.contacts {
-		if c.expires > 0 {
-			return false
-		}
-	}
-	return len(r.contacts) > 0
 }
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
@@ -164,6 +130,7 @@ func (r *registration) refuse(ref node.Refusal) {
 	ref.IMPI = r.impi
 	r.s.metrics.registers.WithLabelValues(strconv.Itoa(ref.Status)).Inc()
 	r.s.verdicts.Refuse(r.x, ref)
+	r.over()
 }
 
 // fields are what every log line about the REGISTER has.
@@ -176,12 +143,12 @@ func (r *registration) fields() []zap.Field {
 func (r *registration) authenticate() {
 	s := r.s
 	protected := strings.EqualFold(r.cred.IntegrityProtected, "yes")
-	open := s.challenges.of(r.impi)
 	if other := s.challenges.ofNonce(r.cred.Nonce); other != nil && other.impi != r.impi {
 		r.refuse(node.Refusal{Status: 403, Cause: "wrong_username", Clause: "TS 24.229 5.4.1.2.2",
 			Text: r.impi + " answers a challenge that was made for " + other.impi + "."})
 		return
 	}
+	open := s.challenges.of(r.impi, r.x.Req.CallID())
 	answers := open != nil && r.cred.Nonce == open.nonce && time.Now().Before(open.until)
 	switch {
 	case r.cred.AUTS != "" && answers:
@@ -194,31 +161,41 @@ func (r *registration) authenticate() {
 		r.refuse(node.Refusal{Status: 403, Cause: "unprotected_answer", Clause: "TS 24.229 5.4.1.2.1",
 			Text: "The challenge of " + r.impi + " was answered without IPsec, which this S-CSCF does not take.",
 			Next: "Use IPsec on Gm, or for a lab set aka_without_ipsec in the S-CSCF's configuration."})
-	case protected && open == nil && s.isBound(r):
-		// The answer to a challenge that was taken before: no replay (TS 24.229
-		// 5.1.1.4.2). The SA proves who sends it.
-		r.s.verdicts.Decide(r.x, "Protected REGISTER of a registered contact: no new challenge is needed.", "TS 24.229 5.4.1.2.2")
-		r.assign()
-	case protected && open == nil && s.store.OfIMPI(r.impi) != nil && r.leaving():
-		r.assign()
+	case protected && open == nil:
+		r.unchallenged()
 	default:
 		r.challenge(nil, 0)
 	}
 }
 
-// isBound reports whether every contact of the REGISTER is registered already by
-// this user.
-func (s *Server) isBound(r *registration) bool {
-	reg := s.store.Get(string(r.impu))
-	if !reg.Registered() {
-		return false
-	}
-	for _, c := range r.contacts {
-		if _, ok := find(reg.Bindings, c, r.impi); !ok {
-			return false
+// unchallenged deals with a protected REGISTER while no challenge is outstanding.
+// It repeats the last nonce and response, which is no replay (TS 24.229
+// 5.1.1.4.2): the security association proves who sends it. Nobody is challenged
+// who is registered; who is not, after a restart of ours for one, must be (TS
+// 24.229 5.4.1.2.2).
+func (r *registration) unchallenged() {
+	reg := r.s.store.Get(string(r.impu))
+	switch {
+	case !reg.Has(r.impi):
+		r.challenge(nil, 0)
+		return
+	case !r.leaving():
+		for _, c := range r.contacts {
+			if known(reg, c, r.impi) {
+				continue
+			}
+			if c.addr.Params.Has("reg-id") { // a further flow of the phone
+				r.challenge(nil, 0)
+				return
+			}
+			r.refuse(node.Refusal{Status: 403, Cause: "unknown_contact", Clause: "TS 24.229 5.4.1.2.2",
+				Text: "A protected REGISTER of " + r.impi + " brings the contact " + c.addr.URI + ", which is not registered.",
+				Next: "A phone with a new address registers from the start: without the old security association."})
+			return
 		}
 	}
-	return true
+	r.s.verdicts.Decide(r.x, "Protected REGISTER of a registered contact: no new challenge is needed.", "TS 24.229 5.4.1.2.2")
+	r.assign()
 }
 
 // challenge asks the HSS for a vector and sends the 401 (TS 24.229 5.4.1.2.1).
@@ -256,8 +233,9 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 		password: s.algorithm.Password(aka.NewSecret(item.Authorization), ck, ik),
 		until:    time.Now().Add(s.cfg.RegAwaitAuth.D()), resynced: resynced, failures: failures,
 	}
-	timer := r.x.Shard.After(s.cfg.RegAwaitAuth.D(), func() { s.notAnswered(c) })
-	c.stop = func() { r.x.Shard.Post(func() { timer.Stop() }) }
+	shard := r.x.Shard // not r: a challenge must not hold on to the message for minutes
+	timer := shard.After(s.cfg.RegAwaitAuth.D(), func() { s.notAnswered(c) })
+	c.stop = func() { shard.Post(func() { timer.Stop() }) }
 	if !s.challenges.put(c) {
 		c.stop()
 		r.refuse(node.Refusal{Status: 503, Cause: "challenges_full", Text: "Too many challenges wait for their answers.",
@@ -290,6 +268,7 @@ func hssRefusal(err error, what string, resync bool) node.Refusal {
 		r.Next = "Set algorithm of the S-CSCF's configuration to AKAv1-MD5."
 	case cx.IsResult(err, cx.ErrorIdentityAlreadyRegistered):
 		r.Cause, r.Text = "other_scscf", "The HSS says that another S-CSCF serves the user when asked for "+what+"."
+		r.Next = "Is the user still registered elsewhere? (Open5GS means by the same code that it misses an AVP.)"
 	case resync && isResult(err):
 		r.Cause, r.Text = "auts_refused", "The HSS refused the AUTS when asked for "+what+": "+err.Error()+"."
 		r.Next = "K or OPc differ between the SIM and the HSS."

@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,42 +11,74 @@ import (
 	"github.com/gocscf/gocscf/ims/trace"
 )
 
-// remove ends a registration here, whoever wants it, and tells those who watch.
-// What has changed meanwhile is read again.
-func (s *Server) remove(reg *registrar.Registration, why cause) {
-	for reg != nil {
-		if s.store.Remove(reg) == nil {
-			s.metrics.users.Set(float64(s.store.Len()))
-			s.watchers.changed(reg, nil, why)
-			return
+// take removes the contacts that goes selects from the set of an identity, and the
+// set with its last one. It returns the set before and after, nil for none.
+func (s *Server) take(key string, why registrar.Cause, goes func(registrar.Binding) bool) (before, after *registrar.Registration) {
+	for {
+		before = s.store.Get(key)
+		if before == nil {
+			return nil, nil
 		}
-		reg = s.store.Get(reg.Identities[0].Key)
+		left := slices.DeleteFunc(slices.Clone(before.Bindings), goes)
+		switch {
+		case len(left) == 0:
+			if s.store.RemoveFor(before, why) == nil {
+				return before, nil
+			}
+		case len(left) == len(before.Bindings):
+			return before, before
+		default:
+			after = before.With(left)
+			after.Cause = why
+			if s.store.Put(before, after) == nil {
+				return before, after
+			}
+		}
 	}
 }
 
-// expired deals with contacts that were not refreshed (TS 24.229 5.4.1.5). It
-// runs on the store's goroutine.
+// expired deals with contacts that were not refreshed, and with profiles of
+// unregistered users that have been kept long enough (TS 24.229 5.4.1.5). It runs
+// on the store's goroutine; what it leaves undone the store asks for again.
 func (s *Server) expired(reg *registrar.Registration) {
 	gone, left := reg.Expired(time.Now())
+	for _, b := range gone {
+		if s.turns.busy(b.IMPI) { // perhaps it is being refreshed
+			return
+		}
+	}
 	if len(left) > 0 {
 		now := reg.With(left)
-		if s.store.Put(reg, now) == nil {
-			s.watchers.changed(reg, now, causeExpired)
+		now.Cause = registrar.Expired
+		if s.store.Put(reg, now) != nil {
+			return
 		}
-		return
+		reg = now
+	} else {
+		if s.store.RemoveFor(reg, registrar.Expired) != nil {
+			return
+		}
+		reg = reg.With(nil)
 	}
-	impi := ""
-	if len(gone) > 0 {
-		impi = gone[0].IMPI
-	} else if len(reg.IMPIs) > 0 {
-		impi = reg.IMPIs[0]
-	}
-	s.remove(reg, causeExpired)
-	s.tellHSS(impi, []string{reg.Identities[0].Key}, cx.TimeoutDeregistration, nil)
 	if len(gone) == 0 {
+		impi := ""
+		if len(reg.IMPIs) > 0 {
+			impi = reg.IMPIs[0]
+		}
+		s.tellHSS(impi, reg.Identities[0].Key, cx.TimeoutDeregistration, nil)
 		return
 	}
-	text := "The registration of " + impi + " has run out without a refresh."
-	s.verdicts.Log.Info("registration expired", zap.String("impi", impi), zap.String("impu", reg.Identities[0].Key))
-	s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, IMPI: impi, CallID: gone[0].CallID, Text: text, Clause: "TS 24.229 5.4.1.5"})
+	for i, b := range gone {
+		first := slices.IndexFunc(gone, func(o registrar.Binding) bool { return o.IMPI == b.IMPI })
+		if first != i {
+			continue
+		}
+		text := "A contact of " + b.IMPI + " has run out without a refresh; others are left."
+		if !reg.Has(b.IMPI) {
+			text = "The registration of " + b.IMPI + " has run out without a refresh."
+			s.tellHSS(b.IMPI, b.IMPU, cx.TimeoutDeregistration, nil)
+		}
+		s.verdicts.Log.Info("registration expired", zap.String("impi", b.IMPI), zap.String("impu", b.IMPU), zap.String("contact", b.Contact))
+		s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, IMPI: b.IMPI, CallID: b.CallID, Text: text, Clause: "TS 24.229 5.4.1.5"})
+	}
 }

@@ -46,6 +46,7 @@ type Server struct {
 	cx         *node.Cx
 	store      *registrar.Store
 	challenges *challenges
+	turns      *turns
 	chains     *ifc.Cache
 	watchers   *watchers
 	sessions   *sessions
@@ -57,7 +58,6 @@ type Server struct {
 var _ node.Service = (*Server)(nil)
 
 type metrics struct {
-	users     prometheus.Gauge
 	registers *prometheus.CounterVec
 }
 
@@ -79,23 +79,22 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, challenges: newChallenges(), chains: ifc.NewCache(sets, maxChains),
+		cfg: cfg, challenges: newChallenges(), turns: newTurns(), chains: ifc.NewCache(sets, maxChains),
 		verdicts: node.NewVerdicts(deps.Deps, "scscf", cfg.Listen.Addr().String()),
 		metrics: metrics{
-			users: prometheus.NewGauge(prometheus.GaugeOpts{
-				Name: "gocscf_scscf_registered_sets", Help: "Implicit registration sets that this S-CSCF serves.",
-			}),
 			registers: prometheus.NewCounterVec(prometheus.CounterOpts{
 				Name: "gocscf_scscf_registers_total", Help: "REGISTERs answered, by status.",
 			}, []string{"status"}),
 		},
 	}
-	if deps.Metrics != nil {
-		deps.Metrics.MustRegister(s.metrics.users, s.metrics.registers)
-	}
 	s.algorithm, _ = aka.ParseDigestAlgorithm(cfg.Algorithm) // Check has read it
 	s.watchers, s.sessions = newWatchers(s), newSessions(s)
-	s.store = registrar.New(registrar.Config{Max: cfg.MaxUsers, Expired: s.expired})
+	s.store = registrar.New(registrar.Config{Max: cfg.MaxUsers, Expired: s.expired, Changed: s.watchers.changed})
+	if deps.Metrics != nil {
+		deps.Metrics.MustRegister(s.metrics.registers, s.gauge("registered_sets", "Implicit registration sets that this S-CSCF serves.", s.store.Len),
+			s.gauge("challenges", "Challenges that wait for their answer.", s.challenges.len),
+			s.gauge("watchers", "Subscriptions to the reg event.", s.watchers.len))
+	}
 	if s.cx, err = deps.NewCx(cfg.Diameter, "scscf", cfg.Domain, (&cx.Server{SCSCF: hssRequests{s}}).Handle, deps.Dialer); err != nil {
 		return nil, err
 	}
@@ -124,6 +123,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s.running.Store(true)
 	return s, nil
+}
+
+func (s *Server) gauge(name, help string, value func() int) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gocscf_scscf_" + name, Help: help}, func() float64 { return float64(value()) })
 }
 
 // listen opens the socket; nothing may come before everything else stands, and

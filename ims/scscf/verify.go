@@ -2,7 +2,6 @@ package scscf
 
 import (
 	"errors"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -101,29 +100,35 @@ func (s *Server) notAnswered(c *challenge) {
 	text := "No answer to the challenge of " + c.impi + " in " + s.cfg.RegAwaitAuth.D().String() + "."
 	s.verdicts.Log.Info(text, zap.String("impi", c.impi), zap.String("call_id", c.callID))
 	s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, CallID: c.callID, IMPI: c.impi, Text: text, Clause: "TS 24.229 7.8"})
-	if s.store.Get(c.impu).Registered() {
+	if !s.undecided(c.impi, c.impu) {
 		return
 	}
-	s.tellHSS(c.impi, []string{c.impu}, cx.AuthenticationTimeout, nil)
+	s.tellHSS(c.impi, c.impu, cx.AuthenticationTimeout, nil)
+}
+
+// undecided reports whether all that the HSS knows of a user is that he was to be
+// challenged: he is not registered, and nothing else is under way.
+func (s *Server) undecided(impi, impu string) bool {
+	return !s.store.Get(impu).Has(impi) && !s.turns.busy(impi) && !s.challenges.open(impi)
 }
 
 // forget tells the HSS that authentication failed, so that it drops its pending
 // state, and then goes on. A user who is registered stays so, and the HSS is told
 // nothing (TS 24.229 5.4.1.2.3A, TS 29.228 6.1.2).
 func (r *registration) forget(kind cx.ServerAssignmentType, then func()) {
-	if r.s.store.Get(string(r.impu)).Registered() {
+	if !r.s.undecided(r.impi, string(r.impu)) {
 		then()
 		return
 	}
-	r.s.tellHSS(r.impi, []string{string(r.impu)}, kind, func(error) { r.x.Post(then) })
+	r.s.tellHSS(r.impi, string(r.impu), kind, func(error) { r.x.Post(then) })
 }
 
 // tellHSS sends a SAR whose answer changes nothing here. done may be nil.
-func (s *Server) tellHSS(impi string, impus []string, kind cx.ServerAssignmentType, done func(error)) {
-	q := &cx.SAR{UserName: impi, PublicIdentities: impus, ServerName: s.name, Type: kind, UserDataAlreadyAvailable: cx.UserDataAvailable}
-	s.cx.SAR(time.Now().Add(s.cx.Timeout), q, func(_ *cx.SAA, err error) {
+func (s *Server) tellHSS(impi, impu string, kind cx.ServerAssignmentType, done func(error)) {
+	q := &cx.SAR{UserName: impi, PublicIdentities: []string{impu}, ServerName: s.name, Type: kind, UserDataAlreadyAvailable: cx.UserDataAvailable}
+	s.cx.SAR(s.cx.Deadline(), q, func(_ *cx.SAA, err error) {
 		if err != nil {
-			s.verdicts.Limited().Warn(s.verdicts.Log, "sar_failed", "the HSS did not take "+kind.String(), zap.String("impi", impi), zap.Error(err))
+			s.verdicts.Limited().Warn(s.verdicts.Log, "sar_failed", "the HSS did not take "+kind.String(), zap.String("impi", impi), zap.String("impu", impu), zap.Error(err))
 		}
 		if done != nil {
 			done(err)

@@ -18,70 +18,104 @@ import (
 	"github.com/gocscf/gocscf/ims/uri"
 )
 
-// isRegEvent reports whether x subscribes to the registration of a user who is
-// registered here.
+// isRegEvent reports whether x subscribes to a registration and is for us: one that
+// a phone sends along our Service-Route for a user who is not registered here is
+// left to its originating services, which tell the phone to register anew.
 func (s *Server) isRegEvent(x *proxy.Exchange) bool {
 	e, err := sip.ParseEvent(x.Req.Get(sip.HEvent))
-	return err == nil && strings.EqualFold(e.Package, reginfo.EventPackage) && s.watched(x).Registered()
+	if err != nil || !strings.EqualFold(e.Package, reginfo.EventPackage) || x.TopRoute() != "" {
+		return false
+	}
+	_, reg, home := s.watched(x)
+	return reg.Registered() || home && x.Route.User == "" && !x.Route.HasParam("orig")
 }
 
-// watched is the registration that a SUBSCRIBE is about.
-func (s *Server) watched(x *proxy.Exchange) *registrar.Registration {
-	impu, err := identity.ParseIMPU(x.RequestURI())
-	if err != nil {
-		return nil
+// watched finds the registration that a SUBSCRIBE is about, and says whether the
+// Request-URI is of our domain.
+func (s *Server) watched(x *proxy.Exchange) (impu identity.IMPU, reg *registrar.Registration, home bool) {
+	u, err := uri.Parse(x.RequestURI())
+	if err != nil || u.IsSIP() && u.User == "" {
+		return "", nil, false
 	}
-	return s.store.Get(string(impu))
+	to := identity.NormalizeTarget(u, s.cfg.Domain)
+	impu = identity.IMPUOf(u)
+	for _, name := range [...]identity.IMPU{impu, to.Identity, to.Identity.SIPForm(s.cfg.Domain)} {
+		if reg = s.store.Get(string(name)); reg != nil {
+			return name, reg, true
+		}
+	}
+	return impu, nil, to.Home
 }
 
 // watch takes a subscription to the reg event (TS 24.229 5.4.2.1.1).
 func (s *Server) watch(x *proxy.Exchange) {
-	reg := s.watched(x)
-	impu, _ := identity.ParseIMPU(x.RequestURI()) // watched has read it
-	who, ok := s.mayWatch(x.Req, reg)
+	impu, reg, _ := s.watched(x)
+	if !reg.Registered() {
+		s.verdicts.Refuse(x, node.Refusal{Status: 480, Cause: "nothing_to_watch", Clause: "TS 24.229 5.4.2.1.1",
+			Text: string(impu) + " is not registered here: there is no registration to watch."})
+		return
+	}
+	who, ioi, ok := s.mayWatch(x.Req, reg)
 	if !ok {
 		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "may_not_watch", Clause: "TS 24.229 5.4.2.1.1",
 			Text: who + " may not watch the registration of " + string(impu) + ": only the user, the P-CSCF in the Path and application servers may."})
 		return
 	}
-	if !s.watchers.room(string(impu)) {
+	one := newWatcher(x, string(impu), who)
+	fields := []sip.Field{{ID: sip.HContact, Value: "<" + s.ownURI("") + ">"}}
+	if v, err := sip.ParseChargingVector(x.Req.Get(sip.HPChargingVector)); err == nil {
+		v.TermIOI = s.ioi(ioi)
+		fields = append(fields, sip.Field{ID: sip.HPChargingVector, Value: v.String()})
+		one.charging = sip.ChargingVector{ICID: strings.Clone(v.ICID), OrigIOI: s.ioi(ioi)}.String()
+	}
+	grant := s.grant(x.Req)
+	// From here on it hears of every change; what it is told at first comes after.
+	if !s.watchers.add(one) {
 		s.verdicts.Refuse(x, node.Refusal{Status: 503, Cause: "watchers_full", Text: "Too many subscriptions to the registration of " + string(impu) + ".",
 			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "60"}}})
 		return
 	}
-	one := &watcher{key: strings.Clone(string(impu)), who: strings.Clone(who)}
-	n, err := s.agent.AcceptSubscription(s.agent.Wrap(x), s.grant(x.Req), dialog.NotifierEvents{
-		Refresh: func(_ *dialog.Notifier, in *dialog.Incoming, _ uint32, _ bool) uint32 { return s.grant(in.Req) },
-		Refreshed: func(*dialog.Notifier) {
-			s.watchers.notify(one, nil, s.store.Get(one.key), causeUser)
-		},
-		Final: func(*dialog.Notifier) dialog.Part {
-			if now := s.store.Get(one.key); now.Registered() {
-				return s.document(one, nil, now, causeUser)
-			}
-			return dialog.Part{}
-		},
-		Ended: func(_ *dialog.Notifier, e dialog.SubscriptionEnd) {
-			s.watchers.remove(one)
-			s.verdicts.Log.Info("subscription to the reg event ended", zap.String("subscriber", one.who), zap.String("impu", one.key), zap.Error(e.Err))
-		},
-	}, sip.Field{ID: sip.HContact, Value: "<" + s.ownURI("") + ">"})
+	n, err := s.agent.AcceptSubscription(s.agent.Wrap(x), grant, s.watchEvents(one), fields...)
 	if err != nil {
+		s.watchers.remove(one)
 		if !x.Done() {
 			s.verdicts.Refuse(x, node.Refusal{Status: 500, Cause: "subscription", Text: "The subscription of " + who + " cannot be taken: " + err.Error() + "."})
 		}
 		return
 	}
 	one.notifier = n
-	s.watchers.add(one)
 	s.verdicts.Log.Info("subscription to the reg event", zap.String("subscriber", who), zap.String("impu", string(impu)), zap.String("call_id", x.Req.CallID()), zap.String("icid", node.ICID(x.Req)))
 	s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, CallID: x.Req.CallID(), ICID: node.ICID(x.Req), Clause: "TS 24.229 5.4.2.1.1",
 		Text: who + " watches the registration of " + string(impu) + "."})
-	if n.Remaining() <= 0 { // a fetch (RFC 6665 4.4.3)
-		n.Terminate("timeout", 0, s.document(one, nil, reg, causeUser))
+	now := s.store.Get(s.watchers.keyOf(one))
+	if grant == 0 { // a fetch (RFC 6665 4.4.3)
+		one.end("timeout", document(one.version, reg, now, registrar.Unregistered))
 		return
 	}
-	s.watchers.notify(one, nil, reg, causeUser)
+	s.watchers.notify(one, reg, now, registrar.Unregistered)
+}
+
+// watchEvents are what becomes of a subscription.
+func (s *Server) watchEvents(one *watcher) dialog.NotifierEvents {
+	return dialog.NotifierEvents{
+		Refresh: func(_ *dialog.Notifier, in *dialog.Incoming, _ uint32, _ bool) uint32 { return s.grant(in.Req) },
+		Refreshed: func(*dialog.Notifier) {
+			now := s.store.Get(s.watchers.keyOf(one))
+			s.watchers.notify(one, now, now, registrar.Unregistered)
+		},
+		Final: func(*dialog.Notifier) dialog.Part {
+			now := s.store.Get(s.watchers.keyOf(one))
+			return document(one.version, now, now, registrar.Unregistered)
+		},
+		Ended: func(_ *dialog.Notifier, e dialog.SubscriptionEnd) {
+			s.watchers.remove(one)
+			fields := []zap.Field{zap.String("subscriber", one.who), zap.String("impu", s.watchers.keyOf(one)), zap.String("reason", e.Reason), zap.Error(e.Err)}
+			if e.Outcome.Status != 0 {
+				fields = append(fields, zap.Stringer("notify", e.Outcome))
+			}
+			s.verdicts.Log.Info("subscription to the reg event ended", fields...)
+		},
+	}
 }
 
 // maxWatch is the longest subscription: what phones ask for.
@@ -96,10 +130,11 @@ func (s *Server) grant(m *sip.Message) uint32 {
 	return min(asked, uint32(maxWatch/time.Second))
 }
 
-// mayWatch names the subscriber and reports whether it may watch: the user
-// itself, the P-CSCF in a Path, or an application server of the user's criteria.
-func (s *Server) mayWatch(m *sip.Message, reg *registrar.Registration) (string, bool) {
-	var who string
+// mayWatch names the subscriber, says by which type of IOI it is charged, and
+// reports whether it may watch: the user by an identity that is not barred, the
+// P-CSCF in a Path, or an application server of the user's criteria (TS 24.229
+// 5.4.2.1.1). What is asserted counts, not what is claimed beside.
+func (s *Server) mayWatch(m *sip.Message, reg *registrar.Registration) (who string, ioi int, ok bool) {
 	for _, id := range [...]sip.ID{sip.HPAssertedIdentity, sip.HFrom} {
 		for v := range m.Values(id) {
 			a, err := sip.ParseNameAddr(v)
@@ -113,18 +148,26 @@ func (s *Server) mayWatch(m *sip.Message, reg *registrar.Registration) (string, 
 			if who == "" {
 				who = a.URI
 			}
-			if _, ok := reg.Identity(u.Key()); ok || inPath(reg, u) || isServer(reg, u) {
-				return a.URI, true
+			if id, ok := reg.Identity(u.Key()); ok && !id.Barred || inPath(reg, u) {
+				return a.URI, 1, true
+			}
+			if s.isServer(reg, u) {
+				return a.URI, 3, true
 			}
 		}
 		if who != "" {
-			return who, false // what is asserted counts, not what is claimed beside
+			return who, 0, false
 		}
 	}
-	return "somebody without a name", false
+	return "somebody without a name", 0, false
 }
 
+// inPath reports whether u is a P-CSCF through which the user has registered. The
+// user part of a Path entry names the phone, not the P-CSCF.
 func inPath(reg *registrar.Registration, u uri.URI) bool {
+	if u.User != "" {
+		return false
+	}
 	for _, b := range reg.Bindings {
 		for _, p := range b.Path {
 			a, err := sip.ParseNameAddr(p)
@@ -139,14 +182,17 @@ func inPath(reg *registrar.Registration, u uri.URI) bool {
 	return false
 }
 
-func isServer(reg *registrar.Registration, u uri.URI) bool {
+// isServer reports whether u is an application server of the user: the same host,
+// and where that is the home domain, which users have as well, the same user part.
+func (s *Server) isServer(reg *registrar.Registration, u uri.URI) bool {
 	sv := servicesOf(reg)
 	if sv == nil {
 		return false
 	}
 	for _, chain := range sv.chains {
 		for i := range chain.Len() {
-			if c := chain.At(ifc.Position(i)); c != nil && uri.SameHost(c.URI.Host, u.Host) {
+			if c := chain.At(ifc.Position(i)); c != nil && uri.SameHost(c.URI.Host, u.Host) &&
+				(c.URI.User == u.User || !uri.SameHost(u.Host, s.cfg.Domain)) {
 				return true
 			}
 		}

@@ -1,75 +1,56 @@
 package scscf
 
 import (
-	"hash/fnv"
+	"errors"
 	"slices"
-	"strconv"
+	"strings"
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 
-	"github.com/gocscf/gocscf/ims/reginfo"
 	"github.com/gocscf/gocscf/ims/registrar"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/dialog"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/sip/transaction"
 )
-
-// cause is why contacts went.
-type cause uint8
-
-const (
-	causeUser        cause = iota // a REGISTER removed them
-	causeExpired                  // they were not refreshed
-	causeDeactivated              // by the network; the phone shall register anew
-	causeRejected                 // by the network; the phone shall not register again
-)
-
-// event is how registration documents call it (RFC 3680 5.1, TS 24.229 5.4.1.5).
-func (c cause) event() reginfo.Event {
-	switch c {
-	case causeExpired:
-		return reginfo.Expired
-	case causeDeactivated:
-		return reginfo.Deactivated
-	case causeRejected:
-		return reginfo.Rejected
-	default:
-		return reginfo.Unregistered
-	}
-}
 
 // watchers are the subscriptions to the reg event (TS 24.229 5.4.2.1), by the
 // identity that is watched.
 type watchers struct {
 	s   *Server
-	mu  sync.Mutex
+	mu  sync.Mutex // taken under the store's lock: nothing under it may call the store
 	all map[string][]*watcher
 	n   int
 }
 
-// watcher is one subscription. Its fields belong to its notifier's shard.
+// watcher is one subscription. Its fields belong to its shard, but key.
 type watcher struct {
-	key      string // of the identity
+	key      string // of an identity of the set; guarded by watchers.mu
 	who      string // the subscriber, for logs
-	notifier *dialog.Notifier
-	version  uint32
-	last     *registrar.Registration // what was told last
+	charging string // P-Charging-Vector of NOTIFYs, empty for none
+	shard    *transaction.Shard
+	notifier *dialog.Notifier // nil until the SUBSCRIBE is accepted
+	version  uint32           // of the next document
 }
 
 // Bounds against subscribers without end.
 const (
-	maxWatchers       = 1_000_000
-	maxWatchersPerSet = 16
+	maxWatchers            = 1_000_000
+	maxWatchersPerIdentity = 16
 )
 
 func newWatchers(s *Server) *watchers { return &watchers{s: s, all: map[string][]*watcher{}} }
+
+func newWatcher(x *proxy.Exchange, key, who string) *watcher {
+	return &watcher{key: strings.Clone(key), who: strings.Clone(who), shard: x.Shard}
+}
 
 // add notes a subscription; false when there is no room.
 func (w *watchers) add(one *watcher) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.n >= maxWatchers || len(w.all[one.key]) >= maxWatchersPerSet {
+	if w.n >= maxWatchers || len(w.all[one.key]) >= maxWatchersPerIdentity {
 		return false
 	}
 	w.all[one.key] = append(w.all[one.key], one)
@@ -93,120 +74,95 @@ func (w *watchers) remove(one *watcher) {
 	}
 }
 
-// room reports whether another subscription for key would be taken.
-func (w *watchers) room(key string) bool {
+// keyOf is an identity of the set that one watches.
+func (w *watchers) keyOf(one *watcher) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.n < maxWatchers && len(w.all[key]) < maxWatchersPerSet
+	return one.key
 }
 
-// changed tells every subscriber of the set's identities what is now; now is nil
-// when the registration has ended.
-func (w *watchers) changed(old, now *registrar.Registration, why cause) {
-	if old == nil {
+func (w *watchers) len() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.n
+}
+
+// changed tells every subscriber of the set's identities. The store calls it, with
+// its changes in order, so that the last that is told is what is.
+func (w *watchers) changed(old, now *registrar.Registration, why registrar.Cause) {
+	if old == nil || sameState(old, now) {
 		return // nobody can have subscribed to what was not there
 	}
 	w.mu.Lock()
-	var tell []*watcher
+	defer w.mu.Unlock()
 	for _, id := range old.Identities {
-		tell = append(tell, w.all[id.Key]...)
+		list := w.all[id.Key]
+		for _, one := range list {
+			one.shard.Post(func() { w.notify(one, old, now, why) })
+		}
+		if now == nil || len(list) == 0 {
+			continue
+		}
+		// An identity that leaves the set takes nobody with it.
+		if _, stays := now.Identity(id.Key); !stays {
+			key := now.Identities[0].Key
+			for _, one := range list {
+				one.key = key
+			}
+			w.all[key] = append(w.all[key], list...)
+			delete(w.all, id.Key)
+		}
 	}
-	w.mu.Unlock()
-	for _, one := range tell {
-		one.notifier.Post(func() { w.notify(one, old, now, why) })
-	}
+}
+
+// sameState reports whether subscribers would be told the same of both.
+func sameState(a, b *registrar.Registration) bool {
+	return a != nil && b != nil && slices.Equal(a.Identities, b.Identities) &&
+		slices.EqualFunc(a.Bindings, b.Bindings, func(x, y registrar.Binding) bool {
+			return x.ID == y.ID && x.CSeq == y.CSeq && x.Expires.Equal(y.Expires) && x.Params == y.Params
+		})
 }
 
 // notify sends one subscriber the full state, and ends the subscription when the
 // registration has ended (TS 24.229 5.4.2.1.2).
-func (w *watchers) notify(one *watcher, old, now *registrar.Registration, why cause) {
-	if one.notifier.Ended() {
+func (w *watchers) notify(one *watcher, old, now *registrar.Registration, why registrar.Cause) {
+	if one.notifier == nil || one.notifier.Ended() {
 		return
 	}
-	body := w.s.document(one, old, now, why)
-	if now.Registered() {
-		if err := one.notifier.Notify(body); err != nil {
-			w.s.verdicts.Limited().Warn(w.s.verdicts.Log, "notify", "a subscriber of the reg event is too slow", zap.String("subscriber", one.who), zap.Error(err))
+	body := document(one.version, old, now, why)
+	switch {
+	case now.Registered():
+		err := one.notifier.Notify(body, one.fields()...)
+		switch {
+		case err == nil:
+			one.version++
+		case errors.Is(err, dialog.ErrBusy):
+			// A state that it is not told would be lost: it has to begin anew.
+			w.s.verdicts.Limited().Warn(w.s.verdicts.Log, "slow_subscriber", "a subscriber of the reg event is too slow: its subscription ends", zap.String("subscriber", one.who))
+			one.notifier.Terminate("probation", 30, body, one.fields()...)
 		}
-		return
+	case why == registrar.Deactivated:
+		one.end("deactivated", body)
+	case why == registrar.Rejected:
+		one.end("rejected", body)
+	case why == registrar.Moved:
+		// The registration lives elsewhere; the subscriber shall ask there (RFC 6665
+		// 4.1.3), and hear nothing of contacts that are terminated.
+		one.end("deactivated", dialog.Part{})
+	default:
+		one.end("noresource", body)
 	}
-	reason := "noresource"
-	switch why {
-	case causeDeactivated:
-		reason = "deactivated"
-	case causeRejected:
-		reason = "rejected"
-	}
-	one.notifier.Terminate(reason, 0, body)
 }
 
-// document is the state of a whole set: one registration an identity that is not
-// barred, with the contacts that are and those that just went.
-func (s *Server) document(one *watcher, old, now *registrar.Registration, why cause) dialog.Part {
-	doc := reginfo.Document{Version: one.version}
-	one.version++
-	shown := now
-	if shown == nil {
-		shown = old
-	}
-	if shown == nil { // it ended before this subscriber was told anything
-		return dialog.Part{}
-	}
-	for _, id := range shown.Identities {
-		if id.Barred {
-			continue
-		}
-		r := reginfo.Registration{AOR: id.URI, ID: idOf(id.Key), State: reginfo.Terminated}
-		if now.Registered() {
-			r.State = reginfo.Active
-			for _, b := range now.Bindings {
-				r.Contacts = append(r.Contacts, contactInfo(b, presentEvent(one.last, b), time.Now()))
-			}
-		}
-		if old != nil {
-			for _, b := range old.Bindings {
-				if now == nil || !slices.ContainsFunc(now.Bindings, func(n registrar.Binding) bool { return n.ID == b.ID }) {
-					r.Contacts = append(r.Contacts, contactInfo(b, why.event(), time.Now()))
-				}
-			}
-		}
-		doc.Registrations = append(doc.Registrations, r)
-	}
-	one.last = now
-	return dialog.Part{Type: reginfo.ContentType, Body: string(doc.Append(nil))}
+// end sends the last NOTIFY.
+func (one *watcher) end(reason string, body dialog.Part) {
+	one.notifier.Terminate(reason, 0, body, one.fields()...)
 }
 
-// presentEvent is what last happened to a contact that is there, as far as the
-// subscriber is concerned.
-func presentEvent(told *registrar.Registration, b registrar.Binding) reginfo.Event {
-	if told != nil {
-		for _, o := range told.Bindings {
-			if o.ID == b.ID && !o.Expires.Equal(b.Expires) {
-				return reginfo.Refreshed
-			}
-		}
+// fields are those of every NOTIFY (TS 24.229 5.4.2.1.2).
+func (one *watcher) fields() []sip.Field {
+	if one.charging == "" {
+		return nil
 	}
-	return reginfo.Registered
-}
-
-func contactInfo(b registrar.Binding, e reginfo.Event, now time.Time) reginfo.Contact {
-	c := reginfo.Contact{ID: b.ID, URI: b.Contact, Event: e, State: e.State(), CallID: b.CallID, CSeq: b.CSeq}
-	if left := b.Expires.Sub(now); c.State == reginfo.Active && left > 0 {
-		c.Expires = uint32(left / time.Second)
-	}
-	for name, v := range sip.Params(b.Params).All() {
-		if name == "q" {
-			c.Q = v
-			continue
-		}
-		c.UnknownParams = append(c.UnknownParams, reginfo.Param{Name: name, Value: v})
-	}
-	return c
-}
-
-// idOf names an identity's registration in documents, the same one each time.
-func idOf(key string) string {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(key))
-	return "r" + strconv.FormatUint(h.Sum64(), 36)
+	return []sip.Field{{ID: sip.HPChargingVector, Value: one.charging}}
 }
