@@ -59,7 +59,8 @@ func startCore(t *testing.T, ours ...string) *core {
 	}
 	c.gm = at.Gm
 	conf := lab.NewConfigs(lab.DefaultDomain, at)
-	conf.HSS.Subscribers.List = lab.DemoSubscribers(lab.DefaultDomain)
+	conf.HSS.Subscribers.List = subscribers()
+	conf.I.SCSCFs[0].Capabilities = []uint32{0, 1} // as Kamailio's table has it
 	c.hss = start(c, lab.NameHSS, at.HSS, func(d node.Deps) (*hss.Server, error) { return hss.New(conf.HSS, hss.Deps{Deps: d}) })
 	if c.is(lab.NameS) {
 		start(c, lab.NameS, at.S, func(d node.Deps) (*scscf.Server, error) { return scscf.New(conf.S, scscf.Deps{Deps: d}) })
@@ -87,6 +88,16 @@ func startCore(t *testing.T, ours ...string) *core {
 		c.peers = kamailio.Start(t, kamailio.Options{Domain: lab.DefaultDomain, PCSCF: at.Gm, ICSCF: at.I, SCSCF: at.S, HSS: at.HSS}, theirs...)
 	}
 	return c
+}
+
+// subscribers are those of the demonstration, with all that the HSS can say of them.
+func subscribers() []hss.Subscriber {
+	list := lab.DemoSubscribers(lab.DefaultDomain)
+	for i := range list {
+		list[i].Capabilities = hss.Capabilities{Mandatory: []uint32{0}, Optional: []uint32{1}}
+		list[i].Charging = hss.Charging{CCF: "aaa://ccf." + lab.DefaultDomain + ";transport=tcp", ECF: "aaa://ecf." + lab.DefaultDomain + ";transport=tcp"}
+	}
+	return list
 }
 
 // start runs one of our services and waits until it is ready.

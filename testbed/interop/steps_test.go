@@ -189,6 +189,15 @@ func (c *core) ended(ctx context.Context, p *ue.Phone) {
 	})
 }
 
+// profileChanged: the HSS pushes a profile.
+func (c *core) profileChanged(ctx context.Context, p *ue.Phone) {
+	c.t.Helper()
+	st, _ := c.hss.State(impu(p))
+	if _, err := c.hss.SendPPR(ctx, st.IMPIs[0]); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // gone waits until nobody has the registration of a phone any more.
 func (c *core) gone(p *ue.Phone) {
 	c.t.Helper()
