@@ -27,13 +27,14 @@ type bench struct {
 	logs   *observer.ObservedLogs
 	mu     sync.Mutex
 	events []trace.Event
+	more   chan struct{} // closed when another event has come
 }
 
 // startBench starts a core with alice and bob for a test.
 func startBench(t *testing.T, subscribers []hss.Subscriber, adjust func(*Configs)) *bench {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
-	b := &bench{t: t, logs: logs}
+	b := &bench{t: t, logs: logs, more: make(chan struct{})}
 	stream := &trace.Stream{}
 	sub := stream.Subscribe(10_000)
 	var wg sync.WaitGroup
@@ -41,6 +42,8 @@ func startBench(t *testing.T, subscribers []hss.Subscriber, adjust func(*Configs
 		for e := range sub.C() {
 			b.mu.Lock()
 			b.events = append(b.events, e)
+			close(b.more)
+			b.more = make(chan struct{})
 			b.mu.Unlock()
 		}
 	})
@@ -93,20 +96,22 @@ func (b *bench) failure(words string) trace.Event {
 
 func (b *bench) event(want func(trace.Event) bool, what string) trace.Event {
 	b.t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
-	for {
+	late := time.After(5 * time.Second)
+	for seen := 0; ; {
 		b.mu.Lock()
-		for _, e := range b.events {
+		events, more := b.events[seen:], b.more
+		seen = len(b.events)
+		b.mu.Unlock()
+		for _, e := range events {
 			if want(e) {
-				b.mu.Unlock()
 				return e
 			}
 		}
-		b.mu.Unlock()
-		if time.Now().After(deadline) {
+		select {
+		case <-more:
+		case <-late:
 			b.t.Fatalf("no trace event of %s", what)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

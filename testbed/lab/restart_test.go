@@ -3,7 +3,6 @@ package lab
 import (
 	"context"
 	"errors"
-	"sync"
 	"testing"
 	"time"
 
@@ -166,48 +165,52 @@ func TestSCSCFRestartsBetweenRegistrationAndCall(t *testing.T) {
 	}
 }
 
-// TestICSCFRestartsUnderTraffic: phones register and call while it is away. Each
-// request has a final answer, and after it is back everything works.
+// TestICSCFRestartsUnderTraffic: messages are under way while it goes and comes
+// back. Each has a final answer soon, and afterwards everything works.
 func TestICSCFRestartsUnderTraffic(t *testing.T) {
 	b := startBench(t, demo(), nil)
 	alice, bobPhone := newPhone(t, b, 0, nil), newPhone(t, b, 1, nil)
 	mustWork(t, "alice registers", register(alice))
 	mustWork(t, "bob registers", register(bobPhone))
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var slowest time.Duration
-	answers := map[bool]int{}
-	wg.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-			}
+	for range 3 {
+		const messages = 4
+		type answer struct {
+			took time.Duration
+			err  error
+		}
+		answers := make(chan answer, messages)
+		send := func() {
 			took, err := within(t, 10*time.Second, func(ctx context.Context) error { return alice.Message(ctx, bob(), "hello") })
-			mu.Lock()
-			slowest = max(slowest, took)
-			answers[err == nil]++
-			mu.Unlock()
+			answers <- answer{took, err}
+		}
+		go send()
+		if err := b.StopOne(NameI); err != nil {
+			t.Error(err)
+		}
+		go send()
+		go send()
+		b.comeBack(NameI)
+		go send()
+		for range messages {
+			a := <-answers
 			var e *ue.Error
-			if err != nil && (!errors.As(err, &e) || e.Status == 0) {
-				t.Errorf("a message had no final answer: %v", err)
+			if a.err != nil && (!errors.As(a.err, &e) || e.Status == 0) {
+				t.Errorf("a message had no final answer: %v", a.err)
+			}
+			if a.took > 5*time.Second {
+				t.Errorf("an answer took %v: %v", a.took, a.err)
 			}
 		}
-	})
-	time.Sleep(100 * time.Millisecond)
-	if err := b.StopOne(NameI); err != nil {
-		t.Error(err)
-	}
-	time.Sleep(1500 * time.Millisecond)
-	b.comeBack(NameI)
-	time.Sleep(100 * time.Millisecond)
-	close(stop)
-	wg.Wait()
-	if slowest > 5*time.Second || answers[true] == 0 {
-		t.Errorf("messages: %d accepted, %d refused, the slowest answer after %v", answers[true], answers[false], slowest)
+		for len(bobPhone.Messages()) > 0 {
+			<-bobPhone.Messages()
+		}
 	}
 	mustWork(t, "a call after", call(alice, bob()))
 	mustWork(t, "alice registers again", register(alice))
+	if err := b.StopOne(NameI); err != nil {
+		t.Error(err)
+	}
+	mustFail(t, "a registration while it is away", register(bobPhone), 504)
+	b.comeBack(NameI)
+	mustWork(t, "bob registers again", register(bobPhone))
 }

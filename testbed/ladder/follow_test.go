@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -40,8 +41,8 @@ func TestFollowMergesStreamsByTime(t *testing.T) {
 			return nil
 		})
 	}()
-	for !streams[0].On() || !streams[1].On() {
-		time.Sleep(time.Millisecond)
+	for (!streams[0].On() || !streams[1].On()) && ctx.Err() == nil {
+		runtime.Gosched() // until both have been opened
 	}
 	now := time.Now()
 	streams[1].Emit(trace.Event{Node: "scscf", Text: "second", Time: now.Add(time.Millisecond)})
