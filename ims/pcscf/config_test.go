@@ -1,0 +1,98 @@
+package pcscf
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/node"
+)
+
+const goodConfig = `
+domain: ims.example.org
+listen: {gm: "192.0.2.1:5060", mw: "192.0.2.1:5070"}
+icscf: 192.0.2.10:5060
+`
+
+func TestConfig(t *testing.T) {
+	tests := []struct {
+		name, yaml string
+		want       []string // the faults in order, by their beginnings; nil = none
+	}{
+		{"the least", goodConfig, nil},
+		{"everything", goodConfig + "visited_network: visited.org\nhosts: {a.org: 192.0.2.3}\nmax_transactions: 5\nmax_bindings: 5\nhome_timeout: 3s\ndrain: 1s\nipsec: {policy: none, backend: user}\n", nil},
+		{"several I-CSCFs", strings.Replace(goodConfig, "192.0.2.10:5060", "[192.0.2.10:5060, 192.0.2.11:5060]", 1), nil},
+		{"any port", strings.NewReplacer(":5060\", mw", ":0\", mw", "5070", "0").Replace(goodConfig), nil},
+		{"nothing", "", []string{"domain is missing", "listen.gm is missing", "listen.mw is missing", "icscf is missing"}},
+		{"the same port", strings.Replace(goodConfig, "5070", "5060", 1), []string{"listen.gm and listen.mw are both 192.0.2.1:5060"}},
+		{"no address of its own", strings.Replace(goodConfig, "192.0.2.1:5060", "0.0.0.0:5060", 1), []string{"listen.gm is 0.0.0.0:5060"}},
+		{"another IP version", strings.Replace(goodConfig, "192.0.2.10:5060", `"[2001:db8::1]:5060"`, 1), []string{"icscf[0] is [2001:db8::1]:5060"}},
+		{"itself", strings.Replace(goodConfig, "192.0.2.10:5060", "[192.0.2.10:5060, 192.0.2.1:5070]", 1), []string{"icscf[1] is 192.0.2.1:5070: that is this P-CSCF"}},
+		{"no port of the I-CSCF", strings.Replace(goodConfig, "192.0.2.10:5060", "192.0.2.10:0", 1), []string{"icscf[0] is 192.0.2.10:0"}},
+		{"everything wrong", `
+domain: "sip:x y"
+listen: {mw: "[::]:5070"}
+ipsec: {policy: perhaps, backend: magic}
+max_bindings: 0
+max_transactions: -1
+home_timeout: 0s
+hosts: {b.org: nowhere, a.org: "1.2.3.4:x"}
+`, []string{"domain is", "listen.gm is missing", "listen.mw is [::]:5070", "icscf is missing", "ipsec.policy is \"perhaps\"", "ipsec.backend is \"magic\"",
+			"max_bindings is 0", "max_transactions is -1", "home_timeout is 0s", "hosts: a.org is", "b.org is"}},
+		{"what is not built", goodConfig + "ipsec: {policy: required}\n", []string{"ipsec.policy is required: this build"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := DefaultConfig()
+			if err := node.ParseConfig([]byte(tt.yaml), &c); err != nil {
+				t.Fatal(err)
+			}
+			err := c.Check()
+			if tt.want == nil {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			lines := strings.Split(err.Error(), "\n")
+			for i := range max(len(lines), len(tt.want)) {
+				if i >= len(lines) || i >= len(tt.want) || !strings.HasPrefix(lines[i], tt.want[i]) {
+					t.Fatalf("the faults are\n%v\nwanted\n%s", err, strings.Join(tt.want, "\n"))
+				}
+			}
+			if s, err := New(c, Deps{}); err == nil || s != nil {
+				t.Error("such a P-CSCF can be made")
+			}
+		})
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	c := DefaultConfig()
+	if err := node.ParseConfig([]byte(goodConfig), &c); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "visited network", c.visited(), "ims.example.org")
+	check(t, "ipsec", c.IPsec, IPsec{"none", "auto"})
+	check(t, "times", []time.Duration{c.HomeTimeout.D(), c.Drain.D()}, "[4s 10s]")
+	said := strings.Join(c.Explain(), "\n")
+	for _, part := range []string{"192.0.2.1:5060", "without IPsec", "192.0.2.1:5070", "192.0.2.10:5060", `"ims.example.org"`} {
+		if !strings.Contains(said, part) {
+			t.Errorf("the explanation does not say %s:\n%s", part, said)
+		}
+	}
+}
+
+func TestPortsThatAreTaken(t *testing.T) {
+	run(t, func(w *world) {
+		if _, err := New(w.p.cfg, Deps{Deps: node.Deps{Log: w.p.deps.Log}, Net: w.peers[0].host}); err == nil {
+			t.Error("sockets of another host can be opened")
+		}
+		if err := w.p.Ready(); err != nil {
+			t.Errorf("not ready: %v", err)
+		}
+	})
+}

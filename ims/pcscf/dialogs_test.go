@@ -1,0 +1,329 @@
+package pcscf
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/testbed/conformance"
+)
+
+// call is a dialog that a phone has made with somebody behind the S-CSCF.
+type call struct {
+	p      *peer
+	callID string
+	target string // the far side's contact
+	far    string // its tag
+	route  []string
+	invite arrival // as the S-CSCF has seen it
+}
+
+// farRoute is the S-CSCF's own Record-Route entry, and one behind it.
+var farRoute = []string{"<sip:mo@" + scscfAddr + ";lr>", "<sip:mt@192.0.2.77;lr>"}
+
+// newCall has a registered phone call somebody who answers.
+func newCall(p *peer, callID string) *call {
+	c := inviteFrom(p, callID)
+	c.ring(200, "far")
+	c.send("ACK")
+	p.w.scscf.request("ACK")
+	return c
+}
+
+func inviteFrom(p *peer, callID string) *call {
+	p.w.t.Helper()
+	p.send(gmAddr, p.text("INVITE", "sip:bob@"+domain, callID))
+	return &call{p: p, callID: callID, target: "sip:bob@192.0.2.88", invite: p.w.scscf.request("INVITE")}
+}
+
+// ring answers the INVITE from a far side with that tag, and reads the route set as
+// the phone does.
+func (c *call) ring(status int, tag string) arrival {
+	w := c.p.w
+	w.t.Helper()
+	recorded := slices.Concat([]string{farRoute[1], farRoute[0]}, values(c.invite.Message, sip.HRecordRoute))
+	w.scscf.reply(c.invite, responseText(c.invite, status, tag, recorded, "Contact: <"+c.target+">"))
+	m := c.p.status(status)
+	c.far = tag
+	c.route = values(m.Message, sip.HRecordRoute)
+	slices.Reverse(c.route)
+	return m
+}
+
+// responseText writes a response with a Record-Route of its own.
+func responseText(a arrival, status int, tag string, recordRoute []string, more ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "SIP/2.0 %d X\r\n", status)
+	for v := range a.Lines(sip.HVia) {
+		fmt.Fprintf(&b, "Via: %s\r\n", v)
+	}
+	for _, r := range recordRoute {
+		fmt.Fprintf(&b, "Record-Route: %s\r\n", r)
+	}
+	to := a.Get(sip.HTo)
+	if a.ToTag() == "" && tag != "" {
+		to += ";tag=" + tag
+	}
+	fmt.Fprintf(&b, "From: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %s\r\n", a.Get(sip.HFrom), to, a.CallID(), a.Get(sip.HCSeq))
+	for _, m := range more {
+		fmt.Fprintf(&b, "%s\r\n", m)
+	}
+	b.WriteString("Content-Length: 0\r\n\r\n")
+	return b.String()
+}
+
+// lines are the headers of a request of the phone's within the dialog.
+func (c *call) lines() []string {
+	return []string{"To: <sip:bob@" + domain + ">;tag=" + c.far, "Route: " + strings.Join(c.route, ", ")}
+}
+
+// send sends a request of the phone's within the dialog.
+func (c *call) send(method string, more ...string) {
+	c.p.send(gmAddr, c.p.text(method, c.target, c.callID, append(c.lines(), more...)...))
+}
+
+// fromFar sends a request of the far side's within the dialog.
+func (c *call) fromFar(method string, more ...string) {
+	w := c.p.w
+	lines := []string{
+		"From: <sip:bob@" + domain + ">;tag=" + c.far, "To: <sip:" + c.p.name + "@" + domain + ">;tag=" + c.p.name,
+		"Route: " + strings.Join(values(c.invite.Message, sip.HRecordRoute), ", "),
+	}
+	w.scscf.send(mwAddr, w.scscf.text(method, "sip:"+c.p.name+"@"+c.p.addr.String(), c.callID, append(lines, more...)...))
+}
+
+func TestRequestsWithinADialog(t *testing.T) {
+	conformance.Shows(t, "PO-06", "PO-08", "PO-11")
+	conformance.Partly(t, "PO-07")
+	run(t, func(w *world) {
+		p, q := w.peer("alice", "198.51.100.1:5060"), w.peer("mallory", "198.51.100.2:5060")
+		p.register()
+		q.register()
+		c := newCall(p, "c1")
+		icid := c.invite.Get(sip.HPChargingVector)
+		for _, method := range []string{"INVITE", "UPDATE", "INFO", "FOO"} {
+			c.send(method, "P-Preferred-Identity: <sip:alice@"+domain+">")
+			a := w.scscf.request(method)
+			check(t, method+": Route", values(a.Message, sip.HRoute), farRoute)
+			check(t, method+": P-Charging-Vector", a.Get(sip.HPChargingVector), icid)
+			if a.Has(sip.HPPreferredIdentity) || a.Has(sip.HRecordRoute) {
+				t.Errorf("forwarded:\n%s", a.Raw())
+			}
+			w.scscf.answer(a, 200, "Contact: <"+c.target+">", "P-Charging-Vector: icid-value=x")
+			if m := p.status(200); m.Has(sip.HPChargingVector) {
+				t.Errorf("the phone sees:\n%s", m.Raw())
+			}
+
+			// And from the far side.
+			c.fromFar(method, "P-Charging-Vector: icid-value=x", "P-Access-Network-Info: cell")
+			b := p.request(method)
+			if b.Has(sip.HPChargingVector) || b.Has(sip.HPAccessNetworkInfo) || b.Has(sip.HRoute) {
+				t.Errorf("the phone sees:\n%s", b.Raw())
+			}
+			p.answer(b, 200, "Contact: <sip:alice@198.51.100.1:5060>", "P-Asserted-Identity: <sip:mine@x.org>")
+			if m := w.scscf.status(200); m.Has(sip.HPAssertedIdentity) {
+				t.Errorf("forwarded:\n%s", m.Raw())
+			}
+		}
+
+		// Who is not in it is refused, whatever he has heard of it.
+		for _, lines := range [][]string{c.lines(), append(c.lines(), "From: <sip:alice@"+domain+">;tag=alice")} {
+			q.send(gmAddr, q.text("BYE", c.target, "c1", lines...))
+			q.refused(403, "belongs to no dialog of its own")
+		}
+		for _, lines := range [][]string{
+			{"To: <sip:bob@" + domain + ">;tag=other"},
+			{"From: <sip:alice@" + domain + ">;tag=other"},
+			{"Call-ID: other"},
+		} {
+			c.send("INFO", lines...)
+			p.refused(403, "belongs to no dialog of its own")
+		}
+		q.send(gmAddr, q.text("ACK", c.target, "c1", c.lines()...))
+		w.scscf.nothing(time.Second)
+
+		c.send("BYE")
+		a := w.scscf.request("BYE")
+		check(t, "BYE: Route", values(a.Message, sip.HRoute), farRoute)
+		w.scscf.answer(a, 200)
+		p.status(200)
+		// What crosses the BYE still passes for a while.
+		c.send("INFO")
+		w.scscf.answer(w.scscf.request("INFO"), 481)
+		p.status(481)
+		time.Sleep(3 * time.Minute)
+		c.send("INFO")
+		p.refused(403, "belongs to no dialog of its own")
+		check(t, "dialogs kept", w.dialogsKept(), 0)
+	})
+}
+
+func TestRouteOfADialogIsMended(t *testing.T) {
+	conformance.Partly(t, "PO-08")
+	tests := []struct{ name, route string }{
+		{"none", ""},
+		{"past the core", "<sip:198.51.100.66;lr>"},
+		{"the Service-Route", route},
+		{"the far end only", farRoute[1]},
+		{"with more", "OURS, " + farRoute[0] + ", " + farRoute[1] + ", <sip:198.51.100.66;lr>"},
+		{"deep under entries of ours", "OURS, OURS, OURS, <sip:198.51.100.66;lr>"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			run(t, func(w *world) {
+				p := w.peer("alice", "198.51.100.1:5060")
+				p.register()
+				c := newCall(p, "c1")
+				line := "Route: " + strings.ReplaceAll(tt.route, "OURS", c.route[0]+", "+c.route[1])
+				if tt.route == "" {
+					line = "-Route"
+				}
+				for _, method := range []string{"UPDATE", "ACK"} {
+					c.send(method, line)
+					check(t, method+": Route", values(w.scscf.request(method).Message, sip.HRoute), farRoute)
+				}
+				w.explained("mended")
+			})
+		})
+	}
+}
+
+func TestEarlyDialogs(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		p.register()
+		c := inviteFrom(p, "c1")
+		passes := func(tag string, want bool) {
+			t.Helper()
+			c.far = tag
+			c.send("UPDATE")
+			if !want {
+				p.refused(403, "belongs to no dialog of its own")
+				return
+			}
+			w.scscf.answer(w.scscf.request("UPDATE"), 200)
+			p.status(200)
+		}
+		passes("one", false)
+		c.ring(183, "one")
+		c.ring(180, "two") // forked
+		passes("one", true)
+		passes("two", true)
+		passes("three", false)
+		c.ring(200, "three")
+		passes("three", true)
+		passes("one", true) // for a while
+		time.Sleep(3 * time.Minute)
+		passes("one", false)
+		passes("two", false)
+		passes("three", true)
+
+		// A call that fails leaves nothing behind.
+		d := inviteFrom(p, "c2")
+		d.ring(183, "one")
+		w.scscf.answer(d.invite, 486)
+		p.status(486)
+		time.Sleep(3 * time.Minute)
+		d.send("UPDATE")
+		p.refused(403, "belongs to no dialog of its own")
+	})
+}
+
+// The reg event: the NOTIFY may come before the 200 to the SUBSCRIBE, and the
+// phone refreshes within the dialog.
+func TestSubscription(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		p.register()
+		p.send(gmAddr, p.text("SUBSCRIBE", "sip:alice@"+domain, "s1", "Event: reg", "Expires: 600000"))
+		c := &call{p: p, callID: "s1", target: "sip:" + scscfAddr, far: "reg", invite: w.scscf.request("SUBSCRIBE")}
+		notify := func(state string) {
+			t.Helper()
+			c.fromFar("NOTIFY", "Event: reg", "Subscription-State: "+state, "Record-Route: "+farRoute[0], "Contact: <"+c.target+">")
+			p.answer(p.request("NOTIFY"), 200)
+			w.scscf.status(200)
+		}
+		refresh := func() {
+			t.Helper()
+			c.route = append(values(c.invite.Message, sip.HRecordRoute), farRoute[0])
+			c.send("SUBSCRIBE", "Event: reg", "Expires: 600000")
+		}
+		notify("active;expires=600000")
+		refresh() // to a dialog that only the NOTIFY has told of
+		a := w.scscf.request("SUBSCRIBE")
+		check(t, "Route", values(a.Message, sip.HRoute), farRoute[:1])
+		w.scscf.answer(a, 200)
+		p.status(200)
+		w.scscf.reply(c.invite, responseText(c.invite, 200, "reg", slices.Concat(farRoute[:1], values(c.invite.Message, sip.HRecordRoute)), "Contact: <"+c.target+">"))
+		p.status(200)
+		notify("active")
+		time.Sleep(30 * time.Minute)
+		refresh()
+		w.scscf.answer(w.scscf.request("SUBSCRIBE"), 200)
+		p.status(200)
+		notify("terminated;reason=deactivated")
+		time.Sleep(3 * time.Minute)
+		refresh()
+		p.refused(403, "belongs to no dialog of its own")
+	})
+}
+
+// A REFER within a call has a subscription that outlives the call (RFC 5057).
+func TestReferOutlivesTheCall(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		p.register()
+		c := newCall(p, "c1")
+		c.fromFar("REFER", "Refer-To: <sip:carol@"+domain+">")
+		p.answer(p.request("REFER"), 202)
+		w.scscf.status(202)
+		c.fromFar("BYE")
+		p.answer(p.request("BYE"), 200)
+		w.scscf.status(200)
+		time.Sleep(10 * time.Minute)
+		c.send("NOTIFY", "Event: refer", "Subscription-State: terminated;reason=noresource")
+		w.scscf.answer(w.scscf.request("NOTIFY"), 200)
+		p.status(200)
+		time.Sleep(3 * time.Minute)
+		c.send("NOTIFY", "Event: refer", "Subscription-State: terminated")
+		p.refused(403, "belongs to no dialog of its own")
+	})
+}
+
+func TestDialogsAreBounded(t *testing.T) {
+	d := newDialogs()
+	now := time.Now()
+	for i := range 3 * maxDialogs {
+		d.learn(dialog{key: dialogKey{"alice", fmt.Sprint(i), "l", "r"}, call: true})
+		if i%2 == 0 {
+			d.ended(dialogKey{"alice", fmt.Sprint(i), "l", "r"}, true, now)
+		}
+	}
+	check(t, "dialogs", len(d.byKey), maxDialogs)
+	check(t, "of the user", len(d.byUser["alice"]), maxDialogs)
+	if _, ok := d.find(dialogKey{"alice", fmt.Sprint(3*maxDialogs - 1), "l", "r"}, now); !ok {
+		t.Error("the newest is gone")
+	}
+	if d.learn(dialog{key: dialogKey{"alice", "x", "l", "r"}, routes: []string{strings.Repeat("x", maxRoutes+1)}}) {
+		t.Error("a route set of any size is kept")
+	}
+	d.forget("alice")
+	check(t, "after that", len(d.byKey)+len(d.byUser), 0)
+}
+
+// What is left of a phone goes with its last contact.
+func TestDialogsGoWithTheRegistration(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		p.register("Contact: <sip:alice@198.51.100.1:5060>;expires=60", "Service-Route: "+route)
+		newCall(p, "c1")
+		check(t, "dialogs", w.dialogsKept(), 1)
+		p.register("Contact: <sip:alice@198.51.100.1:5060>;expires=60", "Service-Route: "+route)
+		check(t, "dialogs after the re-registration", w.dialogsKept(), 1)
+		time.Sleep(3 * time.Minute)
+		check(t, "dialogs after the end", w.dialogsKept(), 0)
+	})
+}
