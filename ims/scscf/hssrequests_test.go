@@ -1,0 +1,225 @@
+package scscf
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/diameter"
+	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/profile"
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/trace"
+	"github.com/gocscf/gocscf/testbed/conformance"
+)
+
+// Who is gone after an RTR. What phones hear of it: TestRegistrationEndsForSubscribers.
+func TestRTR(t *testing.T) {
+	conformance.Shows(t, "CX-21", "CX-22", "SR-18")
+	const alice, desk = "alice@home.test", "desk@home.test"
+	both := []string{alice, desk}
+	tests := []struct {
+		name    string
+		code    cx.ReasonCode
+		user    string
+		more    []string // Associated-Identities
+		impus   []string
+		gone    []string // private identities
+		gone2   bool     // Alice's other set as well
+		already bool     // nothing is registered
+	}{
+		{name: "a user for good", code: cx.PermanentTermination, user: alice, gone: []string{alice}, gone2: true},
+		{name: "and those who share with him", code: cx.PermanentTermination, user: alice, more: []string{desk}, gone: both, gone2: true},
+		{name: "by an identity that is not of the set", code: cx.PermanentTermination, user: alice, impus: []string{"sip:imsi@elsewhere.test"}, gone: []string{alice}, gone2: true},
+		{name: "in another form of his name", code: cx.PermanentTermination, user: "alice@HOME.test", gone: []string{alice}, gone2: true},
+		{name: "a set moved", code: cx.NewServerAssigned, user: alice, impus: []string{"tel:+49-11", aliceSIP}, gone: both},
+		{name: "to select another server", code: cx.ServerChange, user: alice, impus: []string{aliceSIP}, gone: both},
+		{name: "all his sets", code: cx.ServerChange, user: alice, gone: both, gone2: true},
+		{name: "a server removed", code: cx.RemoveSCSCF, user: alice, impus: []string{aliceNumber}, gone: both},
+		{name: "nobody", code: cx.PermanentTermination, user: "nobody@home.test"},
+		{name: "nothing that can be read", code: cx.ServerChange, user: "?", impus: []string{"?"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			atHome(t, nil, func(h *homeNet) {
+				p := h.alicePhone()
+				p.register()
+				h.hss.user(desk, user(nil, barred("sip:imsi@home.test"), id(aliceTel), id(aliceSIP), id(aliceNumber)))
+				d := h.phone("desk")
+				d.impu = p.impu
+				d.register()
+				h.hss.user(alice, user(nil, id("sip:work@home.test")))
+				work := h.phone("alice")
+				work.impu, work.contact = "sip:work@home.test", "<sip:alice@10.0.0.1:5060>"
+				work.register()
+				h.hss.asked()
+
+				q := &cx.RTR{UserName: tt.user, PublicIdentities: tt.impus, Reason: cx.DeregistrationReason{Code: tt.code, Info: "why not"}}
+				if tt.more != nil {
+					q.AssociatedIdentities = &cx.Identities{UserNames: tt.more}
+				}
+				a := h.hss.rtr(q)
+				if a.Result != diameter.Base(diameter.Success) {
+					t.Errorf("RTA %v", a.Result)
+				}
+				var gone []string
+				if a.AssociatedIdentities != nil {
+					gone = a.AssociatedIdentities.UserNames
+				}
+				if !slices.Equal(gone, tt.gone) || len(a.Emergency) != 0 {
+					t.Errorf("the RTA names %v, want %v; and %v", gone, tt.gone, a.Emergency)
+				}
+				reg := h.s.store.Get(aliceSIP)
+				for _, impi := range both {
+					if reg.Has(impi) == slices.Contains(tt.gone, impi) {
+						t.Errorf("%s is registered: %t", impi, reg.Has(impi))
+					}
+				}
+				if h.s.store.Get("sip:work@home.test").Registered() == tt.gone2 {
+					t.Errorf("the other set is registered: %t", !tt.gone2)
+				}
+				h.wantAsked("") // the HSS knows already
+				h.told(trace.State, "The HSS ends the registration of "+tt.user+": "+tt.code.String())
+			})
+		})
+	}
+	t.Run("an emergency registration stays", func(t *testing.T) {
+		atHome(t, nil, func(h *homeNet) {
+			p := h.alicePhone()
+			p.register("Contact: <sip:alice@10.0.0.1:5060>;" + imei1)
+			p.register("Contact: <sip:alice@10.0.0.1:5060;sos>;" + imei1)
+			a := h.hss.rtr(&cx.RTR{UserName: alice, PublicIdentities: []string{aliceTel, aliceSIP}, Reason: cx.DeregistrationReason{Code: cx.ServerChange}})
+			if len(a.Emergency) != 1 || a.Emergency[0] != (cx.EmergencyRegistration{UserName: alice, PublicIdentity: aliceTel}) {
+				t.Errorf("RTA %+v", a)
+			}
+			h.wantBindings(aliceSIP, "sip:alice@10.0.0.1:5060;sos 3600")
+		})
+	})
+}
+
+func TestPPR(t *testing.T) {
+	conformance.Shows(t, "SR-19", "CX-23")
+	atHome(t, nil, func(h *homeNet) {
+		p := h.alicePhone()
+		p.register()
+		sub := h.watch(h.p2, aliceSIP, aliceTel)
+		sub.notify()
+		push := func(data []byte) diameter.Result {
+			return h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: data}).Result
+		}
+		ok := diameter.Base(diameter.Success)
+
+		// An identity goes, another comes; the contacts stay, and the next INVITE
+		// visits the new server.
+		h.hss.user(p.impi, user([]profile.InitialFilterCriteria{to(0, "sip:as1.home.test", continued, profile.SPT{Kind: profile.MethodSPT, Text: "INVITE"})},
+			barred("sip:imsi@home.test"), id(aliceSIP), id(aliceNumber), id("sip:new@home.test")))
+		data := h.hss.users[p.impi].Marshal()
+		before := h.has(aliceSIP)
+		if r := push(data); r != ok {
+			t.Fatalf("PPA %v", r)
+		}
+		if before.Profile == h.has(aliceSIP).Profile || before.Default().Key != aliceSIP {
+			t.Error("the profile that calls in progress hold has been changed")
+		}
+		sub.wantNotify("active v1 " + aliceSIP + "[registered " + aliceAt + " 3600] " + aliceNumber + "[created " + aliceAt + " 3600] sip:new@home.test[created " + aliceAt + " 3600] " +
+			aliceTel + "=terminated[deactivated " + aliceAt + "]")
+		h.wantBindings("sip:new@home.test", aliceAt+" 3600")
+		h.wantBindings(aliceTel, "")
+		h.p.call("sip:bob@home.test", "To: <sip:bob@home.test>")
+		h.as1.want("INVITE")
+
+		// The subscriber to the identity that went hears what follows.
+		p.again(200)
+		if got := sub.notify(); got == "" {
+			t.Error("nothing")
+		}
+
+		// What cannot be used leaves everything as it was.
+		for name, tt := range map[string]struct {
+			user string
+			data []byte
+			want diameter.Result
+		}{
+			"unknown user":     {"nobody@home.test", data, cx.ErrorUserUnknown.Result()},
+			"another's set":    {p.impi, user(nil, id("sip:other@home.test")).Marshal(), cx.ErrorUserUnknown.Result()},
+			"no XML":           {p.impi, []byte("what?"), cx.ErrorNotSupportedUserData.Result()},
+			"a bad criterion":  {p.impi, user([]profile.InitialFilterCriteria{to(0, "what?", continued)}, id(aliceSIP)).Marshal(), cx.ErrorNotSupportedUserData.Result()},
+			"nothing":          {p.impi, nil, ok},
+			"nothing for whom": {"nobody@home.test", nil, cx.ErrorUserUnknown.Result()},
+		} {
+			if r := h.hss.ppr(&cx.PPR{UserName: tt.user, UserData: tt.data}).Result; r != tt.want {
+				t.Errorf("%s: PPA %v, want %v", name, r, tt.want)
+			}
+		}
+		h.wantBindings("sip:new@home.test", aliceAt+" 3600")
+		h.p2.nothing()
+
+		// An identity of somebody else's set.
+		h.hss.user("bob@home.test", user(nil, id("sip:bob@home.test")))
+		h.phone("bob").register()
+		if r := push(user(nil, id(aliceSIP), id("sip:bob@home.test")).Marshal()); r != diameter.Base(diameter.UnableToComply) {
+			t.Errorf("PPA %v", r)
+		}
+	})
+	// A profile without the identity that registered, as some HSSes have it: the
+	// phone's next REGISTER is a refresh.
+	atHome(t, nil, func(h *homeNet) {
+		h.hss.user("imsi@home.test", user(nil, id(aliceSIP)))
+		p := h.phone("imsi")
+		p.register()
+		h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: user(nil, id(aliceSIP), id(aliceTel)).Marshal()})
+		h.hss.asked()
+		m := p.again(200)
+		h.header(m, sip.HPAssociatedURI, "<"+aliceSIP+"> | <"+aliceTel+">")
+		h.wantAsked("SAR imsi@home.test sip:imsi@home.test RE_REGISTRATION")
+	})
+	// A user whose unregistered services are known here.
+	atHome(t, nil, func(h *homeNet) {
+		reg, err := h.s.userData(user(nil, id("sip:carol@home.test")).Marshal(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		reg.IMPIs, reg.Until = []string{"carol@home.test"}, time.Now().Add(time.Hour)
+		if err := h.s.store.Put(nil, reg); err != nil {
+			t.Fatal(err)
+		}
+		a := h.hss.ppr(&cx.PPR{UserName: "carol@home.test", UserData: user(nil, id("sip:carol@home.test"), id("tel:+4933")).Marshal()})
+		if now := h.s.store.Get("tel:+4933"); a.Result != diameter.Base(diameter.Success) || now == nil || !now.Until.Equal(reg.Until) {
+			t.Errorf("PPA %v, %+v", a.Result, now)
+		}
+	})
+}
+
+// Answers as HSSes in use give them (see the commands' own tests for AVPs).
+func TestHSSesInUse(t *testing.T) {
+	tests := []struct {
+		name   string
+		fail   string
+		result diameter.Result
+		status int
+		why    string
+	}{
+		// Open5GS wraps base codes: 5005 is a missing AVP there.
+		{"a base code in Experimental-Result", "SAR", cx.ErrorIdentityAlreadyRegistered.Result(), 403, "another S-CSCF serves"},
+		{"association lost by a restart", "MAR", cx.ErrorIdentitiesDontMatch.Result(), 403, "do not belong together"},
+		{"association lost by a restart, at the SAR", "SAR", cx.ErrorIdentityNotRegistered.Result(), 500, "The HSS refused"},
+		{"its database fails", "MAR", cx.ErrorInAssignmentType.Result(), 500, "The HSS refused"},
+		{"an exception", "MAR", cx.TransientUserDataNotAvailable.Result(), 500, "The HSS refused"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			atHome(t, nil, func(h *homeNet) {
+				p := h.alicePhone()
+				h.hss.answering(tt.fail, tt.result)
+				var m *sip.Message
+				if tt.fail == "SAR" {
+					m = p.registerTo(tt.status)
+				} else {
+					m = p.send(tt.status, p.digest("", nil))
+				}
+				h.why(m, tt.why)
+				h.wantBindings(aliceSIP, "")
+			})
+		})
+	}
+}
