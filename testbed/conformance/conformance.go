@@ -20,8 +20,8 @@ func Shows(t testing.TB, ids ...string) {
 }
 
 // Partly records that the calling test demonstrates some of each behaviour. The
-// row in docs/conformance.md says, by hand, what is still missing. An ID that
-// another test shows in full is not claimed in part as well.
+// row in docs/conformance.md says, by hand, what is still missing, unless another
+// test shows it in full.
 func Partly(t testing.TB, ids ...string) {
 	t.Helper()
 	for _, id := range ids {

@@ -94,7 +94,8 @@ func TestCheckFinds(t *testing.T) {
 		{"a call without a row that says so", todo, head + `func TestA(t *testing.T) { conformance.Shows(t, "TR-01") }`, "run make conformance"},
 		{"another test than the row names", built, head + `func TestB(t *testing.T) { conformance.Shows(t, "TR-01") }`, "run make conformance"},
 		{"a part claimed as the whole", built, head + `func TestA(t *testing.T) { conformance.Partly(t, "TR-01") }`, "run make conformance"},
-		{"in full and in part", built, head + `func TestA(t *testing.T) { conformance.Shows(t, "TR-01"); conformance.Partly(t, "TR-01") }`, "drop the call of Partly"},
+		{"in full by one test, in part by another", "| TR-01 | shown | TestA (a/b), TestB (a/b) |\n", head + `func TestA(t *testing.T) { conformance.Shows(t, "TR-01") }
+func TestB(t *testing.T) { conformance.Partly(t, "TR-01") }`, ""},
 		{"an unknown ID", todo, head + `func TestA(t *testing.T) { conformance.Shows(t, "TR-99") }`, "not an ID of the table"},
 		{"an ID that is not a literal", todo, head + `func TestA(t *testing.T) { id := "TR-01"; conformance.Shows(t, id) }`, "not a string literal"},
 		{"IDs from a slice", todo, head + `func TestA(t *testing.T) { conformance.Shows(t, ids...) }`, "not a string literal"},

@@ -89,11 +89,6 @@ func check(rows []row, cs []claim) (faults []string) {
 		if r.status == partly && strings.HasSuffix(r.text, strings.TrimRight(lacks, " ")) {
 			faults = append(faults, fmt.Sprintf("%s is partly shown: write what is missing after the dash", r.id))
 		}
-		for _, c := range claims {
-			if c.partly && slices.ContainsFunc(claims, func(o claim) bool { return !o.partly }) {
-				faults = append(faults, fmt.Sprintf("%s: %s claims a part of %s, which another test shows in full; drop the call of Partly", c.pos, c.test, r.id))
-			}
-		}
 	}
 	for _, c := range cs {
 		if _, unknown := byID[c.id]; unknown {
