@@ -11,11 +11,9 @@ import (
 // Parse reads the User-Data of a SAA or PPR. Unknown elements and attributes
 // are skipped, namespaces and the order of elements are not looked at, spaces
 // around values go. What is wrong beyond that is an *Error.
-func Parse(doc []byte) (*Profile, error) {
-	r, err := newReader(doc)
-	if err != nil {
-		return nil, err
-	}
+func Parse(doc []byte) (*Profile, error) { return read(doc, (*reader).profile) }
+
+func (r *reader) profile() (*Profile, error) {
 	root, err := r.root()
 	if err != nil {
 		return nil, err
@@ -55,10 +53,10 @@ func Parse(doc []byte) (*Profile, error) {
 // InitialFilterCriteria or has some as children, whatever its name. It serves
 // shared iFC sets and the testbed's subscriber files.
 func ParseCriteria(doc []byte) ([]InitialFilterCriteria, error) {
-	r, err := newReader(doc)
-	if err != nil {
-		return nil, err
-	}
+	return read(doc, (*reader).criteria)
+}
+
+func (r *reader) criteria() ([]InitialFilterCriteria, error) {
 	root, err := r.root()
 	if err != nil {
 		return nil, err
@@ -98,7 +96,7 @@ func (r *reader) privateID(p *Profile) error {
 	case s == "null": // FHoSS, when the SAR had no User-Name
 		r.warnf("%q, read as absent", s)
 	default:
-		if p.PrivateID, err = identity.ParseIMPI(s); err != nil {
+		if p.PrivateID, err = identity.ParseIMPI(strings.Clone(s)); err != nil {
 			// The registration knows its IMPI from elsewhere.
 			r.warnf("%v", err)
 		}
@@ -183,7 +181,7 @@ func (r *reader) impu() (identity.IMPU, error) {
 	if err != nil {
 		return "", err
 	}
-	s = strings.TrimSpace(s)
+	s = strings.Clone(strings.TrimSpace(s))
 	u, err := identity.ParseIMPU(s)
 	if err != nil {
 		parsed, uriErr := uri.Parse(s)

@@ -1,6 +1,9 @@
 package profile
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 func (r *reader) criterion(list []InitialFilterCriteria) ([]InitialFilterCriteria, error) {
 	if len(list) == maxCriteria {
@@ -164,6 +167,7 @@ func (r *reader) applicationServer(as *ApplicationServer) error {
 		case "ServiceInfo":
 			// Opaque to us: not even its spaces go.
 			if as.ServiceInfo, err = r.inner(); err == nil {
+				as.ServiceInfo = strings.Clone(as.ServiceInfo)
 				r.pop()
 			}
 		case "Extension":

@@ -40,31 +40,85 @@ func (e *Error) Unwrap() error { return e.Err }
 // ErrTooBig is what a document beyond one of the bounds is refused with.
 var ErrTooBig = errors.New("too big")
 
-// reader walks a document. It is a pull parser over encoding/xml that knows the
-// path it is on, skips what it is not asked about, and counts.
+// reader walks a document. It is a pull parser that knows the path it is on,
+// skips what it is not asked about, and counts.
 type reader struct {
-	d        *xml.Decoder
+	d        *xml.Decoder // nil: the document is taken for a plain one
+	plain    plain
 	path     []string
 	elements int
 	warnings []string
 }
 
-func newReader(doc []byte) (*reader, error) {
-	r := &reader{}
+// read calls f with a reader of doc: one for plain documents, and another one if
+// that fails for any reason.
+func read[T any](doc []byte, f func(*reader) (T, error)) (T, error) {
 	if len(doc) > MaxSize {
-		r.d = xml.NewDecoder(bytes.NewReader(nil))
-		return nil, r.fail(fmt.Errorf("%w: %d octets, more than %d", ErrTooBig, len(doc), MaxSize))
+		var none T
+		r := &reader{d: xml.NewDecoder(bytes.NewReader(nil))}
+		return none, r.fail(fmt.Errorf("%w: %d octets, more than %d", ErrTooBig, len(doc), MaxSize))
 	}
 	// Some HSSes send User-Data with a trailing NUL or a byte order mark.
 	doc = bytes.TrimRight(doc, "\x00")
 	doc = bytes.TrimPrefix(doc, []byte("\xef\xbb\xbf"))
 	doc = bytes.TrimLeft(doc, " \t\r\n")
-	r.d = xml.NewDecoder(bytes.NewReader(doc))
+	v, err := f(plainReader(doc))
+	if err == nil {
+		return v, nil
+	}
+	return f(generalReader(doc))
+}
+
+func plainReader(doc []byte) *reader {
+	return &reader{plain: plain{doc: string(doc), open: make([]string, 0, 8)}, path: make([]string, 0, 8)}
+}
+
+// generalReader reads any document.
+func generalReader(doc []byte) *reader {
+	r := &reader{d: xml.NewDecoder(bytes.NewReader(doc))}
 	r.d.CharsetReader = charset
-	return r, nil
+	return r
+}
+
+// next returns the next token, io.EOF at the end.
+func (r *reader) next() (token, error) {
+	if r.d == nil {
+		t, ok, err := r.plain.next()
+		if err == nil && !ok {
+			err = io.EOF
+		}
+		return t, err
+	}
+	t, err := r.d.Token()
+	if err != nil {
+		return token{}, err
+	}
+	switch t := t.(type) {
+	case xml.StartElement:
+		return token{start, t.Name.Local}, nil
+	case xml.EndElement:
+		return token{end, t.Name.Local}, nil
+	case xml.CharData:
+		return token{text, string(t)}, nil
+	case xml.Directive:
+		return token{kind: directive}, nil
+	}
+	return token{kind: nothing}, nil
+}
+
+// line is the line that the last token ends in.
+func (r *reader) line() int {
+	if r.d == nil {
+		return r.plain.line()
+	}
+	line, _ := r.d.InputPos()
+	return line
 }
 
 func (r *reader) fail(err error) error {
+	if r.d == nil {
+		return errNotPlain // whatever it is, the other reader says it
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return err
@@ -85,29 +139,28 @@ func (r *reader) failf(format string, args ...any) error { return r.fail(fmt.Err
 
 func (r *reader) warnf(format string, args ...any) {
 	if len(r.warnings) < maxWarnings {
-		line, _ := r.d.InputPos()
-		r.warnings = append(r.warnings, fmt.Sprintf("%s, line %d: %s", strings.Join(r.path, "/"), line, fmt.Sprintf(format, args...)))
+		r.warnings = append(r.warnings, fmt.Sprintf("%s, line %d: %s", strings.Join(r.path, "/"), r.line(), fmt.Sprintf(format, args...)))
 	}
 }
 
 // root reads up to the first element.
 func (r *reader) root() (string, error) {
 	for {
-		t, err := r.d.Token()
+		t, err := r.next()
 		if errors.Is(err, io.EOF) {
 			return "", r.failf("no element in it")
 		}
 		if err != nil {
 			return "", r.fail(err)
 		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			return t.Name.Local, r.push(t)
-		case xml.Directive:
+		switch t.kind {
+		case start:
+			return t.s, r.push(t.s)
+		case directive:
 			// A document type could declare entities; a profile has none.
 			return "", r.failf("document type declarations are not accepted")
-		case xml.CharData:
-			if len(bytes.TrimSpace(t)) > 0 {
+		case text:
+			if strings.TrimSpace(t.s) != "" {
 				return "", r.failf("text before the first element")
 			}
 		}
@@ -117,26 +170,26 @@ func (r *reader) root() (string, error) {
 // end checks that nothing but space and comments follows the root element.
 func (r *reader) end() error {
 	for {
-		t, err := r.d.Token()
+		t, err := r.next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return r.fail(err)
 		}
-		switch t := t.(type) {
-		case xml.CharData:
-			if len(bytes.TrimSpace(t)) > 0 {
+		switch t.kind {
+		case text:
+			if strings.TrimSpace(t.s) != "" {
 				return r.failf("text after the last element")
 			}
-		case xml.StartElement, xml.Directive:
+		case start, directive:
 			return r.failf("more than one document")
 		}
 	}
 }
 
-func (r *reader) push(t xml.StartElement) error {
-	r.path = append(r.path, t.Name.Local)
+func (r *reader) push(name string) error {
+	r.path = append(r.path, name)
 	r.elements++
 	if len(r.path) > maxDepth {
 		r.path = r.path[:8]
@@ -153,22 +206,22 @@ func (r *reader) push(t xml.StartElement) error {
 // looked at, because HSSes disagree about them.
 func (r *reader) children(child func(name string) error) error {
 	for {
-		t, err := r.d.Token()
+		t, err := r.next()
 		if err != nil {
 			return r.fail(err)
 		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			if err := r.push(t); err != nil {
+		switch t.kind {
+		case start:
+			if err := r.push(t.s); err != nil {
 				return err
 			}
-			if err := child(t.Name.Local); err != nil {
+			if err := child(t.s); err != nil {
 				return err
 			}
-		case xml.EndElement:
+		case end:
 			r.pop()
 			return nil
-		case xml.Directive:
+		case directive:
 			return r.failf("document type declarations are not accepted")
 		}
 	}
@@ -187,42 +240,43 @@ func (r *reader) text() (string, error) {
 		return "", err
 	}
 	r.pop()
-	return strings.TrimSpace(s), nil
+	return strings.Clone(strings.TrimSpace(s)), nil
 }
 
 // inner reads the text of the current element but does not leave it, so that an
-// error about the text names the element.
+// error about the text names the element. Who keeps it makes a copy: it may be a
+// part of the document.
 func (r *reader) inner() (string, error) {
 	var one string
 	var more []byte
 	for {
-		t, err := r.d.Token()
+		t, err := r.next()
 		if err != nil {
 			return "", r.fail(err)
 		}
-		switch t := t.(type) {
-		case xml.CharData:
+		switch t.kind {
+		case text:
 			switch {
 			case more != nil:
-				more = append(more, t...)
+				more = append(more, t.s...)
 			case one != "":
-				more = append([]byte(one), t...)
+				more = append([]byte(one), t.s...)
 			default:
-				one = string(t)
+				one = t.s
 			}
-		case xml.StartElement:
-			if err := r.push(t); err != nil {
+		case start:
+			if err := r.push(t.s); err != nil {
 				return "", err
 			}
 			if err := r.skip(); err != nil {
 				return "", err
 			}
-		case xml.EndElement:
+		case end:
 			if more != nil {
 				return string(more), nil
 			}
 			return one, nil
-		case xml.Directive:
+		case directive:
 			return "", r.failf("document type declarations are not accepted")
 		}
 	}
