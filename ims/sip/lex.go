@@ -143,6 +143,16 @@ const (
 // inside names. ok is false when there is none. Text that is never closed runs
 // to the end: the parser of that header complains about it.
 func splitAt(s string, sep byte, inside int) (elem, rest string, ok bool) {
+	// Most values have no separator, or nothing before it that encloses.
+	at := strings.IndexByte(s, sep)
+	if at < 0 {
+		return s, "", false
+	}
+	if elem = s[:at]; strings.IndexByte(elem, '"') < 0 &&
+		(inside&inAngles == 0 || strings.IndexByte(elem, '<') < 0) &&
+		(inside&inComments == 0 || strings.IndexByte(elem, '(') < 0) {
+		return elem, s[at+1:], true
+	}
 	for i := 0; i < len(s); i++ {
 		n := 1
 		switch c := s[i]; {
