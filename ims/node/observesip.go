@@ -104,6 +104,9 @@ func (o *sipObserver) Dropped(f sip.Flow, why transport.Reason, err error) {
 		zap.Stringer("flow", f), zap.Error(err))
 }
 
+// Listening keeps decisions that nobody reads from being put into words.
+func (o *sipObserver) Listening() bool { return o.deps.Trace.On() }
+
 // Decision is called when the proxy or its handler says why it does something.
 func (o *sipObserver) Decision(callID, text string) {
 	if o.deps.Trace.On() {

@@ -97,6 +97,7 @@ func newRigTo(t testing.TB, h Handler, out transaction.Sender) *rig {
 	addr := netip.MustParseAddrPort("192.0.2.1:5060")
 	c, err := build(Config{
 		Net: idleNet{}, Shards: 1, Listen: []transport.Listen{{Addr: addr, UDP: true, Role: sip.RoleCore}},
+		Observer: &listener{deaf: true}, // as a service has that nobody watches
 	}, h, out)
 	if err != nil {
 		t.Fatal(err)

@@ -88,7 +88,7 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	case hop.Flow.Remote.IsValid() && hop.Addr.IsValid():
 		b.second, _ = x.core.flow(&Hop{Addr: hop.Addr, Proto: hop.Proto, Role: hop.Role})
 	}
-	if x.core.obs != nil {
+	if x.Tracing() {
 		x.Tracef("forwarding %s to %s over %v", x.Req.Method(), b.URI, flow)
 	}
 	l := x.core.link(b)

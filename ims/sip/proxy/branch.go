@@ -154,7 +154,7 @@ func (b *Branch) fail(err error) {
 	if b.done {
 		return
 	}
-	if b.x.core.obs != nil {
+	if b.x.Tracing() {
 		b.x.Tracef("branch %d to %s failed: %v", b.Index, b.URI, err)
 	}
 	b.complete(&Final{Branch: b, Status: statusOf(err), Err: err}, true)

@@ -42,6 +42,7 @@ type Core struct {
 	cfg       Config
 	handler   Handler
 	obs       Observer
+	listener  Listener // obs, if it is one
 	self      *self
 	seed      maphash.Seed
 	sentBys   sentBys
@@ -67,6 +68,7 @@ func build(cfg Config, h Handler, out transaction.Sender) (*Core, error) {
 		return nil, err
 	}
 	c := &Core{cfg: cfg, handler: h, obs: cfg.Observer, self: s, seed: maphash.MakeSeed()}
+	c.listener, _ = cfg.Observer.(Listener)
 	if c.out = out; out == nil {
 		c.out = sender{c}
 	}
@@ -181,7 +183,7 @@ func (u user) Request(s *transaction.Server) {
 	s.Data = x
 	if r := c.admit(x); r.status != 0 {
 		c.stats.refused.Add(1)
-		if c.obs != nil {
+		if x.Tracing() {
 			x.Tracef("refused: %d %s", r.status, r.reason)
 		}
 		if r.field.Value != "" {

@@ -167,7 +167,7 @@ func (x *Exchange) Send(status int, b *sip.Builder) {
 		x.late("Send")
 		return
 	}
-	if x.core.obs != nil && status >= 200 {
+	if status >= 200 && x.Tracing() {
 		x.Tracef("answering %d", status)
 	}
 	if status >= 200 {
@@ -188,7 +188,7 @@ func (x *Exchange) Send(status int, b *sip.Builder) {
 // late counts a call that came after the end.
 func (x *Exchange) late(what string) {
 	x.core.stats.late.Add(1)
-	if x.core.obs != nil {
+	if x.Tracing() {
 		x.Tracef("%s after the end: ignored", what)
 	}
 }

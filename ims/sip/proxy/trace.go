@@ -16,6 +16,12 @@ type Observer interface {
 	Decision(callID, text string)
 }
 
+// An Observer that is also a Listener is told decisions only while it listens:
+// their texts cost more than the rest of a forward.
+type Listener interface {
+	Listening() bool // on any goroutine
+}
+
 // observe lets the observer hear the floors below as well.
 func (c *Config) observe() {
 	if o, ok := c.Observer.(transport.Observer); ok && c.Transport.Observer == nil {
@@ -28,7 +34,7 @@ func (c *Config) observe() {
 
 // Trace tells the observer why the handler does what it does.
 func (x *Exchange) Trace(text string) {
-	if x.core.obs != nil {
+	if x.Tracing() {
 		x.core.obs.Decision(x.Req.CallID(), text)
 	}
 }
@@ -36,10 +42,12 @@ func (x *Exchange) Trace(text string) {
 // Tracef is Trace with formatting. Its arguments may allocate: ask Tracing first
 // where that matters.
 func (x *Exchange) Tracef(format string, args ...any) {
-	if x.core.obs != nil {
+	if x.Tracing() {
 		x.core.obs.Decision(x.Req.CallID(), fmt.Sprintf(format, args...))
 	}
 }
 
-// Tracing reports whether somebody observes.
-func (x *Exchange) Tracing() bool { return x.core.obs != nil }
+// Tracing reports whether somebody observes and listens.
+func (x *Exchange) Tracing() bool {
+	return x.core.obs != nil && (x.core.listener == nil || x.core.listener.Listening())
+}
