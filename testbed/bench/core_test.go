@@ -188,12 +188,14 @@ func (c *core) newUsers(tb testing.TB, n int) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make([]string, n)
-	for i := range out {
-		c.users++
-		if err := c.hss.Put(c.subscriber(c.users)); err != nil {
-			tb.Fatal(err)
+	pprof.Do(context.Background(), pprof.Labels("function", "setup"), func(context.Context) {
+		for i := range out {
+			c.users++
+			if err := c.hss.Put(c.subscriber(c.users)); err != nil {
+				tb.Fatal(err)
+			}
+			out[i] = imsi(c.users)
 		}
-		out[i] = imsi(c.users)
-	}
+	})
 	return out
 }
