@@ -91,12 +91,75 @@ func TestAStaleChangeIsRefused(t *testing.T) {
 }
 
 func TestDefaultIdentityIsTheFirstNotBarred(t *testing.T) {
-	r := &Registration{Identities: []Identity{{Key: "sip:imsi@x", Barred: true}, {Key: "sip:a@x"}, {Key: "tel:+1"}}}
-	if got := r.Default().Key; got != "sip:a@x" {
-		t.Errorf("default is %q", got)
+	barred, sip, tel := Identity{Key: "sip:imsi@x", Barred: true}, Identity{Key: "sip:a@x"}, Identity{Key: "tel:+1"}
+	tests := []struct {
+		set  []Identity
+		want Identity
+	}{
+		{[]Identity{barred, sip, tel}, sip},
+		{[]Identity{barred, tel, sip}, sip}, // a sip identity goes before numbers
+		{[]Identity{barred, tel}, tel},
+		{[]Identity{barred}, Identity{}},
 	}
-	if got := (&Registration{Identities: r.Identities[:1]}).Default(); got != (Identity{}) {
-		t.Errorf("default of a barred set is %v", got)
+	for _, tt := range tests {
+		if got := (&Registration{Identities: tt.set}).Default(); got != tt.want {
+			t.Errorf("default of %v is %v", tt.set, got)
+		}
+	}
+}
+
+func TestAnIdentityOfAnotherSetIsNamed(t *testing.T) {
+	s := New(Config{})
+	until := time.Now().Add(time.Hour)
+	other := set(until, "a@x", "sip:a@x", "tel:+1")
+	if err := s.Put(nil, other); err != nil {
+		t.Fatal(err)
+	}
+	b := set(until, "b@x", "sip:b@x")
+	if err := s.Put(nil, b); err != nil {
+		t.Fatal(err)
+	}
+	var taken *TakenError
+	if err := s.Put(b, set(until, "b@x", "sip:b@x", "tel:+1")); !errors.As(err, &taken) || !errors.Is(err, ErrConflict) || taken.Key != "tel:+1" || taken.By != other {
+		t.Errorf("error %v", err)
+	}
+	if s.Get("sip:b@x") != b || s.Get("tel:+1") != other {
+		t.Error("a refused change took")
+	}
+	if err := s.Put(other, set(until, "a@x", "sip:a@x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(b, set(until, "b@x", "sip:b@x", "tel:+1")); err != nil {
+		t.Errorf("the identity is free: %v", err)
+	}
+}
+
+func TestChangesSayWhy(t *testing.T) {
+	var got []Cause
+	s := New(Config{Changed: func(_, _ *Registration, why Cause) { got = append(got, why) }})
+	r := set(time.Now().Add(time.Hour), "a@x", "sip:a@x")
+	put := func(old, now *Registration) *Registration {
+		if err := s.Put(old, now); err != nil {
+			t.Fatal(err)
+		}
+		return now
+	}
+	r = put(nil, r)
+	next := r.With(r.Bindings)
+	next.Cause = Expired
+	r = put(r, next)
+	r = put(r, r.With(r.Bindings)) // the cause of one change is not that of the next
+	if !r.Has("a@x") || r.Has("b@x") || r.With(nil).Has("a@x") {
+		t.Error("Has does not tell whose contacts there are")
+	}
+	if err := s.RemoveFor(r, Moved); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(put(nil, r.With(r.Bindings))); err != nil {
+		t.Fatal(err)
+	}
+	if want := []Cause{Unregistered, Expired, Unregistered, Moved, Unregistered, Unregistered}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v", got, want)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/registrar"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/trace"
@@ -56,7 +57,7 @@ func (r *registration) myTurn() {
 	case reg.Has(r.impi): // a query (RFC 3261 10.2.3)
 		r.accept(reg)
 	default:
-		r.release(nil, "not registered") // a query that leaves nothing behind
+		r.release(nil, nil, "not registered") // a query that leaves nothing behind
 	}
 }
 
@@ -128,7 +129,11 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 		switch err = s.store.Put(old, now); {
 		case err == nil:
 			r.changed(old, now)
-			r.accept(now)
+			kind := profile.InitialRegistration
+			if old.Registered() {
+				kind = profile.ReRegistration
+			}
+			r.tellServers(now, kind, r.accept(now))
 			return
 		case errors.As(err, &taken):
 			if !s.giveWay(taken.By, r.impi) {
@@ -152,7 +157,9 @@ func (s *Server) giveWay(other *registrar.Registration, impi string) bool {
 	if other.Registered() && !slices.Contains(other.IMPIs, impi) {
 		return false
 	}
-	_ = s.store.RemoveFor(other, registrar.Deactivated) // else somebody has changed it: the caller looks again
+	if s.store.RemoveFor(other, registrar.Deactivated) == nil { // else somebody has changed it: the caller looks again
+		s.ended(other, nil, registrar.Deactivated)
+	}
 	return true
 }
 
@@ -180,8 +187,11 @@ func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*regi
 		}
 		now = n
 		if old != nil {
-			now.Bindings, now.IMPIs, now.Charging = old.Bindings, old.IMPIs, old.Charging
+			now.Bindings, now.IMPIs, now.Charging, now.State = old.Bindings, old.IMPIs, old.Charging, old.State
 		}
+	}
+	if now.State == nil {
+		now.State = newServers()
 	}
 	now.HSS = a.OriginHost
 	if charging := chargingAddresses(a.Charging); charging != "" {
@@ -215,19 +225,22 @@ func (r *registration) leave() {
 	})
 	if after.Has(r.impi) {
 		r.changed(before, after)
-		r.accept(after)
+		r.tellServers(after, profile.ReRegistration, r.accept(after))
 		return
 	}
-	r.release(after, "de-registered")
+	r.release(before, after, "de-registered")
 }
 
 // release tells the HSS that this private identity has no contact any more, and
-// accepts. reg is what is left of the set, nil for nothing.
-func (r *registration) release(reg *registrar.Registration, text string) {
+// accepts. after is what is left of the set, nil for nothing.
+func (r *registration) release(before, after *registrar.Registration, text string) {
 	r.s.tellHSS(r.impi, string(r.impu), cx.UserDeregistration, func(error) {
 		r.post(func() {
 			r.log(text, nil)
-			r.accept(reg)
+			answer := r.accept(after)
+			if before.Registered() && !after.Registered() {
+				r.tellServers(before, profile.DeRegistration, answer)
+			}
 		})
 	})
 }
@@ -256,8 +269,8 @@ func (r *registration) log(text string, now *registrar.Registration) {
 }
 
 // accept sends the 200 with what the registration is now, nil for none (TS 24.229
-// 5.4.1.2.2F step h).
-func (r *registration) accept(reg *registrar.Registration) {
+// 5.4.1.2.2F step h), and returns it.
+func (r *registration) accept(reg *registrar.Registration) *sip.Builder {
 	s := r.s
 	s.metrics.registers.WithLabelValues("200").Inc()
 	b := r.x.Response(200, "")
@@ -273,6 +286,7 @@ func (r *registration) accept(reg *registrar.Registration) {
 	}
 	r.x.Send(200, b)
 	r.over()
+	return b
 }
 
 // describe writes a registration into a 200.

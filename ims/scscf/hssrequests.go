@@ -68,6 +68,7 @@ func (h hssRequests) RTR(_ *diameter.Request, q *cx.RTR, answer func(*cx.RTA) er
 		if before != after {
 			sets++
 		}
+		s.ended(before, after, causeOf(q.Reason.Code))
 		gone = appendIMPIs(gone, before, func(b registrar.Binding) bool { return !b.Emergency && !after.Has(b.IMPI) })
 		for _, impi := range appendIMPIs(nil, after, func(b registrar.Binding) bool { return b.Emergency && slices.Contains(impis, b.IMPI) }) {
 			if !slices.ContainsFunc(a.Emergency, func(e cx.EmergencyRegistration) bool { return e.UserName == impi }) {
@@ -142,7 +143,7 @@ func (h hssRequests) replace(impi string, q *cx.PPR) diameter.Result {
 		}
 		now := *fresh
 		now.Bindings, now.IMPIs, now.Until, now.HSS, now.Charging = old.Bindings, old.IMPIs, old.Until, old.HSS, old.Charging
-		now.Cause = registrar.Deactivated
+		now.Cause, now.State = registrar.Deactivated, old.State
 		// A phone keeps registering by the identity that it began with, also where the
 		// profile does not hold it (see userData).
 		now.Identities = slices.Clone(now.Identities)

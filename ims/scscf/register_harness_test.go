@@ -60,8 +60,8 @@ func atHome(t *testing.T, change func(*Config), f func(h *homeNet)) {
 			*p.at = w.peer(p.ip)
 			defer (*p.at).close()
 		}
+		defer func() { h.stop() }() // also when f gives up
 		f(h)
-		h.stop()
 	})
 }
 

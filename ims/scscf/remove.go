@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/registrar"
 	"github.com/gocscf/gocscf/ims/trace"
 )
@@ -37,6 +38,15 @@ func (s *Server) take(key string, why registrar.Cause, goes func(registrar.Bindi
 	}
 }
 
+// ended tells application servers when a change by the network has ended a
+// registration. One that has moved goes on elsewhere.
+func (s *Server) ended(before, after *registrar.Registration, why registrar.Cause) {
+	if before.Registered() && !after.Registered() && why != registrar.Moved {
+		t := thirdParty{s: s, reg: before, kind: profile.DeRegistration}
+		t.tell()
+	}
+}
+
 // expired deals with contacts that were not refreshed, and with profiles of
 // unregistered users that have been kept long enough (TS 24.229 5.4.1.5). It runs
 // on the store's goroutine; what it leaves undone the store asks for again.
@@ -47,6 +57,7 @@ func (s *Server) expired(reg *registrar.Registration) {
 			return
 		}
 	}
+	before := reg
 	if len(left) > 0 {
 		now := reg.With(left)
 		now.Cause = registrar.Expired
@@ -60,6 +71,7 @@ func (s *Server) expired(reg *registrar.Registration) {
 		}
 		reg = reg.With(nil)
 	}
+	s.ended(before, reg, registrar.Expired)
 	if len(gone) == 0 {
 		impi := ""
 		if len(reg.IMPIs) > 0 {

@@ -221,7 +221,7 @@ func (w *world) logged(want string) {
 func TestManySubscribers(t *testing.T) {
 	conformance.Shows(t, "RE-09", "RE-10")
 	atHome(t, nil, func(h *homeNet) {
-		h.hss.user("alice@home.test", user([]profile.InitialFilterCriteria{to(0, "sip:as1.home.test", continued)}, id(aliceTel), id(aliceSIP), id(aliceNumber)))
+		h.hss.user("alice@home.test", user([]profile.InitialFilterCriteria{to(0, "sip:as1.home.test", continued, profile.SPT{Kind: profile.MethodSPT, Text: "INVITE"})}, id(aliceTel), id(aliceSIP), id(aliceNumber)))
 		p := h.phone("alice")
 		p.register()
 		ue := h.watch(h.p2, aliceSIP, aliceSIP)
