@@ -15,6 +15,11 @@ import (
 // it is on.
 type dialogKey struct{ impi, callID, local, remote string }
 
+// clone returns k without a hold on the message that it was found in.
+func (k dialogKey) clone() dialogKey {
+	return dialogKey{k.impi, strings.Clone(k.callID), strings.Clone(k.local), strings.Clone(k.remote)}
+}
+
 // dialog is what we remember of a dialog, so that the phone sends nothing outside
 // of its dialogs, and nothing past the core (TS 24.229 5.2.6.3.4, 5.2.6.3.5).
 type dialog struct {
@@ -33,6 +38,9 @@ const (
 	lingering = 128 * time.Second
 	// maxDialogs bounds those of one private identity; the oldest goes.
 	maxDialogs = 64
+	// maxForks bounds those of one request: whoever is called may answer with as
+	// many tags as he likes, and must push nobody's other dialogs out.
+	maxForks = 16
 	// maxRoutes bounds the octets of one route set.
 	maxRoutes = 8 << 10
 )
@@ -67,12 +75,8 @@ func (t *dialogs) learn(d dialog) bool {
 		old.until = time.Time{}
 		return true
 	}
-	// What is kept must not keep the messages that it was found in.
 	n := &dialog{
-		key: dialogKey{
-			impi: d.key.impi, callID: strings.Clone(d.key.callID),
-			local: strings.Clone(d.key.local), remote: strings.Clone(d.key.remote),
-		},
+		key:    d.key.clone(),
 		routes: cloneAll(d.routes), icid: strings.Clone(d.icid), call: d.call, subscription: d.subscription,
 	}
 	list := t.byUser[d.key.impi]
@@ -209,16 +213,28 @@ func (k *making) response(m *sip.Message) {
 			d.routes = append(d.routes, v)
 		}
 	}
-	if !k.s.dialogs.learn(d) {
-		return
-	}
 	// Another To tag is another dialog: the call was forked.
 	i := slices.IndexFunc(k.made, func(o made) bool { return o.key == d.key })
+	if i < 0 && len(k.made) >= maxForks && !k.forgetEarly(status) || !k.s.dialogs.learn(d) {
+		return
+	}
 	if i < 0 {
 		i = len(k.made)
-		k.made = append(k.made, made{key: d.key})
+		k.made = append(k.made, made{key: d.key.clone()})
 	}
 	k.made[i].confirmed = k.made[i].confirmed || status >= 200
+}
+
+// forgetEarly makes room for a dialog that a 2xx has made, in place of the first
+// that is early still. It reports whether there is room.
+func (k *making) forgetEarly(status int) bool {
+	i := slices.IndexFunc(k.made, func(o made) bool { return !o.confirmed })
+	if i < 0 || status < 200 {
+		return false
+	}
+	k.s.dialogs.ended(k.made[i].key, k.x.Req.Method() == "INVITE", time.Now())
+	k.made = slices.Delete(k.made, i, i+1)
+	return true
 }
 
 // end is the end of the transaction: what it has made and not confirmed, ends

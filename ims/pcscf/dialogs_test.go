@@ -232,6 +232,39 @@ func TestEarlyDialogs(t *testing.T) {
 	})
 }
 
+// Whoever is called may answer with one tag after the other: neither does that
+// fill the memory, nor push the caller's other dialogs out.
+func TestForksAreBounded(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		p.register()
+		other := newCall(p, "c1")
+		c := inviteFrom(p, "c2")
+		for i := range 2 * maxDialogs {
+			c.ring(183, fmt.Sprint("fork", i))
+		}
+		check(t, "dialogs", w.p.dialogs.sweep(time.Now()), 1+maxForks)
+		passes := func(c *call, tag string, want bool) {
+			t.Helper()
+			c.far = tag
+			c.send("UPDATE")
+			if !want {
+				p.refused(403, "belongs to no dialog of its own")
+				return
+			}
+			w.scscf.answer(w.scscf.request("UPDATE"), 200)
+			p.status(200)
+		}
+		passes(other, "far", true)
+		passes(c, fmt.Sprint("fork", maxForks-1), true)
+		passes(c, fmt.Sprint("fork", maxForks), false)
+		c.ring(200, "last") // who takes the call is always known
+		passes(c, "last", true)
+		time.Sleep(3 * time.Minute)
+		check(t, "dialogs of the calls", w.p.dialogs.sweep(time.Now()), 2)
+	})
+}
+
 // The reg event: the NOTIFY may come before the 200 to the SUBSCRIBE, and the
 // phone refreshes within the dialog.
 func TestSubscription(t *testing.T) {
