@@ -66,9 +66,10 @@ type Config struct {
 	// means 131072. The last eighth is kept for requests inside dialogs, for
 	// emergency calls and for priority requests of the core.
 	MaxTransactions int
-	// MaxLingering bounds the finished transactions that are kept only to absorb
-	// retransmissions (timers D, I to M); 0 means twice MaxTransactions. Beyond
-	// it transactions end without that phase.
+	// MaxLingering bounds the transactions that have been answered and are kept
+	// only for retransmissions and a missing ACK (timers D, H to M); 0 means twice
+	// MaxTransactions. Beyond it transactions end without that phase. They do not
+	// count in MaxTransactions: a peer that never acknowledges keeps nobody out.
 	MaxLingering int
 	// Inbox bounds the messages that wait for a shard; 0 means 4096. Beyond it
 	// requests get 503; ACKs and responses are dropped, from streams only when
@@ -97,9 +98,10 @@ type Layer struct {
 	tagPrefix string    // begins the To tags of stateless answers
 	rejects   bucket
 
-	open, lingering    atomic.Int64
+	open, unacked, lingering atomic.Int64 // transactions by class
+
 	draining, isClosed atomic.Bool
-	idle               chan struct{} // poked when open falls to 0 while draining
+	idle               chan struct{} // poked when nothing is owed any more while draining
 	running            sync.WaitGroup
 	count              counters
 }
@@ -248,7 +250,7 @@ func (l *Layer) recycle(s *Server) {
 // What lingers for retransmissions is not waited for.
 func (l *Layer) Drain(ctx context.Context) error {
 	l.draining.Store(true)
-	for l.open.Load() > 0 {
+	for l.open.Load()+l.unacked.Load() > 0 {
 		select {
 		case <-l.idle:
 		case <-ctx.Done():

@@ -192,8 +192,6 @@ func (m *machine) open() bool {
 	switch m.state {
 	case calling, trying, proceeding:
 		return true
-	case completed:
-		return m.kind == inviteServer // the ACK is missing
 	}
 	return false
 }

@@ -88,6 +88,34 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// Whoever sends INVITEs and never an ACK must not keep others out: 64·T1 on Gm is
+// 128 s, so that some hundred INVITEs a second of one stranger would do.
+func TestMissingACKsKeepNobodyOut(t *testing.T) {
+	bubble(t, Config{MaxTransactions: 16, MaxLingering: 64, TimersFor: gmTimersFor}, func(r *rig) {
+		var last *Server
+		r.tu.request = func(s *Server) { last = s; answer(s, 403) }
+		for i := range 100 {
+			r.receive(gmUDP, request("INVITE", fmt.Sprint(i), ""))
+		}
+		if s := r.l.Stats(); s.Unavailable != 0 || s.Open != 64 || s.Servers != 64 || s.Cut != 36 {
+			r.Errorf("%+v", s)
+		}
+		if last.tx != nil {
+			r.Error("an answered INVITE holds on to its request while the ACK is awaited")
+		}
+		r.wire.take()
+		r.tu.take()
+		r.receive(gmUDP, request("INVITE", "3", ""))
+		r.want("to a copy", lines(r.wire.take()), "403 INVITE")
+		r.receive(gmUDP, request("CANCEL", "3", ""))
+		r.want("to a late CANCEL", lines(r.wire.take()), "200 CANCEL")
+		r.receive(gmUDP, request("ACK", "3", ""))
+		r.want("log", r.tu.take(), "")
+		r.receive(gmUDP, request("INVITE", "new", ""))
+		r.want("to another", r.tu.take(), "request INVITE")
+	})
+}
+
 // The ACK to a stateless 503 must not travel on as if it were for a 2xx.
 func TestAckToStatelessAnswer(t *testing.T) {
 	bubble(t, Config{MaxTransactions: 1}, func(r *rig) {

@@ -105,7 +105,8 @@ func (s *Server) Abandon() {
 
 // OnEnd calls fn on the shard when the transaction has left its table. Call it
 // before the final response: after it, fn runs at once when the event in hand is
-// done, because a finished non-INVITE transaction has forgotten its Server.
+// done, because a transaction that only repeats its answer has forgotten its
+// Server.
 func (s *Server) OnEnd(fn func()) {
 	if s.tx == nil {
 		s.Shard.later = append(s.Shard.later, fn)
@@ -144,8 +145,9 @@ func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
 			s.onEnd = nil
 		}
 		sh.release(sh.servers, &sh.layer.count.servers, t)
-	case t.state == completed && t.kind == nonInviteServer && s != nil && len(s.onEnd) == 0:
-		// Only the response is needed from here on.
+	case t.state == completed && s != nil && len(s.onEnd) == 0:
+		// Only the response is needed from here on, and it may be for long: an ACK
+		// that never comes is awaited for 128 s on Gm.
 		s.tx, t.server = nil, nil
 	}
 	return a

@@ -9,7 +9,7 @@ import (
 type Stats struct {
 	Servers   int // server transactions in the tables
 	Clients   int // client transactions in the tables
-	Open      int // of both, those that owe or await something
+	Open      int // of both, those that owe or await something, an ACK included
 	Lingering int // of both, those that only absorb retransmissions
 	Timers    int // running, those of Shard.After included
 	Queued    int // messages that wait for their shard
@@ -37,7 +37,7 @@ func (l *Layer) Stats() Stats {
 	c := &l.count
 	return Stats{
 		Servers: int(c.servers.Load()), Clients: int(c.clients.Load()),
-		Open: int(l.open.Load()), Lingering: int(l.lingering.Load()),
+		Open: int(l.open.Load() + l.unacked.Load()), Lingering: int(l.lingering.Load()),
 		Timers: int(c.timers.Load()), Queued: int(c.queued.Load()),
 		Absorbed: c.absorbed.Load(), Retransmits: c.retransmits.Load(), Timeouts: c.timeouts.Load(),
 		Malformed: c.malformed.Load(), Overflow: c.overflow.Load(),

@@ -40,11 +40,14 @@ type class uint8
 const (
 	classNone class = iota
 	classOpen
+	classUnacked // an INVITE that is answered and awaits its ACK
 	classLingering
 )
 
 func (m *machine) classOf() class {
 	switch {
+	case m.kind == inviteServer && m.state == completed:
+		return classUnacked
 	case m.open():
 		return classOpen
 	case m.state == initial || m.state == terminated:
@@ -72,29 +75,20 @@ func (sh *Shard) newTx(k kind, f sip.Flow, timers Timers) *tx {
 func (t *tx) advance(ev event) actions {
 	l := t.shard.layer
 	a := t.step(ev, &t.timers)
-	if t.classOf() == classLingering && t.class == classOpen && l.lingering.Load() >= int64(l.cfg.MaxLingering) {
+	if t.classOf() > classOpen && t.class == classOpen && l.lingering.Load()+l.unacked.Load() >= int64(l.cfg.MaxLingering) {
 		l.count.cut.Add(1)
 		a = t.terminate(a.do)
 	}
 	if c := t.classOf(); c != t.class {
-		switch t.class {
-		case classOpen:
-			if l.open.Add(-1) == 0 && l.draining.Load() {
-				select {
-				case l.idle <- struct{}{}:
-				default:
-				}
-			}
-		case classLingering:
-			l.lingering.Add(-1)
-		}
-		switch c {
-		case classOpen:
-			l.open.Add(1)
-		case classLingering:
-			l.lingering.Add(1)
-		}
+		l.reclass(t.class, -1)
+		l.reclass(c, 1)
 		t.class = c
+		if l.draining.Load() && l.open.Load()+l.unacked.Load() == 0 {
+			select {
+			case l.idle <- struct{}{}:
+			default:
+			}
+		}
 	}
 	if a.do&doTimeout != 0 {
 		l.count.timeouts.Add(1)
@@ -119,6 +113,17 @@ func (t *tx) advance(ev event) actions {
 		}
 	}
 	return a
+}
+
+func (l *Layer) reclass(c class, n int64) {
+	switch c {
+	case classOpen:
+		l.open.Add(n)
+	case classUnacked:
+		l.unacked.Add(n)
+	case classLingering:
+		l.lingering.Add(n)
+	}
 }
 
 // timerFired is what the shard does with a transaction's timer.
