@@ -87,6 +87,8 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 		}
 	case hop.Flow.Remote.IsValid() && hop.Addr.IsValid():
 		b.second, _ = x.core.flow(&Hop{Addr: hop.Addr, Proto: hop.Proto, Role: hop.Role})
+	case flow.Conn != 0 && !hop.Flow.Remote.IsValid():
+		b.second = transaction.Redial(flow) // the open connection may lead nowhere
 	}
 	if x.Tracing() {
 		x.Tracef("forwarding %s to %s over %v", x.Req.Method(), b.URI, flow)
@@ -158,7 +160,8 @@ func (b *Branch) write(f sip.Flow) []byte {
 }
 
 // fallback is where to go when the flow did not work: back to the datagram
-// (TR-08), or to the address beside a flow that is gone.
+// (TR-08), to the address beside a flow that is gone, or there once more over
+// another connection.
 func (b *Branch) fallback(failed sip.Flow, err error) (sip.Flow, bool) {
 	f := b.second
 	b.second = sip.Flow{}

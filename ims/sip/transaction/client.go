@@ -1,6 +1,9 @@
 package transaction
 
 import (
+	"errors"
+	"net/netip"
+
 	"github.com/gocscf/gocscf/ims/sip"
 )
 
@@ -13,8 +16,9 @@ type ClientRequest struct {
 	// Render writes the request for a flow; the Via, at least, depends on it. The
 	// bytes are kept and sent again.
 	Render func(f sip.Flow) []byte
-	// Fallback, if set, is asked for another flow when a message did not leave
-	// and nothing has been answered yet. The transaction starts anew there.
+	// Fallback, if set, is asked for another flow when a message did not leave,
+	// or may be lost, and nothing has been answered yet. The transaction starts
+	// anew there.
 	Fallback func(failed sip.Flow, err error) (sip.Flow, bool)
 	// Timers, when zero, are those of Config.TimersFor for the flow.
 	Timers Timers
@@ -83,11 +87,13 @@ func (c *Client) start(f sip.Flow) {
 	t.clientEvent(evStart, f, nil, nil)
 }
 
-// sendFailed hears that something of attempt n did not leave.
+// sendFailed hears that something of attempt n did not leave, or may be lost.
 func (c *Client) sendFailed(n uint32, err error) {
 	if c.tx == nil || c.attempt != n {
 		return
 	}
+	var u interface{ Uncertain() bool }
+	uncertain := errors.As(err, &u) && u.Uncertain()
 	if !c.provisional && !c.final && c.req.Fallback != nil {
 		if f, ok := c.req.Fallback(c.flow, err); ok && c.tx != nil {
 			c.start(f)
@@ -96,6 +102,9 @@ func (c *Client) sendFailed(n uint32, err error) {
 		if c.tx == nil { // Fallback itself ended it
 			return
 		}
+	}
+	if uncertain { // the answer may still come, over another connection
+		return
 	}
 	c.tx.clientEvent(evTransportError, sip.Flow{}, nil, err)
 }
@@ -211,6 +220,27 @@ func (c *Client) sendCancel() {
 	}
 	c.shard.Client(ClientRequest{
 		Method: "CANCEL", Branch: c.req.Branch, Flow: c.flow, Timers: t.timers,
-		Render: func(sip.Flow) []byte { return data },
+		Render:   func(sip.Flow) []byte { return data },
+		Fallback: redial,
 	})
+}
+
+// redial is the way of a CANCEL whose connection has ended: another one to the
+// same address, or the callee goes on ringing.
+func redial(failed sip.Flow, _ error) (sip.Flow, bool) {
+	if failed.Conn == 0 {
+		return sip.Flow{}, false
+	}
+	return Redial(failed), true
+}
+
+// Redial is the flow to the remote address of f over a new connection. The port
+// that it leaves from is open, but at a protected client port, which is one end of
+// an SA (TS 33.203 7.1).
+func Redial(f sip.Flow) sip.Flow {
+	f.Conn = 0
+	if f.Role != sip.RoleProtectedClient {
+		f.Local = netip.AddrPortFrom(f.Local.Addr(), 0)
+	}
+	return f
 }

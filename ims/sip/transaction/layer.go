@@ -25,7 +25,9 @@ type Sender interface {
 	// by either side: the layer keeps it and sends it again. A flow with Conn set
 	// means that connection and no other; with Conn 0 on a stream, an open
 	// connection to Remote or a new one. fail (which may be nil) is called at most
-	// once, from any goroutine, when the message is known not to have left.
+	// once, from any goroutine, when the message is known not to have left; with
+	// an error that has a method Uncertain() bool, returning true, when it has left
+	// and may be lost.
 	Send(f sip.Flow, data []byte, fail func(error))
 }
 

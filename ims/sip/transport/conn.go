@@ -43,6 +43,7 @@ type conn struct {
 	octets  int           // in queue and in what is being written
 	done    bool          // flushed is closed
 	flushed chan struct{} // closed when nothing more will be written
+	written written       // requests that may have been on their way at the end
 }
 
 type connState uint8
@@ -217,8 +218,20 @@ func (c *conn) take(s *stream) (whole bool, err error) {
 
 var crlf = []byte("\r\n")
 
+// maxBacklog is how many messages may wait for a peer that is still told that we
+// hear its pings. One that pings and does not read gets no further pongs: each is
+// two octets on the wire and a hundred times that in the queue.
+const maxBacklog = 64
+
 // pong answers a keep-alive ping (RFC 5626 §4.4.1).
-func (c *conn) pong() { c.enqueue(&Outgoing{Flow: c.flow, Data: crlf}) }
+func (c *conn) pong() {
+	c.mu.Lock()
+	backlog := len(c.queue)
+	c.mu.Unlock()
+	if backlog < maxBacklog {
+		c.enqueue(&Outgoing{Flow: c.flow, Data: crlf})
+	}
+}
 
 // readEnded turns the error of a read into the cause of the end.
 func (c *conn) readEnded(nc net.Conn, err error, started bool) error {

@@ -79,6 +79,7 @@ func (c *conn) flush() {
 		}
 		for rest := all; len(rest) > 0; {
 			n, err := c.write(rest)
+			c.wrote(rest[:n])
 			rest = rest[n:]
 			if err == nil {
 				continue
@@ -189,9 +190,15 @@ func (c *conn) close(cause error) {
 		c.octets -= len(queue[i].Data)
 	}
 	c.flushDone()
+	lost := c.written.take(time.Now())
 	c.mu.Unlock()
 	if nc != nil {
 		_ = nc.Close()
+	}
+	if !errors.Is(cause, ErrClosed) {
+		for _, fail := range lost {
+			fail(&LostError{cause})
+		}
 	}
 	for i := range queue {
 		c.t.dropped(queue[i].Flow, Unsendable, cause)

@@ -29,7 +29,9 @@ type Outgoing struct {
 	Insist bool
 	// Fail, unless nil, is called at most once, on any goroutine and perhaps
 	// before Send returns, when it is known that the message did not leave, or
-	// by ICMP that it did not arrive. It must not block.
+	// by ICMP that it did not arrive; for a request also, with a LostError, when
+	// its connection has ended before long and it may not have arrived. It must
+	// not block.
 	Fail func(error)
 }
 
