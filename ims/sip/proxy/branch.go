@@ -74,8 +74,7 @@ func (b *Branch) Cancel() {
 	if b.done || b.cancelled {
 		return
 	}
-	b.cancelled = true
-	b.wait.stop()
+	b.cancelled = true // Target.Timeout still runs, for a next hop that is silent
 	if b.client == nil {
 		b.complete(&Final{Branch: b, Status: 487, Err: errCancelled}, false)
 		return

@@ -78,6 +78,21 @@ func (x *Exchange) CancelBranches() {
 	}
 }
 
+// cancelOthers is CancelBranches because one branch has decided the matter with
+// that status. The others are told, so that a phone which has rung counts no missed
+// call (RFC 3326 2).
+func (x *Exchange) cancelOthers(status int) {
+	if x.live > 0 && x.cancelFields == nil {
+		text := sip.StatusText(status)
+		if status < 300 {
+			text = "Call completed elsewhere"
+		}
+		v := sip.ReasonValue{Protocol: "SIP", Cause: uint16(status), HasCause: true, Text: text}
+		x.cancelFields = []sip.Field{{ID: sip.HReason, Value: v.String()}}
+	}
+	x.CancelBranches()
+}
+
 func (x *Exchange) newBranch() *Branch {
 	b := &x.first
 	if len(x.branches) == 0 {

@@ -91,7 +91,7 @@ func (x *Exchange) succeed(b *Branch, m *sip.Message, e *sip.Edits, current bool
 		b.complete(nil, false)
 	}
 	if !again {
-		x.CancelBranches()
+		x.cancelOthers(m.Status())
 	}
 	x.end()
 }
@@ -111,7 +111,7 @@ func (b *Branch) reject(status int, m *sip.Message, e sip.Edits) {
 	if status >= 600 && !x.done {
 		x.live++ // so that the 6xx is not sent before the others have ended
 		b.complete(f, true)
-		x.CancelBranches()
+		x.cancelOthers(status)
 		x.live--
 		x.check()
 		return
