@@ -117,11 +117,11 @@ type called struct {
 
 // response edits what the called phone answers (TS 24.229 5.2.6.4.4): the identity
 // by which it was called is asserted, unless it prefers another of its own.
-func (c *called) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
+func (c *called) response(br *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 	s, b := c.s, c.b
 	if c.forms {
 		c.making.response(m)
-		c.checkRecordRoute(m, e)
+		c.checkRecordRoute(br.Flow(), m, e)
 	}
 	scrubFromPhone(e, m)
 	asserted, of := preferred(m, b, time.Now())
@@ -139,11 +139,11 @@ func (c *called) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 
 // checkRecordRoute sees to it that the phone gives back the Record-Route that it
 // got (TS 24.229 5.2.6.4.4): the caller's requests follow it.
-func (c *called) checkRecordRoute(m *sip.Message, e *sip.Edits) {
+func (c *called) checkRecordRoute(f sip.Flow, m *sip.Message, e *sip.Edits) {
 	if m.Status() >= 300 || m.ToTag() == "" {
 		return
 	}
-	want := []string{"<" + c.s.core.URI(sip.RoleGm, proxy.Own{User: c.b.token}) + ">", "<" + c.s.pathURI(c.b.token) + ">"}
+	want := []string{c.s.core.Entry(f, proxy.Own{User: c.b.token}), "<" + c.s.pathURI(c.b.token) + ">"}
 	for v := range c.x.Req.Values(sip.HRecordRoute) {
 		want = append(want, v)
 	}

@@ -100,28 +100,44 @@ func (c *Core) via(dst []byte, f sip.Flow, branch, params string) []byte {
 
 // record writes our Record-Route entry for a request that leaves over f: one
 // entry, or the one of the far side above that of the near side when they are
-// not reached at the same host and port (RFC 5658 5).
+// not reached in the same way (RFC 5658 5).
 func (o *Own) record(dst []byte, x *Exchange, f sip.Flow) []byte {
-	out, in := x.core.sentBy(f), ""
-	if x.origin == nil {
-		in = x.core.sentBy(x.Flow)
+	far := x.core.side(o, f)
+	dst = o.append(dst, far)
+	if x.origin != nil {
+		return dst
 	}
-	facing := func(f sip.Flow) string {
-		if o.Facing == nil {
-			return ""
-		}
-		return o.Facing(f)
-	}
-	outParams, inParams := facing(f), ""
-	if x.origin == nil {
-		inParams = facing(x.Flow)
-	}
-	dst = o.append(dst, out, outParams)
-	if x.origin == nil && (in != out || inParams != outParams) {
-		dst = o.append(append(dst, ", "...), in, inParams)
+	if near := x.core.side(o, x.Flow); near != far {
+		dst = o.append(append(dst, ", "...), near)
 	}
 	return dst
 }
+
+// side is what an entry of ours says about the side of a flow.
+type side struct {
+	sentBy, params string
+	stream         bool
+}
+
+// side returns what whoever is on the other end of f needs to know. A phone that
+// is connected over a stream comes back over a stream: without a transport
+// parameter RFC 3263 4.1 has it take UDP, which it may not have, and behind a NAT
+// we should not know it again. Towards the core the size of each request decides,
+// and our peers there have both.
+func (c *Core) side(o *Own, f sip.Flow) side {
+	s := side{sentBy: c.sentBy(f)}
+	if o.Facing != nil {
+		s.params = o.Facing(f)
+	}
+	switch f.Role {
+	case sip.RoleGm, sip.RoleProtectedServer, sip.RoleProtectedClient:
+		s.stream = f.Proto.Stream()
+	}
+	return s
+}
+
+// Entry returns our Record-Route entry for the side of a flow.
+func (c *Core) Entry(f sip.Flow, own Own) string { return string(own.append(nil, c.side(&own, f))) }
 
 // URI returns our own URI on a socket of that role, without angle brackets, for
 // Path, Service-Route and Contact; "" when there is no such socket.
@@ -130,6 +146,6 @@ func (c *Core) URI(role sip.Role, own Own) string {
 	if sentBy == "" {
 		return ""
 	}
-	b := own.append(nil, sentBy, "")
+	b := own.append(nil, side{sentBy: sentBy})
 	return string(b[1 : len(b)-1])
 }

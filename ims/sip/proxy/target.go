@@ -62,17 +62,20 @@ type Own struct {
 }
 
 // append writes the entry with angle brackets.
-func (o *Own) append(dst []byte, sentBy, facing string) []byte {
+func (o *Own) append(dst []byte, s side) []byte {
 	dst = append(dst, "<sip:"...)
 	if o.User != "" {
 		dst = append(append(dst, o.User...), '@')
 	}
-	dst = append(append(dst, sentBy...), ";lr"...)
+	dst = append(append(dst, s.sentBy...), ";lr"...)
+	if s.stream {
+		dst = append(dst, ";transport=tcp"...)
+	}
 	if o.Params != "" {
 		dst = append(append(dst, ';'), o.Params...)
 	}
-	if facing != "" {
-		dst = append(append(dst, ';'), facing...)
+	if s.params != "" {
+		dst = append(append(dst, ';'), s.params...)
 	}
 	return append(dst, '>')
 }
