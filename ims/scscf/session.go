@@ -86,7 +86,13 @@ func (s *Server) inDialog(x *proxy.Exchange) {
 			return
 		}
 	}
-	x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}})
+	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}}
+	if x.Req.Method() == "NOTIFY" && x.Route.User != "" {
+		// It may overtake the 2xx to its SUBSCRIBE and make the dialog: who wants to
+		// stay in its route is in every NOTIFY (RFC 6665 4.3).
+		t.RecordRoute = &proxy.Own{User: x.Route.User}
+	}
+	x.Forward(t)
 }
 
 // serve begins the services of a user: key is an identity of reg.

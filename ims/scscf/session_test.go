@@ -89,6 +89,18 @@ func TestRequestsWithinADialogFollowTheirRoute(t *testing.T) {
 			w.p2.reply(got, 200)
 			w.p.want("200")
 		}
+		// A NOTIFY may be the first that its receiver hears of the dialog (RFC 6665 4.3).
+		for _, c := range []struct{ route, want string }{
+			{"<sip:mo@" + scscfAddr + ";lr>, ", "<sip:mo@" + scscfAddr + ";lr>"},
+			{"<sip:mt@" + scscfAddr + ";lr>, <sip:mo@" + scscfAddr + ";lr>, ", "<sip:mt@" + scscfAddr + ";lr>"},
+			{"", ""},
+		} {
+			w.p.send("NOTIFY", "sip:bob@192.0.2.3", "Route: "+c.route+"<sip:x@192.0.2.3;lr>", tagged)
+			got := w.p2.want("NOTIFY")
+			w.header(got, sip.HRecordRoute, c.want)
+			w.p2.reply(got, 200)
+			w.p.want("200")
+		}
 		for _, ruri := range []string{"sip:" + scscfAddr, "sip:mo@" + scscfAddr, "sip:bob@home.test"} {
 			w.p.send("BYE", ruri, tagged)
 			w.why(w.p.want("481"), "within a dialog ends here")
