@@ -274,6 +274,7 @@ func hssRefusal(err error, what string, resync bool) node.Refusal {
 		r.Next = "K or OPc differ between the SIM and the HSS."
 	case isResult(err):
 		r.Status, r.Cause, r.Text = 500, "hss", "The HSS refused when asked for "+what+": "+err.Error()+"."
+		r.Next = "The HSS's log says why; the result code is that of TS 29.229 6.2 or RFC 6733 7.1."
 	default:
 		r.Status, r.Cause, r.Text = 504, "hss", "The HSS did not answer when asked for "+what+": "+err.Error()+"."
 		r.Next = "Check that the HSS runs and that diameter.peers of the S-CSCF names it."
