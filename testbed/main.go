@@ -53,20 +53,43 @@ func (c *ladderCmd) Run(ctx context.Context) error {
 	return errors.Join(ladder.Follow(ctx, c.From, l.Write), l.Close())
 }
 
-func main() {
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// exitUsage is the exit code for flags that cannot be used.
+const exitUsage = 2
+
+// run runs a command line and returns its exit code: 0, 2 for bad flags or a bad
+// configuration, 1 for anything else.
+func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c cli
-	k := kong.Parse(&c, kong.Name("testbed"), kong.Description("The testbed of gocscf."), kong.Vars{"domain": lab.DefaultDomain},
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(os.Stdout, (*io.Writer)(nil)))
-	err := k.Run()
-	var exit interface{ ExitCode() int }
+	k, err := kong.New(&c, kong.Name("testbed"), kong.Description("The testbed of gocscf."), kong.Vars{"domain": lab.DefaultDomain},
+		kong.Writers(stdout, stderr), kong.BindTo(ctx, (*context.Context)(nil)), kong.BindTo(stdout, (*io.Writer)(nil)))
+	if err != nil {
+		fmt.Fprintln(stderr, "testbed:", err)
+		return 1
+	}
+	command, err := k.Parse(args)
+	if err != nil {
+		fmt.Fprintf(stderr, "testbed: %v; --help lists what there is\n", err)
+		return exitUsage
+	}
+	err = command.Run()
+	var code interface {
+		error
+		ExitCode() int
+	}
 	switch {
 	case err == nil:
-	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode())
+		return 0
+	case errors.As(err, &code):
+		if !errors.As(err, new(hss.ExitError)) { // which has said it already
+			fmt.Fprintln(stderr, "testbed:", err)
+		}
+		return code.ExitCode()
 	default:
-		fmt.Fprintln(os.Stderr, "testbed:", err)
-		os.Exit(1)
+		fmt.Fprintln(stderr, "testbed:", err)
+		return 1
 	}
 }

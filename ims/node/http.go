@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,8 @@ type Admin struct {
 	Ready   func() error
 	Metrics prometheus.Gatherer
 	Trace   *trace.Stream
+	// TraceRemote serves the trace to other machines too.
+	TraceRemote bool
 	// Handle adds further paths, for instance /debug/ipsec.
 	Handle map[string]http.Handler
 
@@ -49,8 +52,13 @@ func (a *Admin) Mux() *http.ServeMux {
 	return mux
 }
 
-// serveTrace streams events as NDJSON until the reader leaves.
+// serveTrace streams events as NDJSON until the reader leaves. Whole messages are
+// for readers on this machine only, wherever the metrics are read from.
 func (a *Admin) serveTrace(w http.ResponseWriter, r *http.Request) {
+	if from, err := netip.ParseAddrPort(r.RemoteAddr); !a.TraceRemote && (err != nil || !from.Addr().Unmap().IsLoopback()) {
+		http.Error(w, "the trace is for readers on this machine; trace_remote: true in the configuration opens it", http.StatusForbidden)
+		return
+	}
 	sub := a.Trace.Subscribe(traceBuffer)
 	defer sub.Close()
 	w.Header().Set("Content-Type", "application/x-ndjson")

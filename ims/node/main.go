@@ -132,7 +132,7 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 	defer cancel(nil)
 	adminDone := make(chan struct{})
 	if p.Common.HTTP != "" {
-		admin := &Admin{Ready: svc.Ready, Metrics: reg, Trace: stream}
+		admin := &Admin{Ready: svc.Ready, Metrics: reg, Trace: stream, TraceRemote: p.Common.TraceRemote}
 		if p.Admin != nil {
 			p.Admin(svc, admin)
 		}

@@ -30,7 +30,7 @@ type Cmd struct {
 	State string `help:"Keep the HSS's sequence numbers in this file." placeholder:"FILE"`
 	TCP   bool   `name:"tcp" help:"Let the phones send over TCP."`
 
-	LogLevel  string `default:"error" help:"Log lines from this level on: debug, info, warn, error."`
+	LogLevel  string `default:"error" enum:"debug,info,warn,error" help:"Log lines from this level on: ${enum}."`
 	NoLadder  bool   `help:"Draw no ladder."`
 	Decisions bool   `help:"Let the ladder also show what the functions decide between messages."`
 
@@ -41,7 +41,7 @@ type Cmd struct {
 	ICSCF       string `name:"icscf" default:"127.0.0.1:5070" placeholder:"IP:PORT" help:"With --write-config: the I-CSCF."`
 	SCSCF       string `name:"scscf" default:"127.0.0.1:5080" placeholder:"IP:PORT" help:"With --write-config: the S-CSCF."`
 	HSS         string `name:"hss" default:"127.0.0.1:3868" placeholder:"IP:PORT" help:"With --write-config: the HSS."`
-	IPsec       string `name:"ipsec" default:"none" help:"With --write-config: none or required."`
+	IPsec       string `name:"ipsec" default:"none" enum:"none,required" help:"With --write-config: ${enum}."`
 }
 
 // Run runs the command.
@@ -59,6 +59,9 @@ func (c *Cmd) writeConfig(out io.Writer) error {
 	}
 	for _, p := range paths {
 		fmt.Fprintln(out, "wrote", p)
+	}
+	if c.IPsec == "required" {
+		fmt.Fprintln(out, "This build has no IPsec towards phones yet: pcscf refuses pcscf.yaml until ipsec.policy is none.")
 	}
 	dir := filepath.Clean(c.WriteConfig)
 	fmt.Fprintf(out, `

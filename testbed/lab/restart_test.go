@@ -119,6 +119,26 @@ func TestHSSIsGoneDuringARegistration(t *testing.T) {
 	p.registerFully()
 }
 
+// TestHSSRestartsAndForgetsItsSequenceNumbers: without --state they begin anew. The
+// phones' SIMs resynchronise it by themselves, and all works.
+func TestHSSRestartsAndForgetsItsSequenceNumbers(t *testing.T) {
+	b := startBench(t, demo(), nil)
+	alice, bobPhone := newPhone(t, b, 0, nil), newPhone(t, b, 1, nil)
+	mustWork(t, "alice registers", register(alice))
+	mustWork(t, "bob registers", register(bobPhone))
+	if err := b.StopOne(NameHSS); err != nil {
+		t.Fatal(err)
+	}
+	mustFail(t, "registering while it is away", register(alice), 480, 504)
+	b.comeBack(NameHSS)
+	mustWork(t, "alice registers again", register(alice))
+	mustWork(t, "bob registers again", register(bobPhone))
+	if r := alice.Registration(); !r.Resynchronised {
+		t.Errorf("alice's SIM took a sequence number that it had seen before: %+v", r)
+	}
+	mustWork(t, "a call after", call(alice, bob()))
+}
+
 // comeBack starts a service again and waits until everything is ready.
 func (b *bench) comeBack(name string) {
 	b.t.Helper()

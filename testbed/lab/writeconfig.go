@@ -29,7 +29,7 @@ var configFiles = [...]string{"pcscf.yaml", "icscf.yaml", "scscf.yaml", "hss.yam
 func (w WriteConfig) Write() ([]string, error) {
 	v, err := w.values()
 	if err != nil {
-		return nil, err
+		return nil, &FlagError{err}
 	}
 	if err := os.MkdirAll(w.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the directory: %w", err)
@@ -56,6 +56,16 @@ func (w WriteConfig) Write() ([]string, error) {
 	}
 	return paths, nil
 }
+
+// FlagError is a flag that cannot be used.
+type FlagError struct{ Err error }
+
+func (e *FlagError) Error() string { return e.Err.Error() }
+
+func (e *FlagError) Unwrap() error { return e.Err }
+
+// ExitCode is that of bad flags.
+func (e *FlagError) ExitCode() int { return 2 }
 
 // values are what the templates show.
 type values struct {
@@ -123,44 +133,44 @@ var configTemplates = template.Must(template.New("").Parse(`
 {{define "pcscf.yaml"}}# P-CSCF: what phones talk to. Run: pcscf --config pcscf.yaml
 domain: {{.Domain}}
 listen:
-  gm: {{.Gm}}   # towards phones, UDP and TCP
-  mw: {{.Mw}}   # towards the core; Path carries it
-icscf: {{.I}}      # entry point of the home network
+  gm: "{{.Gm}}"   # towards phones, UDP and TCP
+  mw: "{{.Mw}}"   # towards the core; Path carries it
+icscf: "{{.I}}"      # entry point of the home network
 ipsec: {policy: {{.IPsec}}}
-http: {{.HTTPP}}     # /metrics /healthz /readyz /debug/trace
+http: "{{.HTTPP}}"     # /metrics /healthz /readyz /debug/trace
 log: {level: info, format: console}
 {{end}}
 {{define "icscf.yaml"}}# I-CSCF: asks the HSS which S-CSCF serves a user. Run: icscf --config icscf.yaml
 domain: {{.Domain}}
-listen: {{.I}}
+listen: "{{.I}}"
 scscfs:                      # to choose from for users who have none yet
-  - name: sip:{{.S}}
+  - name: "sip:{{.S}}"
 diameter:
   peers:
-    - address: {{.HSS}}   # the HSS, over TCP
-http: {{.HTTPI}}
+    - address: "{{.HSS}}"   # the HSS, over TCP
+http: "{{.HTTPI}}"
 log: {level: info, format: console}
 {{end}}
 {{define "scscf.yaml"}}# S-CSCF: authenticates, registers, routes by filter criteria. Run: scscf --config scscf.yaml
 domain: {{.Domain}}
-listen: {{.S}}
-name: sip:{{.S}}   # as the HSS stores it and the I-CSCF routes to it
-icscf: {{.I}}           # where calls to users of the domain go
+listen: "{{.S}}"
+name: "sip:{{.S}}"   # as the HSS stores it and the I-CSCF routes to it
+icscf: "{{.I}}"           # where calls to users of the domain go
 {{- if eq .IPsec "none"}}
 aka_without_ipsec: true          # phones answer challenges in clear: for labs
 {{- end}}
 expires: {min: 60s, default: 1h, max: 1h}
 diameter:
   peers:
-    - address: {{.HSS}}
-http: {{.HTTPS}}
+    - address: "{{.HSS}}"
+http: "{{.HTTPS}}"
 log: {level: info, format: console}
 {{end}}
 {{define "hss.yaml"}}# HSS of the testbed: Cx over TCP. Run: testbed hss --config hss.yaml
 domain: {{.Domain}}
-listen: {{.HSS}}
+listen: "{{.HSS}}"
 subscribers: subscribers.yaml
-http: {{.HTTPH}}
+http: "{{.HTTPH}}"
 log: {level: info, format: console}
 {{end}}
 {{define "subscribers.yaml"}}# The SIMs that the HSS knows. Keys are hexadecimal and quoted.

@@ -20,8 +20,15 @@ func writeConfig(dir string) WriteConfig {
 }
 
 func TestWrittenConfigurationsAreGood(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := writeConfig(dir).Write(); err != nil {
+	t.Run("IPv4", func(t *testing.T) { testWritten(t, writeConfig(t.TempDir()), "127.0.0.1:5063") })
+	six := writeConfig(t.TempDir())
+	six.PCSCF, six.ICSCF, six.SCSCF, six.HSS = "[::1]:5060", "[::1]:5070", "[::1]:5080", "[::1]:3868"
+	t.Run("IPv6", func(t *testing.T) { testWritten(t, six, "[::1]:5061") })
+}
+
+func testWritten(t *testing.T, w WriteConfig, mw string) {
+	dir := w.Dir
+	if _, err := w.Write(); err != nil {
 		t.Fatal(err)
 	}
 	p, i, s, h := pcscf.DefaultConfig(), icscf.DefaultConfig(), scscf.DefaultConfig(), hss.DefaultConfig()
@@ -39,7 +46,7 @@ func TestWrittenConfigurationsAreGood(t *testing.T) {
 			t.Errorf("%s: %v", c.file, err)
 		}
 	}
-	if p.Listen.Mw.String() != "127.0.0.1:5063" {
+	if p.Listen.Mw.String() != mw {
 		t.Errorf("the Mw port is %v: the ones between are other services'", p.Listen.Mw)
 	}
 	if lines := strings.Count(readFile(t, filepath.Join(dir, "pcscf.yaml")), "\n"); lines > 15 {

@@ -80,7 +80,10 @@ func describeRequest(m *sip.Message, from, to string) message {
 	case "PRACK":
 		return message{text: "confirms that the provisional response has arrived", clause: "RFC 3262 4"}
 	case "UPDATE":
-		return message{text: "tells that its resources are reserved", clause: "RFC 3312 5, TS 24.229 5.1.3"}
+		if reserved(m.Body()) {
+			return message{text: "tells that its resources are reserved", clause: "RFC 3312 5, TS 24.229 5.1.3"}
+		}
+		return message{text: "changes the session or refreshes it", clause: "RFC 3311 5"}
 	case "BYE":
 		return message{text: "ends the call", clause: "RFC 3261 15"}
 	case "CANCEL":
@@ -155,6 +158,9 @@ func describeResponse(m *sip.Message, from, to string) message {
 	case method == "REGISTER" && code == 401:
 		return describeChallenge(m, to)
 	case method == "REGISTER" && code == 200:
+		if !m.Has(sip.HContact) {
+			return message{text: "done: no contact is registered any more", clause: "TS 24.229 5.4.1.4"}
+		}
 		if isPhone(to) {
 			return message{text: "registered: Service-Route and identities come along", clause: "TS 24.229 5.4.1.2.2F"}
 		}
@@ -166,12 +172,31 @@ func describeResponse(m *sip.Message, from, to string) message {
 	case code/100 == 2 && method == "INVITE":
 		return message{text: "the call is accepted", clause: "RFC 3261 13.3.1.4"}
 	case code/100 == 2:
-		return message{text: method + " done"}
+		return message{text: method + " done", clause: doneBy[method]}
 	case code == 487:
 		return message{text: "ended by the CANCEL", clause: "RFC 3261 9.2"}
 	default:
-		return message{text: m.Reason()}
+		return message{text: m.Reason(), clause: fmt.Sprintf("RFC 3261 21.%d", code/100)}
 	}
+}
+
+// doneBy are the clauses on what a 2xx to a method means.
+var doneBy = map[string]string{
+	"PRACK": "RFC 3262 3", "UPDATE": "RFC 3311 5", "BYE": "RFC 3261 15.1.2", "CANCEL": "RFC 3261 9.2", "OPTIONS": "RFC 3261 11.2",
+	"SUBSCRIBE": "RFC 6665 4.2", "NOTIFY": "RFC 6665 4.1.3", "MESSAGE": "RFC 3428 7", "REFER": "RFC 3515 2.4.4",
+	"PUBLISH": "RFC 3903 6", "INFO": "RFC 6086 4.2.2", "REGISTER": "RFC 3261 10.3",
+}
+
+// reserved reports whether an SDP says that its sender has its resources: the
+// current status of the local segment is not none (RFC 3312 5).
+func reserved(sdp string) bool {
+	for line := range strings.Lines(sdp) {
+		status, ok := strings.CutPrefix(strings.TrimSpace(line), "a=curr:qos local ")
+		if ok && status != "none" {
+			return true
+		}
+	}
+	return false
 }
 
 func describeChallenge(m *sip.Message, to string) message {

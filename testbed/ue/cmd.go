@@ -121,7 +121,7 @@ func (c *Flags) with(ctx context.Context, out io.Writer, f func(context.Context,
 		return err
 	}
 	if err == nil {
-		_, err = fmt.Fprintf(out, "%s registered for %d s after %d challenges, in %d ms\n", r.IMPU, r.Expires, r.Challenges, r.RegisterMS)
+		_, err = fmt.Fprintf(out, "%s registered for %d s (challenges: %d), in %d ms\n", r.IMPU, r.Expires, r.Challenges, r.RegisterMS)
 		if err == nil && r.To != "" {
 			_, err = fmt.Fprintf(out, "call to %s answered after %d ms\n", r.To, r.CallMS)
 		}
@@ -132,7 +132,7 @@ func (c *Flags) with(ctx context.Context, out io.Writer, f func(context.Context,
 func (c *Flags) do(ctx context.Context, r *report, f func(context.Context, *Phone, *report) error) error {
 	cfg, err := c.config(ctx)
 	if err != nil {
-		return err
+		return &FlagError{err}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("no success within --timeout %v", c.Timeout))
 	defer cancel()
@@ -157,6 +157,16 @@ func (c *Flags) do(ctx context.Context, r *report, f func(context.Context, *Phon
 	_ = p.Deregister(bye)
 	return err
 }
+
+// FlagError is a flag that cannot be used.
+type FlagError struct{ Err error }
+
+func (e *FlagError) Error() string { return e.Err.Error() }
+
+func (e *FlagError) Unwrap() error { return e.Err }
+
+// ExitCode is that of bad flags.
+func (e *FlagError) ExitCode() int { return 2 }
 
 // config makes the phone's configuration of the flags.
 func (c *Flags) config(ctx context.Context) (Config, error) {

@@ -324,7 +324,7 @@ func (r *registrar) granted(op *procedure, m *sip.Message) {
 	}
 	p.current.Store(g)
 	r.schedule(dialog.RefreshAfter(g.Expires))
-	p.state(r.callID, fmt.Sprintf("%s is registered for %v, after %d challenges.", p.cfg.IMPU, g.Expires, op.challenges), "TS 24.229 5.1.1.2.1")
+	p.state(r.callID, fmt.Sprintf("%s is registered for %v; challenges: %d.", p.cfg.IMPU, g.Expires, op.challenges), "TS 24.229 5.1.1.2.1")
 	if r.sub == nil && !p.cfg.NoSubscribe {
 		r.subscribe(g)
 	}
