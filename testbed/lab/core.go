@@ -27,9 +27,11 @@ import (
 type CoreConfig struct {
 	Domain      string
 	Subscribers []hss.Subscriber
-	State       string // file for the HSS's sequence numbers, empty for none
-	Log         *zap.Logger
-	Stream      *trace.Stream
+	// IP is the address that all services listen at; Loopback by default.
+	IP     netip.Addr
+	State  string // file for the HSS's sequence numbers, empty for none
+	Log    *zap.Logger
+	Stream *trace.Stream
 	// Adjust changes the services' configurations before they start; nil leaves
 	// the lab's.
 	Adjust func(*Configs)
@@ -74,6 +76,9 @@ const (
 
 // StartCore starts the four services and waits until they are ready.
 func StartCore(ctx context.Context, cfg CoreConfig) (*Core, error) {
+	if !cfg.IP.IsValid() {
+		cfg.IP = Loopback
+	}
 	c := &Core{cfg: cfg, running: map[string]*running{}}
 	var err error
 	// A port that was free a moment ago may be taken by the time it is opened.
@@ -108,7 +113,7 @@ var Loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 func (c *Core) configure() error {
 	var at [5]netip.AddrPort // hss, p gm, p mw, i, s
 	for i := range at {
-		a, err := freePort(at[:i])
+		a, err := freePort(c.cfg.IP, at[:i])
 		if err != nil {
 			return err
 		}
@@ -123,10 +128,10 @@ func (c *Core) configure() error {
 	return nil
 }
 
-// freePort finds a port that is free for UDP and TCP, and not in taken.
-func freePort(taken []netip.AddrPort) (netip.AddrPort, error) {
+// freePort finds a port of an address that is free for UDP and TCP, and not in taken.
+func freePort(ip netip.Addr, taken []netip.AddrPort) (netip.AddrPort, error) {
 	for range 50 {
-		ln, err := net.Listen("tcp", netip.AddrPortFrom(Loopback, 0).String())
+		ln, err := net.Listen("tcp", netip.AddrPortFrom(ip, 0).String())
 		if err != nil {
 			return netip.AddrPort{}, fmt.Errorf("looking for a free port: %w", err)
 		}

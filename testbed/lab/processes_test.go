@@ -100,7 +100,7 @@ func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 	var at [4]netip.AddrPort
 	for i := range at {
 		var err error
-		if at[i], err = freePort(at[:i]); err != nil {
+		if at[i], err = freePort(Loopback, at[:i]); err != nil {
 			t.Fatal(err)
 		}
 	}

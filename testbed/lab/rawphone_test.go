@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,12 @@ type bench struct {
 // startBench starts a core with alice and bob for a test.
 func startBench(t *testing.T, subscribers []hss.Subscriber, adjust func(*Configs)) *bench {
 	t.Helper()
+	return startBenchAt(t, Loopback, subscribers, adjust)
+}
+
+// startBenchAt is startBench at another address than that of IPv4's loopback.
+func startBenchAt(t *testing.T, ip netip.Addr, subscribers []hss.Subscriber, adjust func(*Configs)) *bench {
+	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	b := &bench{t: t, logs: logs, more: make(chan struct{})}
 	stream := &trace.Stream{}
@@ -50,7 +57,7 @@ func startBench(t *testing.T, subscribers []hss.Subscriber, adjust func(*Configs
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var err error
-	if b.Core, err = StartCore(ctx, CoreConfig{Domain: DefaultDomain, Subscribers: subscribers, Log: zap.New(core), Stream: stream, Adjust: adjust}); err != nil {
+	if b.Core, err = StartCore(ctx, CoreConfig{Domain: DefaultDomain, IP: ip, Subscribers: subscribers, Log: zap.New(core), Stream: stream, Adjust: adjust}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
