@@ -200,6 +200,16 @@ func TestSCSCFOfTheCalledUserIsGone(t *testing.T) {
 			w.p.status(486)
 		})
 	})
+	t.Run("another one of those that the HSS leaves to us", func(t *testing.T) {
+		run(t, func(w *world) {
+			w.down(s1Addr)
+			w.p.send(w.p.text("INVITE", "sip:alice@"+domain, "c1"))
+			w.lir("sip:alice@"+domain).capable(t, nil)
+			w.s2.answer(w.s2.request("INVITE"), 486)
+			w.p.status(486)
+			w.quiet()
+		})
+	})
 	t.Run("nobody does", func(t *testing.T) {
 		run(t, func(w *world) {
 			w.down(s1Addr, s2Addr, s3Addr)

@@ -130,6 +130,9 @@ func TestLargeMessagesOfAPhoneOverUDP(t *testing.T) {
 		send("m1", true)
 		_ = c.Close()
 		time.Sleep(time.Second)
+		if f := w.p.bindings.ofToken(token, time.Now()).hop().Stream; f.Conn != 0 {
+			t.Errorf("a connection that has ended would be tried: %v", f)
+		}
 		send("m2", false)
 	})
 }

@@ -191,6 +191,24 @@ func TestRouteOfADialogIsMended(t *testing.T) {
 	}
 }
 
+// Both phones are here, and nobody between has stayed in the route: the entries of
+// the other phone are not ours to leave out.
+func TestDialogOfTwoPhonesHere(t *testing.T) {
+	run(t, func(w *world) {
+		p, q := w.peer("alice", "198.51.100.1:5060"), w.peer("bob", "198.51.100.2:5060")
+		p.register()
+		other := q.register()
+		c := inviteFrom(p, "c1")
+		bob := []string{"<sip:" + other + "@" + gmAddr + ";lr>", "<sip:" + other + "@" + mwAddr + ";lr>"}
+		w.scscf.reply(c.invite, responseText(c.invite, 200, "far", slices.Concat(bob, values(c.invite.Message, sip.HRecordRoute)), "Contact: <sip:bob@198.51.100.2:5060>"))
+		m := p.status(200)
+		c.far, c.target, c.route = "far", "sip:bob@198.51.100.2:5060", values(m.Message, sip.HRecordRoute)
+		slices.Reverse(c.route)
+		c.send("BYE")
+		check(t, "the BYE comes from", q.request("BYE").from, gmAddr) // not from the core's side, past all
+	})
+}
+
 func TestEarlyDialogs(t *testing.T) {
 	run(t, func(w *world) {
 		p := w.peer("alice", "198.51.100.1:5060")

@@ -126,7 +126,8 @@ func (s *Server) enforceRoute(x *proxy.Exchange, b *binding, want []string) bool
 	for v := range x.Req.Values(sip.HRoute) {
 		have = append(have, v)
 	}
-	if rest, ours := s.behindUs(have, b); slices.Equal(rest, want) && ours <= maxOurs {
+	// What the engine has taken off the top must be our own entries, and no more.
+	if rest, ours := s.behindUs(have, b); slices.Equal(rest, want) && ours == len(x.Routes()) {
 		return false
 	}
 	x.Edits.Remove(sip.HRoute)
@@ -135,10 +136,6 @@ func (s *Server) enforceRoute(x *proxy.Exchange, b *binding, want []string) bool
 	}
 	return true
 }
-
-// maxOurs is how many entries of our own a phone has reason to send: those of a
-// doubled Record-Route. They have been taken off before.
-const maxOurs = 2
 
 // fromPhoneInDialog takes a request within a dialog of the phone's along the
 // dialog's route (TS 24.229 5.2.6.3.5, 5.2.6.3.9).

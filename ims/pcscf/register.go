@@ -73,7 +73,7 @@ func (r *registration) identify() (sip.Credentials, node.Refusal) {
 		if err != nil {
 			return cred, node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + "."}
 		}
-		if cred.Username == "" && strings.EqualFold(c.Scheme, "Digest") {
+		if cred.Username == "" { // only Digest has one
 			cred = c
 		}
 	}

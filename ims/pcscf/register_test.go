@@ -383,6 +383,32 @@ func TestSecondImplicitSet(t *testing.T) {
 	})
 }
 
+// The identity that is registered may be good for nothing else: a barred one, which
+// P-Associated-URI leaves out.
+func TestBarredIdentityRegistersAndLeaves(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		to := "To: <sip:001010000000001@" + domain + ">"
+		p.send(gmAddr, p.text("REGISTER", "sip:"+domain, "r1", to, p.authorization()))
+		token := p.registered()
+		p.send(gmAddr, p.text("MESSAGE", "sip:bob@"+domain, "m1", "P-Preferred-Identity: <sip:001010000000001@"+domain+">"))
+		a := w.scscf.request("MESSAGE")
+		check(t, "P-Asserted-Identity", a.Get(sip.HPAssertedIdentity), "<sip:alice@"+domain+">")
+		w.scscf.answer(a, 202)
+		p.status(202)
+
+		// The realm's letter case makes no other user: it is the same contact.
+		p.send(gmAddr, p.text("REGISTER", "sip:"+domain, "r1", to, strings.Replace(p.authorization(), "alice@"+domain, "alice@IMS.Example.ORG", 1)))
+		check(t, "Path", p.registered(), token)
+
+		p.send(gmAddr, p.text("REGISTER", "sip:"+domain, "r1", to, p.authorization(), "Expires: 0"))
+		w.icscf.answer(w.icscf.request("REGISTER"), 200)
+		p.status(200)
+		p.send(gmAddr, p.text("MESSAGE", "sip:bob@"+domain, "m2"))
+		p.refused(403, "No phone is registered from")
+	})
+}
+
 // An address that has become another phone's does not get the calls of the one
 // that had it before.
 func TestAddressOfAnotherPhone(t *testing.T) {

@@ -1,0 +1,79 @@
+package pcscf
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// bound makes a binding that registered over proto from source, with its contact at
+// that address ("" behind a NAT).
+func bound(impi string, proto sip.Proto, source, at string) *binding {
+	b := &binding{
+		token: newToken(), impi: impi, contact: "sip:" + impi + "@" + at, source: netipAddr(source), stream: new(atomic.Pointer[sip.Flow]),
+		flow: sip.Flow{Proto: proto, Role: sip.RoleGm, Local: netipAddr(gmAddr), Remote: netipAddr(source)},
+		sets: []set{{identities: []string{"sip:" + impi}, keys: []string{impi}, names: []string{impi}, expires: time.Now().Add(time.Hour)}},
+	}
+	if at != "" {
+		b.at = netipAddr(at)
+	}
+	return b
+}
+
+// A phone that takes another's address takes its place; beside it, both stay.
+func TestAddressesBelongToOnePhone(t *testing.T) {
+	const a, b, c = "198.51.100.1:5060", "198.51.100.1:5061", "198.51.100.1:5062"
+	tests := []struct {
+		name     string
+		old, new *binding
+		gone     bool
+	}{
+		{"the same source", bound("old", sip.TCP, a, ""), bound("new", sip.TCP, a, ""), true},
+		{"the same port over another protocol", bound("old", sip.TCP, a, ""), bound("new", sip.UDP, a, ""), false},
+		{"the same contact address from elsewhere", bound("old", sip.TCP, b, a), bound("new", sip.TCP, c, a), true},
+		{"from where the other is reached", bound("old", sip.TCP, b, a), bound("new", sip.UDP, a, ""), true},
+		{"the same contact of the same user", bound("same", sip.UDP, b, a), bound("same", sip.UDP, c, a), true},
+		{"beside it", bound("old", sip.UDP, a, a), bound("new", sip.UDP, b, b), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var left []string
+			bs := newBindings(10, func(impi string) { left = append(left, impi) })
+			now := time.Now()
+			if !bs.put(tt.old) || !bs.put(tt.new) {
+				t.Fatal("no room")
+			}
+			check(t, "the old one is gone", bs.ofToken(tt.old.token, now) == nil, tt.gone)
+			check(t, "the new one by its flow", bs.ofFlow(tt.new.flow, now) == tt.new, true)
+			var want []string
+			if tt.gone && tt.old.impi != tt.new.impi {
+				want = []string{"old"}
+			}
+			check(t, "users whose last contact has gone", left, fmt.Sprint(want))
+			bs.sweep(now.Add(2 * time.Hour))
+			check(t, "left after the end", fmt.Sprint(len(bs.byToken), len(bs.bySource), len(bs.byAt), len(bs.byIMPI)), "0 0 0 0")
+		})
+	}
+}
+
+// A response that comes late must not end what has been registered since.
+func TestOnlyWhatIsThereEnds(t *testing.T) {
+	now := time.Now()
+	bs := newBindings(10, func(string) {})
+	old := bound("alice", sip.UDP, "198.51.100.1:5060", "")
+	bs.put(old)
+	again := *old
+	bs.put(&again)
+	if bs.end(old, "alice", now) {
+		t.Error("the old one is ended")
+	}
+	if !bs.ofToken(old.token, now).registered(now) {
+		t.Error("the new one is ended with it")
+	}
+	if bs.end(&again, "bob", now) || !bs.end(&again, "alice", now) || bs.ofToken(old.token, now).registered(now) {
+		t.Error("the set of that name is not ended")
+	}
+}
