@@ -33,7 +33,7 @@ type Config struct {
 	Hosts map[string]string `yaml:"hosts"`
 	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
 	MaxTransactions int `yaml:"max_transactions"`
-	// Drain is how long running transactions have after SIGTERM. Default 10s.
+	// Drain is how long running transactions have after SIGTERM. Default 5s.
 	Drain node.Duration `yaml:"drain"`
 }
 
@@ -49,7 +49,7 @@ type SCSCF struct {
 func DefaultConfig() Config {
 	return Config{
 		SCSCFTimeout: node.Duration(2500 * time.Millisecond),
-		Drain:        node.Duration(10 * time.Second),
+		Drain:        node.Duration(5 * time.Second),
 	}
 }
 

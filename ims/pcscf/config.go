@@ -40,7 +40,7 @@ type Config struct {
 	// HomeTimeout is how long the home network has for its first response to a
 	// REGISTER. Default 4s.
 	HomeTimeout node.Duration `yaml:"home_timeout"`
-	// Drain is how long running transactions have after SIGTERM. Default 10s.
+	// Drain is how long running transactions have after SIGTERM. Default 5s.
 	Drain node.Duration `yaml:"drain"`
 }
 
@@ -84,7 +84,7 @@ func DefaultConfig() Config {
 		IPsec:       IPsec{Policy: "none", Backend: "auto"},
 		MaxBindings: 1_000_000,
 		HomeTimeout: node.Duration(4 * time.Second),
-		Drain:       node.Duration(10 * time.Second),
+		Drain:       node.Duration(5 * time.Second),
 	}
 }
 

@@ -77,7 +77,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 	check(t, "visited network", c.visited(), "ims.example.org")
 	check(t, "ipsec", c.IPsec, IPsec{"none", "auto"})
-	check(t, "times", []time.Duration{c.HomeTimeout.D(), c.Drain.D()}, "[4s 10s]")
+	check(t, "times", []time.Duration{c.HomeTimeout.D(), c.Drain.D()}, "[4s 5s]")
 	said := strings.Join(c.Explain(), "\n")
 	for _, part := range []string{"192.0.2.1:5060", "without IPsec", "192.0.2.1:5070", "192.0.2.10:5060", `"ims.example.org"`} {
 		if !strings.Contains(said, part) {

@@ -49,7 +49,7 @@ type Config struct {
 	MaxUsers int `yaml:"max_users"`
 	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
 	MaxTransactions int `yaml:"max_transactions"`
-	// Drain is how long running transactions have after SIGTERM. Default 10s.
+	// Drain is how long running transactions have after SIGTERM. Default 5s.
 	Drain node.Duration `yaml:"drain"`
 }
 
@@ -81,7 +81,7 @@ func DefaultConfig() Config {
 		Expires:       Expires{Min: node.Duration(time.Minute), Default: node.Duration(time.Hour), Max: node.Duration(time.Hour)},
 		ASTimeout:     ASTimeout{Continued: node.Duration(2 * time.Second), Terminated: node.Duration(4 * time.Second)},
 		MaxUsers:      1_000_000,
-		Drain:         node.Duration(10 * time.Second),
+		Drain:         node.Duration(5 * time.Second),
 	}
 }
 

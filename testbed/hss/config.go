@@ -53,7 +53,7 @@ type Config struct {
 	State string `yaml:"state"`
 	// Mimic is none: other HSSes' deviations are not imitated.
 	Mimic string `yaml:"mimic"`
-	// Drain is how long requests under way have after SIGTERM. Default 10s.
+	// Drain is how long requests under way have after SIGTERM. Default 5s.
 	Drain node.Duration `yaml:"drain"`
 
 	// Dir is what relative file names are relative to; the directory of the
@@ -85,7 +85,7 @@ type Capabilities struct {
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{Listen: "127.0.0.1:3868", Mimic: "none", Drain: node.Duration(10 * time.Second)}
+	return Config{Listen: "127.0.0.1:3868", Mimic: "none", Drain: node.Duration(5 * time.Second)}
 }
 
 // Check reports everything that is wrong with c, each fault naming its key, and
