@@ -44,7 +44,7 @@ func (t *Transport) accepted(l *listen, nc net.Conn) {
 		t.mu.Unlock()
 		_ = nc.Close()
 		return
-	case over(len(t.conns), t.cfg.MaxConns):
+	case over(len(t.conns), t.cfg.MaxConns-t.cfg.MaxConns/8):
 		why = ConnLimit
 	case over(t.perAddr[addr], t.cfg.MaxConnsPerAddr):
 		why = AddrLimit

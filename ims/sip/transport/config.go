@@ -12,7 +12,9 @@ import (
 // Config bounds a Transport. The zero value of a field means its default; a
 // negative limit or duration means none.
 type Config struct {
-	// MaxConns bounds stream connections, accepted and dialled. Default 20000.
+	// MaxConns bounds stream connections, accepted and dialled. The last eighth is
+	// kept for those that we dial: strangers must not cut us off from the core.
+	// Default 20000.
 	MaxConns int
 	// MaxConnsPerAddr bounds connections accepted from one address. Default 1000.
 	MaxConnsPerAddr int

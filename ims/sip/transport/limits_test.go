@@ -192,6 +192,26 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+func TestStrangersLeaveRoomToDial(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+		a := newEnd(t, ha, addrA, sip.RoleCore, Config{})
+		b := newEnd(t, hb, addrB, sip.RoleGm, Config{MaxConns: 16})
+		hc := n.Host("192.0.2.3")
+		for range 20 {
+			rawDial(t, hc, b.addr)
+		}
+		synctest.Wait()
+		if n := b.Stats().Conns; n != 14 {
+			t.Errorf("%d connections of strangers, want 14 of 16", n)
+		}
+		b.send(t, sip.TCP, sip.RoleGm, a.addr, message("a", 0))
+		synctest.Wait()
+		if len(a.received()) != 1 {
+			t.Errorf("nothing can be dialled any more: %v", b.failed())
+		}
+	})
+}
+
 func TestTimeouts(t *testing.T) {
 	t.Run("slow loris", func(t *testing.T) {
 		bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
