@@ -73,6 +73,10 @@ type Config struct {
 	// MaxTransactions. Beyond it transactions end without that phase. They do not
 	// count in MaxTransactions: a peer that never acknowledges keeps nobody out.
 	MaxLingering int
+	// MaxOctets bounds the requests that unfinished server transactions hold, in
+	// octets as they came; 0 means 1 GiB. What is sent on and answered is of the
+	// same size again.
+	MaxOctets int
 	// Inbox bounds the messages that wait for a shard; 0 means 4096. Beyond it
 	// requests get 503; ACKs and responses are dropped, from streams only when
 	// four times as many wait.
@@ -101,6 +105,7 @@ type Layer struct {
 	rejects   bucket
 
 	open, unacked, lingering atomic.Int64 // transactions by class
+	octets                   atomic.Int64 // of the requests that they hold
 
 	draining, isClosed atomic.Bool
 	idle               chan struct{} // poked when nothing is owed any more while draining
@@ -118,6 +123,9 @@ func New(cfg Config) *Layer {
 	}
 	if cfg.MaxLingering <= 0 {
 		cfg.MaxLingering = 2 * cfg.MaxTransactions
+	}
+	if cfg.MaxOctets <= 0 {
+		cfg.MaxOctets = 1 << 30
 	}
 	if cfg.Inbox <= 0 {
 		cfg.Inbox = 4096
@@ -221,7 +229,7 @@ func (l *Layer) receiveRequest(f sip.Flow, raw string) {
 func (l *Layer) full(s *Server) bool {
 	limit := l.cfg.MaxTransactions
 	open := int(l.open.Load())
-	return open >= limit || open >= limit-limit/8 && !s.precious()
+	return open >= limit || open >= limit-limit/8 && !s.precious() || l.octets.Load() >= int64(l.cfg.MaxOctets)
 }
 
 // drop counts and reports a message that gets no answer.

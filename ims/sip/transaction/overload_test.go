@@ -116,6 +116,35 @@ func TestMissingACKsKeepNobodyOut(t *testing.T) {
 	})
 }
 
+// Few requests may hold as much memory as many: what they weigh counts as well.
+func TestLargeRequestsAreBounded(t *testing.T) {
+	large := func(method, b string) string {
+		return request(method, b, "Subject: "+strings.Repeat("x", 10_000)+"\r\n")
+	}
+	bubble(t, Config{MaxOctets: 50_000, NoTrying: true}, func(r *rig) {
+		var held []*Server
+		r.tu.request = func(s *Server) { held = append(held, s) }
+		for i := range 10 {
+			r.receive(udp, large("INVITE", fmt.Sprint(i)))
+		}
+		r.want("sent", lines(r.wire.take()), strings.TrimSuffix(strings.Repeat("503 INVITE, ", 5), ", "))
+		if s := r.l.Stats(); s.Open != 5 || s.Unavailable != 5 || s.Octets < 50_000 || s.Octets > 60_000 {
+			r.Errorf("%+v", s)
+		}
+		r.on(func(*Shard) { answer(held[0], 486); answer(held[1], 200); held[2].Abandon() })
+		r.wire.take()
+		r.receive(udp, large("MESSAGE", "a")) // in place of the 486, although its ACK is missing
+		r.receive(udp, large("MESSAGE", "b")) // in place of the one that nobody answers
+		r.receive(udp, large("MESSAGE", "c")) // the 200 is still held
+		r.want("sent", lines(r.wire.take()), "503 MESSAGE")
+		r.on(func(*Shard) {
+			for _, s := range held[3:] {
+				answer(s, 486)
+			}
+		})
+	})
+}
+
 // The ACK to a stateless 503 must not travel on as if it were for a 2xx.
 func TestAckToStatelessAnswer(t *testing.T) {
 	bubble(t, Config{MaxTransactions: 1}, func(r *rig) {

@@ -140,7 +140,7 @@ func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
 	switch {
 	case a.do&doEnd != 0:
 		if s != nil {
-			s.tx = nil
+			t.letGo()
 			sh.later = append(sh.later, s.onEnd...)
 			s.onEnd = nil
 		}
@@ -148,7 +148,7 @@ func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
 	case t.state == completed && s != nil && len(s.onEnd) == 0:
 		// Only the response is needed from here on, and it may be for long: an ACK
 		// that never comes is awaited for 128 s on Gm.
-		s.tx, t.server = nil, nil
+		t.letGo()
 	}
 	return a
 }
@@ -224,7 +224,8 @@ func (sh *Shard) request(s *Server) {
 	}
 	t := sh.newTx(k, s.Flow, l.cfg.TimersFor(s.Flow))
 	t.key, t.pre, t.legacy = append(t.key[:0], sh.scratch...), pre, legacy
-	t.server, s.tx, t.to = s, t, s.to
+	t.to = s.to
+	t.hold(s)
 	sh.servers.insert(t, hash)
 	l.count.servers.Add(1)
 	t.serverEvent(evStart, 0, nil, nil)

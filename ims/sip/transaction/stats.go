@@ -11,6 +11,7 @@ type Stats struct {
 	Clients   int // client transactions in the tables
 	Open      int // of both, those that owe or await something, an ACK included
 	Lingering int // of both, those that only absorb retransmissions
+	Octets    int // of the requests that server transactions hold
 	Timers    int // running, those of Shard.After included
 	Queued    int // messages that wait for their shard
 
@@ -38,6 +39,7 @@ func (l *Layer) Stats() Stats {
 	return Stats{
 		Servers: int(c.servers.Load()), Clients: int(c.clients.Load()),
 		Open: int(l.open.Load() + l.unacked.Load()), Lingering: int(l.lingering.Load()),
+		Octets: int(l.octets.Load()),
 		Timers: int(c.timers.Load()), Queued: int(c.queued.Load()),
 		Absorbed: c.absorbed.Load(), Retransmits: c.retransmits.Load(), Timeouts: c.timeouts.Load(),
 		Malformed: c.malformed.Load(), Overflow: c.overflow.Load(),

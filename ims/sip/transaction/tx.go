@@ -32,6 +32,22 @@ type tx struct {
 	shard  *Shard
 	server *Server
 	client *Client
+	octets int // of the server's request
+}
+
+// hold gives a server transaction its Server, letGo takes it away again.
+func (t *tx) hold(s *Server) {
+	t.server, s.tx = s, t
+	t.octets = len(s.msg.Raw())
+	t.shard.layer.octets.Add(int64(t.octets))
+}
+
+func (t *tx) letGo() {
+	if t.server == nil {
+		return
+	}
+	t.server.tx, t.server = nil, nil
+	t.shard.layer.octets.Add(-int64(t.octets))
 }
 
 // class is how a transaction counts.
