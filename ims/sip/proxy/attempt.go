@@ -165,7 +165,7 @@ func (b *Branch) write(f sip.Flow) []byte {
 func (b *Branch) fallback(failed sip.Flow, err error) (sip.Flow, bool) {
 	f := b.second
 	b.second = sip.Flow{}
-	if !f.Remote.IsValid() {
+	if !f.Remote.IsValid() || b.cancelled { // who has hung up rings nobody
 		return f, false
 	}
 	b.x.Tracef("%v failed (%v): now over %v", failed, err, f)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
 )
 
 // Whoever hangs up while the next hop is silent need not wait for the transaction
@@ -60,4 +61,32 @@ func TestReasonOfCancelledForks(t *testing.T) {
 			a.ack(invite, a.status(tt.status))
 		})
 	}
+}
+
+// A CANCEL that comes while a connection is tried for a large INVITE: the callee
+// must not be rung by the datagram that would have been next.
+func TestCancelBeforeFallback(t *testing.T) {
+	run(t, to("192.0.2.20:5060"), func(w *world) {
+		a, b := w.peer("alice", "192.0.2.10", false), w.peer("bob", "192.0.2.20", true)
+		defer a.close()
+		defer b.close()
+		w.net.SetHook(func(p memnet.Packet) memnet.Verdict {
+			if p.Kind == memnet.Connect {
+				return memnet.Drop
+			}
+			return memnet.Pass
+		})
+		invite := a.text("INVITE", "sip:bob@test", "c1", big)
+		a.send(invite)
+		a.status(100)
+		a.send(cancel(invite, ""))
+		a.status(200)
+		start := time.Now()
+		a.ack(invite, a.status(487))
+		if took := time.Since(start); took > 1100*time.Millisecond {
+			t.Errorf("487 after %v", took)
+		}
+		b.nothing(time.Minute)
+		w.quiet()
+	})
 }
