@@ -198,10 +198,10 @@ func (c *Cmd) stay(ctx context.Context, d *Demo, stream *trace.Stream, out io.Wr
 	fmt.Fprintf(out, `
 The core stays up; alice and bob are registered again and answer calls. What next?
   See it again from elsewhere:  go run ./testbed ladder --from http://%[1]v
-  Let another phone call bob:   go run ./testbed ue call --pcscf %[2]v --domain %[3]s --to sip:bob@%[3]s --impi … (README, "A phone alone")
+  Call bob with alice's SIM:    the last command of "A phone alone" in the README, with --pcscf %[2]v
   Run the services separately:  go run ./testbed lab --write-config lab/
   End:                          Ctrl-C
-`, ln.Addr(), d.Core.P.Gm(), c.Domain)
+`, ln.Addr(), d.Core.P.Gm())
 	log.Info("the lab stays up", zap.Stringer("http", ln.Addr()))
 	return admin.Serve(ctx, ln)
 }
