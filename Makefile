@@ -4,7 +4,7 @@ BENCH      ?= .
 BENCHTIME  ?= 1s
 BENCHCOUNT ?= 1
 
-.PHONY: help build test race lint bench fuzz integration conformance notices ci clean
+.PHONY: help build test race lint bench fuzz integration conformance notices images ci clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ conformance: ## write what the tests show into docs/conformance.md, and the floo
 notices: ## write the third-party notices of a release to dist/
 	@mkdir -p dist
 	go -C tools run ./notices -C .. > dist/THIRD_PARTY_NOTICES
+
+images: ## build the container images of docker-compose.yml (see docs/docker.md)
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -o bin/docker/ ./cmd/pcscf ./cmd/icscf ./cmd/scscf ./testbed
+	docker compose build
 
 ci: ## run what CI runs
 	.ci/run
