@@ -130,9 +130,8 @@ func TestPPR(t *testing.T) {
 
 		// The subscriber to the identity that went hears what follows.
 		p.again(200)
-		if got := sub.notify(); got == "" {
-			t.Error("nothing")
-		}
+		refreshed := "[refreshed " + aliceAt + " 3600]"
+		sub.wantNotify("active v2 " + aliceSIP + refreshed + " " + aliceNumber + refreshed + " sip:new@home.test" + refreshed)
 
 		// What cannot be used leaves everything as it was.
 		for name, tt := range map[string]struct {

@@ -63,11 +63,14 @@ func TestThirdPartyRegistration(t *testing.T) {
 		next(3, "0")
 		h.as1.nothing()
 
-		// The next registration is another one.
+		// The next registration is another one; a pushed profile makes none.
 		first = nil
 		p.register()
 		next(1, "3600")
+		h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: h.hss.users[p.impi].Marshal()})
 		h.as1.nothing()
+		p.again(200)
+		next(2, "3600")
 	})
 }
 
@@ -248,6 +251,18 @@ func TestServerThatDoesNotTakeARegistration(t *testing.T) {
 			})
 		})
 	}
+	// A phone that leaves has left, whatever a server says.
+	atHome(t, nil, func(h *homeNet) {
+		p := h.served(onREGISTER(0, "sip:as1.home.test", terminated, profile.DeRegistration))
+		p.register()
+		p.again(200, "Expires: 0")
+		h.as1.reply(h.as1.want("REGISTER"), 500)
+		time.Sleep(time.Second)
+		h.told(trace.Failure, "does not take the registration of "+aliceSIP+": 500 Server Internal Error.")
+		if h.logs.FilterMessageSnippet("the registration ends").Len() != 0 {
+			t.Error("a registration that has ended ends")
+		}
+	})
 	// What a server said of a registration that is over does not touch the next one.
 	atHome(t, nil, func(h *homeNet) {
 		p := h.served(onREGISTER(0, "sip:as1.home.test", terminated))

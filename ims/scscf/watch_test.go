@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gocscf/gocscf/diameter"
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/registrar"
@@ -302,6 +303,29 @@ func TestSlowSubscriber(t *testing.T) {
 			t.Errorf("the last NOTIFY says %s", got)
 		}
 		h.p2.nothing()
+	})
+}
+
+// The profile of a new registration has lost an identity.
+func TestIdentityThatIsNoLongerRegistered(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		p := h.alicePhone()
+		p.register()
+		sub := h.watch(h.p2, aliceSIP, aliceTel)
+		sub.notify()
+		h.hss.user(p.impi, user(nil, id(aliceSIP), barred(aliceNumber)))
+		h.hss.mu.Lock()
+		h.hss.before = func(command, _ string) (diameter.Result, bool) {
+			if n := len(h.hss.sars); command == "SAR" && h.hss.sars[n-1].Type == cx.AssignReRegistration {
+				return cx.ErrorIdentityNotRegistered.Result(), false
+			}
+			return diameter.Result{}, false
+		}
+		h.hss.mu.Unlock()
+		p.again(200)
+		sub.wantNotify("active v1 " + aliceSIP + "[refreshed " + aliceAt + " 3600] " + aliceTel + "=terminated[deactivated " + aliceAt + "] " + aliceNumber + "=terminated[deactivated " + aliceAt + "]")
+		p.again(200) // who watched the number watches the set
+		sub.wantNotify("active v2 " + aliceSIP + "[refreshed " + aliceAt + " 3600]")
 	})
 }
 

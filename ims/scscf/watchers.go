@@ -96,22 +96,27 @@ func (w *watchers) changed(old, now *registrar.Registration, why registrar.Cause
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range old.Identities {
-		list := w.all[id.Key]
-		for _, one := range list {
+		for _, one := range w.all[id.Key] {
 			one.shard.Post(func() { w.notify(one, old, now, why) })
 		}
-		if now == nil || len(list) == 0 {
+	}
+	if now != nil {
+		w.follow(old, now)
+	}
+}
+
+// follow sees to it that an identity that leaves the set takes nobody with it.
+func (w *watchers) follow(old, now *registrar.Registration) {
+	key := now.Identities[0].Key
+	for _, id := range old.Identities {
+		if _, stays := now.Identity(id.Key); stays || len(w.all[id.Key]) == 0 {
 			continue
 		}
-		// An identity that leaves the set takes nobody with it.
-		if _, stays := now.Identity(id.Key); !stays {
-			key := now.Identities[0].Key
-			for _, one := range list {
-				one.key = key
-			}
-			w.all[key] = append(w.all[key], list...)
-			delete(w.all, id.Key)
+		for _, one := range w.all[id.Key] {
+			one.key = key
 		}
+		w.all[key] = append(w.all[key], w.all[id.Key]...)
+		delete(w.all, id.Key)
 	}
 }
 
