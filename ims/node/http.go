@@ -27,11 +27,19 @@ type Admin struct {
 	// Handle adds further paths, for instance /debug/ipsec.
 	Handle map[string]http.Handler
 
-	addr atomic.Pointer[net.TCPAddr]
+	addr    atomic.Pointer[net.TCPAddr]
+	readers atomic.Int32 // of /debug/trace
 }
 
-// traceBuffer is how many events a reader of /debug/trace may fall behind.
-const traceBuffer = 4096
+const (
+	// traceBuffer is how many events a reader of /debug/trace may fall behind.
+	traceBuffer = 4096
+	// maxTraceReaders bounds them: the service writes every event once for each.
+	maxTraceReaders = 8
+	// traceStall is how long a reader may take nothing. What it has fallen behind
+	// by, whole messages, is held for it.
+	traceStall = 30 * time.Second
+)
 
 // Mux returns the handler of all paths.
 func (a *Admin) Mux() *http.ServeMux {
@@ -59,6 +67,11 @@ func (a *Admin) serveTrace(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the trace is for readers on this machine; trace_remote: true in the configuration opens it", http.StatusForbidden)
 		return
 	}
+	defer a.readers.Add(-1)
+	if a.readers.Add(1) > maxTraceReaders {
+		http.Error(w, fmt.Sprintf("the trace has %d readers already, each slows the service down: end one of them", maxTraceReaders), http.StatusServiceUnavailable)
+		return
+	}
 	sub := a.Trace.Subscribe(traceBuffer)
 	defer sub.Close()
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -72,6 +85,7 @@ func (a *Admin) serveTrace(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case e := <-sub.C():
+			_ = rc.SetWriteDeadline(time.Now().Add(traceStall)) // without it a reader that has stopped stays
 			if trace.WriteNDJSON(w, e) != nil {
 				return
 			}
