@@ -99,6 +99,9 @@ func (p Program) run(ctx context.Context, args []string, stdout, stderr io.Write
 		return err
 	}
 	if err := p.Check(); err != nil {
+		if src, readErr := os.ReadFile(*config); readErr == nil {
+			err = locate(src, err)
+		}
 		return &ConfigError{File: *config, Err: err}
 	}
 	if *check {
