@@ -88,15 +88,15 @@ func TestCallForAPhone(t *testing.T) {
 			if status < 300 {
 				check(t, fmt.Sprint(status, ": Record-Route"), values(m.Message, sip.HRecordRoute), recorded)
 			}
-			if strings.Contains(m.Raw(), "mine") || m.Has(sip.HPEarlyMedia) {
+			if strings.Contains(m.Raw(), "MiNe") || m.Has(sip.HPEarlyMedia) {
 				t.Errorf("forwarded:\n%s", m.Raw())
 			}
 			return m
 		}
 		// What the phone says of itself counts only if it is true; the route is ours.
 		asserts(180, tel, recorded)
-		asserts(181, tel, []string{"<sip:mine@198.51.100.66;lr>"}, "P-Asserted-Identity: <sip:mine@x.org>", "P-Preferred-Identity: <sip:bob@"+domain+">")
-		asserts(183, "<sip:alice@"+domain+">", nil, "P-Preferred-Identity: <sip:alice@"+domain+">", "P-Early-Media: supported, mine", "P-Charging-Vector: icid-value=mine", "Require: 100rel, sec-agree")
+		asserts(181, tel, []string{"<sip:MiNe@198.51.100.66;lr>"}, "P-Asserted-Identity: <sip:MiNe@x.org>", "P-Preferred-Identity: <sip:bob@"+domain+">")
+		asserts(183, "<sip:alice@"+domain+">", nil, "P-Preferred-Identity: <sip:alice@"+domain+">", "P-Early-Media: supported, MiNe", "P-Charging-Vector: icid-value=MiNe", "Require: 100rel, sec-agree")
 		asserts(486, tel, nil, "Reason: Q.850;cause=17")
 	})
 }
