@@ -19,14 +19,15 @@ func setOf(ids ...sip.ID) (s idSet) {
 // fromPhoneOut are headers that a phone may not send on: those that the network
 // puts in (TS 24.229 4.4, 5.2.6.3; RFC 3325 6, RFC 5502 4, RFC 7315 4), and the
 // security agreement, which is between it and us alone (RFC 3329 2.3). A phone is
-// no proxy: a Record-Route of its would be a way around us.
+// no proxy: a Record-Route of its would be a way around us. No subscription here
+// authorizes a priority, so Resource-Priority goes too (TS 24.229 5.2.1, RFC 4412 4.7).
 var fromPhoneOut = setOf(
 	sip.HPAssertedIdentity, sip.HPChargingVector, sip.HPChargingFunctionAddresses, sip.HPServedUser,
 	sip.HPUserDatabase, sip.HPProfileKey, sip.HPAssertedService, sip.HPVisitedNetworkID, sip.HPCalledPartyID,
 	sip.HPAssociatedURI, sip.HPath, sip.HServiceRoute, sip.HPPrivateNetworkIndication, sip.HFeatureCaps,
 	sip.HPDCSTracePartyID, sip.HPDCSOSPS, sip.HPDCSBillingInfo, sip.HPDCSLAES, sip.HPDCSRedirect,
 	sip.HRestorationInfo, sip.HRelayedCharge, sip.HServiceInteractInfo, sip.HPriorityShare, sip.HResponseSource,
-	sip.HAttestationInfo, sip.HOriginationId,
+	sip.HAttestationInfo, sip.HOriginationId, sip.HResourcePriority,
 	sip.HSecurityClient, sip.HSecurityVerify, sip.HSecurityServer,
 )
 

@@ -55,12 +55,12 @@ var smuggled = []string{
 	"P-Called-Party-ID: <sip:MiNe@x.org>", "P-Associated-URI: <sip:MiNe@x.org>", "Path: <sip:MiNe@x.org;lr>", "Service-Route: <sip:MiNe@x.org;lr>",
 	"P-Private-Network-Indication: MiNe", "Feature-Caps: *;+MiNe", "Restoration-Info: MiNe", "Relayed-Charge: MiNe=MiNe", "Attestation-Info: MiNe", "Origination-Id: MiNe",
 	"P-DCS-OSPS: MiNe", "P-DCS-Billing-Info: MiNe", "Security-Client: ipsec-3gpp;MiNe", "Security-Verify: ipsec-3gpp;MiNe", "Security-Server: ipsec-3gpp;MiNe",
-	"P-Asserted-Identity: <sip:MiNe@x.org>", "P-Early-Media: sendrecv;MiNe",
+	"P-Asserted-Identity: <sip:MiNe@x.org>", "P-Early-Media: sendrecv;MiNe", "Resource-Priority: MiNe.0",
 }
 
 func TestNothingIsSmuggledIn(t *testing.T) {
 	conformance.Shows(t, "PO-03", "PO-17")
-	conformance.Partly(t, "PR-10", "PO-13", "HD-06", "HD-08")
+	conformance.Partly(t, "PR-10", "PO-13", "HD-06", "HD-08", "HD-11")
 	more := append([]string{
 		"Require: sec-agree", "Proxy-Require: sec-agree",
 		`Authorization: Digest username="a", INTEGRITY-protected=yes, ik="MiNe"`, `Proxy-Authorization: Digest username="a", nonce="n", integrity-protected="yes"`,

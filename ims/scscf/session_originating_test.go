@@ -192,6 +192,7 @@ func TestWhatLeavesAndWhatComesBack(t *testing.T) {
 }
 
 func TestServicesThatAreAskedFor(t *testing.T) {
+	conformance.Shows(t, "HD-07")
 	conformance.Partly(t, "SO-06")
 	const mmtel, other = "urn:urn-7:3gpp-service.ims.icsi.mmtel", "urn:urn-7:3gpp-service.ims.icsi.other"
 	inWorld(t, nil, func(w *world) {
