@@ -114,6 +114,8 @@ func TestResynchronisation(t *testing.T) {
 
 func TestUsersWhoMayNotRegister(t *testing.T) {
 	unknown := demo()[1:]
+	barred := demo()
+	barred[0].Barred = barred[0].IMPUs
 	tests := []struct {
 		name        string
 		subscribers []hss.Subscriber
@@ -124,7 +126,8 @@ func TestUsersWhoMayNotRegister(t *testing.T) {
 	}{
 		{"unknown user", unknown, "", nil, 403, "The HSS does not know 001010000000001@"},
 		{"identities that do not match", demo(), "sip:bob@" + DefaultDomain, nil, 403, "is no public identity of 001010000000001@"},
-		{"barred", demo(), "", &hss.Fault{Command: "UAR", Result: diameter.Base(diameter.AuthorizationRejected)}, 403, "is barred"},
+		{"all identities barred", barred, "", nil, 403, "is barred"},
+		{"barred, says another HSS", demo(), "", &hss.Fault{Command: "UAR", Result: diameter.Base(diameter.AuthorizationRejected)}, 403, "is barred"},
 		{"roaming", demo(), "", &hss.Fault{Command: "UAR", Result: cx.ErrorRoamingNotAllowed.Result()}, 403, "may not roam"},
 		{"unusable answer", demo(), "", &hss.Fault{Command: "UAR", Result: diameter.Base(diameter.UnableToComply)}, 480, "The HSS could not be asked about"},
 		{"UAR without an answer", demo(), "", &hss.Fault{Command: "UAR", Drop: true}, 480, "The HSS could not be asked about"},

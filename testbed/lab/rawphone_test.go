@@ -19,6 +19,7 @@ import (
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/trace"
 	"github.com/gocscf/gocscf/testbed/hss"
+	"github.com/gocscf/gocscf/testbed/ue"
 )
 
 // bench is a core with everything it says written down.
@@ -99,6 +100,20 @@ func (b *bench) noKeys() {
 func (b *bench) failure(words string) trace.Event {
 	b.t.Helper()
 	return b.event(func(e trace.Event) bool { return e.Kind == trace.Failure && strings.Contains(e.Text, words) }, "failure: "+words)
+}
+
+// told checks that whoever refused a phone's request said why to the phone, and
+// the same to the log and the trace.
+func (b *bench) told(e *ue.Error) {
+	b.t.Helper()
+	if e.Warning == "" {
+		b.t.Errorf("the phone is not told why: %v", e)
+		return
+	}
+	f := b.event(func(f trace.Event) bool { return f.Kind == trace.Failure && strings.Contains(e.Warning, f.Text) }, "what the phone was told: "+e.Warning)
+	if !b.logged(f.Text) {
+		b.t.Errorf("no log line says %q", f.Text)
+	}
 }
 
 func (b *bench) event(want func(trace.Event) bool, what string) trace.Event {
