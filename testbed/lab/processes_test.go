@@ -94,7 +94,7 @@ type service struct {
 // and two phones that know nothing of each other.
 func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 	dir := binaries(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
 	defer cancel()
 	conf := filepath.Join(t.TempDir(), "conf")
 	var at [4]netip.AddrPort
@@ -118,30 +118,37 @@ func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 	open(t, conf)
 
 	running := map[string]*service{}
-	for _, s := range []struct {
-		name, binary string
-		args         []string
-	}{
-		{"hss", "testbed", []string{"hss"}}, {"scscf", "scscf", nil}, {"icscf", "icscf", nil}, {"pcscf", "pcscf", nil},
-	} {
-		args := append(s.args, "--config", filepath.Join(conf, s.name+".yaml"))
-		if out, err := unprivileged(ctx, dir, s.binary, append(args, "--check")...).CombinedOutput(); err != nil {
-			t.Fatalf("%s --check: %v\n%s", s.name, err, out)
+	start := func(name string) {
+		t.Helper()
+		binary, args := name, []string{"--config", filepath.Join(conf, name+".yaml")}
+		if name == "hss" {
+			binary, args = "testbed", append([]string{"hss"}, args...)
 		}
-		pid := filepath.Join(conf, s.name+".pid")
-		cmd := unprivileged(ctx, dir, s.binary, append(args, "--pid-file", pid)...)
+		if out, err := unprivileged(ctx, dir, binary, append(args, "--check")...).CombinedOutput(); err != nil {
+			t.Fatalf("%s --check: %v\n%s", name, err, out)
+		}
+		pid := filepath.Join(conf, name+".pid")
+		cmd := unprivileged(ctx, dir, binary, append(args, "--pid-file", pid)...)
 		out := &bytes.Buffer{}
 		cmd.Stdout, cmd.Stderr = out, out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		running[s.name] = &service{cmd, out}
+		running[name] = &service{cmd, out}
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
 	}
-	for name, s := range running {
+	ready := func(name string) {
+		t.Helper()
 		if err := waitFile(ctx, filepath.Join(conf, name+".pid")); err != nil {
-			t.Fatalf("%s is not ready: %v\n%s", name, err, s.out)
+			t.Fatalf("%s is not ready: %v\n%s", name, err, running[name].out)
 		}
+	}
+	services := []string{"pcscf", "icscf", "scscf", "hss"}
+	for _, name := range services {
+		start(name)
+	}
+	for _, name := range services {
+		ready(name)
 	}
 
 	subs := DemoSubscribers(DefaultDomain)
@@ -150,27 +157,65 @@ func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 		return unprivileged(ctx, dir, "testbed", append([]string{"ue", command, "--pcscf", pcscf, "--domain", DefaultDomain,
 			"--impi", subs[i].IMPI, "--impu", subs[i].IMPUs[0], "--k", keys[0], "--opc", keys[1], "--json"}, more...)...)
 	}
-	bob := phone("register", 1, "--stay", "--timeout", "60s")
-	if err := bob.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = bob.Process.Kill() })
-	var last []byte
-	for { // until bob is registered
-		out, err := phone("call", 0, "--to", subs[1].IMPUs[0], "--duration", "200ms").Output()
-		if last = out; err == nil {
-			break
+	stay := func() *exec.Cmd {
+		t.Helper()
+		bob := phone("register", 1, "--stay", "--timeout", "60s")
+		if err := bob.Start(); err != nil {
+			t.Fatal(err)
 		}
-		if ctx.Err() != nil {
-			t.Fatalf("no call in time; the last try: %s\n%s", out, running["pcscf"].out)
+		t.Cleanup(func() { _ = bob.Process.Kill() })
+		return bob
+	}
+	callBob := func() {
+		t.Helper()
+		var last []byte
+		for { // until bob is registered
+			out, err := phone("call", 0, "--to", subs[1].IMPUs[0], "--duration", "200ms").Output()
+			if last = out; err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				t.Fatalf("no call in time; the last try: %s\n%s", out, running["pcscf"].out)
+			}
+		}
+		var report struct {
+			OK     bool `json:"ok"`
+			Status int  `json:"status"`
+		}
+		if err := json.Unmarshal(last, &report); err != nil || !report.OK || report.Status != 200 {
+			t.Errorf("the call: %s (%v)", last, err)
 		}
 	}
-	var report struct {
-		OK     bool `json:"ok"`
-		Status int  `json:"status"`
-	}
-	if err := json.Unmarshal(last, &report); err != nil || !report.OK || report.Status != 200 {
-		t.Errorf("the call: %s (%v)", last, err)
+	bob := stay()
+	callBob()
+
+	// Each service is killed: what it held in memory is gone. A phone has its final
+	// answer soon, and once the service is back phones register anew and call.
+	for _, name := range services {
+		s := running[name]
+		if err := s.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.cmd.Wait()
+		if err := os.Remove(filepath.Join(conf, name+".pid")); err != nil {
+			t.Errorf("%s had no pid file: %v", name, err)
+		}
+		began := time.Now()
+		out, err := phone("register", 0, "--timeout", "20s").Output()
+		if name != "pcscf" && (err == nil || bytes.Contains(out, []byte(`"status":0`)) || time.Since(began) > 7*time.Second) {
+			t.Errorf("registering while %s is killed: %v after %v: %s", name, err, time.Since(began), out)
+		}
+		_ = bob.Process.Kill()
+		_ = bob.Wait()
+		start(name)
+		ready(name)
+		for phone("register", 1).Run() != nil { // until the others have found it again
+			if ctx.Err() != nil {
+				t.Fatalf("after %s was killed and came back nobody can register", name)
+			}
+		}
+		bob = stay()
+		callBob()
 	}
 
 	// A wrong key is no success, and says why.
@@ -185,7 +230,7 @@ func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 		t.Error(err)
 	}
 	_ = bob.Wait()
-	for _, name := range []string{"pcscf", "icscf", "scscf", "hss"} {
+	for _, name := range services {
 		s := running[name]
 		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
