@@ -9,7 +9,7 @@ import (
 // Net opens sockets. Addresses are IPv4 or IPv6, never IPv4-mapped; an IPv6
 // socket carries IPv6 alone.
 //
-// What ListenPacket returns may also implement [BatchConn] and
+// What ListenPacket returns may also implement [BatchConn], [Deliverer] and
 // [UnreachableNotifier]; without them it is used a datagram at a time.
 type Net interface {
 	// ListenPacket opens a UDP socket. Port 0 takes a free one.
@@ -31,6 +31,15 @@ type BatchConn interface {
 	// WriteBatch sends the datagrams in order. With n < len(bufs) the error is
 	// about bufs[n]; the rest was not tried.
 	WriteBatch(bufs [][]byte, to []netip.AddrPort) (n int, err error)
+}
+
+// Deliverer is a packet socket that is not read but calls: one of many behind the
+// same reader, such as those of a stack in user space, which costs no goroutine and
+// no buffer of its own. Deliver is called once; from then on the function gets each
+// datagram, one at a time, and does not keep data beyond its return. It does not
+// block. Close waits for a call that runs; none follows.
+type Deliverer interface {
+	Deliver(func(data []byte, from netip.AddrPort))
 }
 
 // UnreachableNotifier is a packet socket that learns of ICMP errors. The

@@ -127,7 +127,11 @@ func (t *Transport) start(o *listen) (netip.AddrPort, error) {
 	t.listens = append(t.listens, o)
 	if o.udp != nil {
 		t.udpByAddr[o.Addr] = o.udp
-		t.wg.Go(o.udp.read)
+		if d, ok := o.udp.pc.(Deliverer); ok {
+			o.udp.deliver(d)
+		} else {
+			t.wg.Go(o.udp.read)
+		}
 	}
 	if o.tcp != nil {
 		t.wg.Go(func() { t.accept(o) })

@@ -16,6 +16,10 @@ const (
 	readBatch   = 16      // datagrams read in one call
 	writeBatch  = 32      // datagrams written in one call
 	maxDatagram = 1 << 16 // no datagram is longer
+	// quietReads is how many datagrams a socket reads one at a time before it gets
+	// the buffers of a whole batch, which are a mebibyte: most sockets of a phone,
+	// and of its SAs, never see so many.
+	quietReads = 64
 )
 
 // socket is a UDP socket: one reader, one writer while there is something to
@@ -56,15 +60,17 @@ func (s *socket) flow(remote netip.AddrPort) sip.Flow {
 
 // read hands datagrams to the handler until the socket is closed.
 func (s *socket) read() {
-	bufs := make([][]byte, readBatch)
-	for i := range bufs {
-		bufs[i] = make([]byte, maxDatagram)
-	}
+	bufs := [][]byte{make([]byte, maxDatagram)}
 	sizes := make([]int, readBatch)
 	from := make([]netip.AddrPort, readBatch)
 	pause := time.Duration(0)
-	for {
-		n, err := s.batch.ReadBatch(bufs, sizes, from)
+	for reads := 0; ; reads++ {
+		if reads == quietReads {
+			for len(bufs) < readBatch {
+				bufs = append(bufs, make([]byte, maxDatagram))
+			}
+		}
+		n, err := s.batch.ReadBatch(bufs, sizes[:len(bufs)], from[:len(bufs)])
 		for i := range n {
 			s.receive(s.flow(unmap(from[i])), bufs[i][:sizes[i]])
 		}
@@ -84,6 +90,11 @@ func (s *socket) read() {
 			return
 		}
 	}
+}
+
+// deliver makes a [Deliverer] call the handler.
+func (s *socket) deliver(d Deliverer) {
+	d.Deliver(func(data []byte, from netip.AddrPort) { s.receive(s.flow(unmap(from)), data) })
 }
 
 func (s *socket) receive(f sip.Flow, data []byte) {
