@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -74,22 +75,18 @@ func (o *sipObserver) Sent(f sip.Flow, data []byte) {
 // message takes raw over.
 func (o *sipObserver) message(dir string, f sip.Flow, raw []byte) {
 	o.deps.Trace.Emit(trace.Event{
-		Kind: trace.SIP, Dir: dir, Proto: protoName(f.Proto),
+		Kind: trace.SIP, Dir: dir, Proto: protoName(f),
 		Local: f.Local.String(), Remote: f.Remote.String(), Raw: trace.RedactSIP(raw),
 	})
 }
 
-func protoName(p sip.Proto) string {
-	switch p {
-	case sip.UDP:
-		return "udp"
-	case sip.TCP:
-		return "tcp"
-	case sip.TLS:
-		return "tls"
-	default:
-		return p.String()
+// protoName is "udp" or "tcp", and "esp/udp" or "esp/tcp" between protected ports.
+func protoName(f sip.Flow) string {
+	name := strings.ToLower(f.Proto.String())
+	if f.Role == sip.RoleProtectedServer || f.Role == sip.RoleProtectedClient {
+		return trace.ESP + name
 	}
+	return name
 }
 
 // Dropped is called for what the transport gave up.

@@ -33,6 +33,9 @@ const (
 	Out = "out"
 )
 
+// ESP begins Event.Proto of a message that was in ESP.
+const ESP = "esp/"
+
 // Event is one thing that happened at one node.
 type Event struct {
 	Time   time.Time `json:"time"`

@@ -1,5 +1,6 @@
 // Package ladder draws trace events as a ladder: a column a node, an arrow a
-// message, and beside it what the message does and the clause that asks for it.
+// message, double where IPsec protects it, and beside it what the message does and
+// the clause that asks for it.
 // It is for the person who wants to know why a phone does not register.
 package ladder
 
@@ -84,8 +85,9 @@ func (l *Ladder) Write(e trace.Event) error {
 	}
 	at := l.column(e.Node)
 	if e.Local != "" {
-		if _, known := l.addr[e.Local]; !known {
-			l.addr[e.Local] = at
+		local := within(e, e.Local)
+		if _, known := l.addr[local]; !known {
+			l.addr[local] = at
 		}
 	}
 	l.release(e.Time.Add(-claim))
@@ -106,6 +108,18 @@ func (l *Ladder) Write(e trace.Event) error {
 	return l.err
 }
 
+// protected reports whether a message was in ESP.
+func protected(e trace.Event) bool { return strings.HasPrefix(e.Proto, trace.ESP) }
+
+// within is an address as a name: within ESP the ports are others than those of
+// sockets, and the same number may stand for somebody else.
+func within(e trace.Event, addr string) string {
+	if protected(e) {
+		return trace.ESP + addr
+	}
+	return addr
+}
+
 // claim is how long a node has to show that an address is its own before the
 // address counts as somebody's who tells no events.
 const claim = 100 * time.Millisecond
@@ -119,11 +133,12 @@ func (l *Ladder) release(until time.Time) {
 	held := l.held
 	l.held = nil
 	for _, e := range held {
-		_, known := l.addr[e.Remote]
+		remote := within(e, e.Remote)
+		_, known := l.addr[remote]
 		switch {
-		case known && l.tells(l.addr[e.Remote]):
+		case known && l.tells(l.addr[remote]):
 		case known || e.Time.Before(until) || len(held) > maxHeld:
-			l.draw(l.column(e.Node), l.stranger(e.Remote), e)
+			l.draw(l.column(e.Node), l.stranger(remote), e)
 		default:
 			l.held = append(l.held, e)
 		}
@@ -172,7 +187,7 @@ func (l *Ladder) message(at int, e trace.Event) {
 	case known:
 		l.draw(peer, at, e)
 	default:
-		from := l.stranger(e.Remote)
+		from := l.stranger(within(e, e.Remote))
 		l.release(time.Time{}) // what was sent there before
 		l.draw(from, at, e)
 	}
@@ -197,7 +212,11 @@ func (l *Ladder) draw(from, to int, e trace.Event) {
 		m.text = "sent again, no answer yet"
 		m.clause = "RFC 3261 17"
 	}
-	l.line(e.Time, l.arrow(from, to, m.label, m.failed), m.text, m.clause, m.failed)
+	shaft := "─"
+	if protected(e) {
+		shaft = "═"
+	}
+	l.line(e.Time, l.arrow(from, to, shaft, m.label, m.failed), m.text, m.clause, m.failed)
 	if m.cause != "" {
 		l.line(time.Time{}, l.lifelines(-1, ""), m.cause, "", m.failed)
 	}
@@ -208,7 +227,7 @@ func (l *Ladder) peer(e trace.Event) (int, bool) {
 	if c, ok := l.host[e.Peer]; ok && e.Peer != "" {
 		return c, true
 	}
-	c, ok := l.addr[e.Remote]
+	c, ok := l.addr[within(e, e.Remote)]
 	return c, ok
 }
 
@@ -245,9 +264,9 @@ func (l *Ladder) lifelines(at int, mark string) string {
 	return b.String()
 }
 
-// arrow draws label on a line from one column to another. A message of a node
-// to itself is a loop beside its line.
-func (l *Ladder) arrow(from, to int, label string, failed bool) string {
+// arrow draws label on a line, single or double, from one column to another. A
+// message of a node to itself is a loop beside its line.
+func (l *Ladder) arrow(from, to int, shaft, label string, failed bool) string {
 	lo, hi := min(from, to), max(from, to)
 	var b strings.Builder
 	for c := range l.cols {
@@ -257,7 +276,7 @@ func (l *Ladder) arrow(from, to int, label string, failed bool) string {
 			b.WriteString(strings.Repeat(" ", max(colWidth-2-utf8.RuneCountInString(label), 1)))
 			continue
 		case c == lo:
-			b.WriteString(l.shaft(from < to, (hi-lo)*colWidth-1, label))
+			b.WriteString(l.shaft(from < to, (hi-lo)*colWidth-1, shaft, label))
 			continue
 		case c > lo && c < hi:
 			continue
@@ -275,13 +294,13 @@ func (l *Ladder) arrow(from, to int, label string, failed bool) string {
 }
 
 // shaft draws the first column's line and the arrow of the given width after it.
-func (l *Ladder) shaft(right bool, width int, label string) string {
+func (l *Ladder) shaft(right bool, width int, line, label string) string {
 	if n := width - 2; utf8.RuneCountInString(label) > n {
 		label = string([]rune(label)[:n])
 	}
 	rest := width - 1 - utf8.RuneCountInString(label)
-	left := strings.Repeat("─", rest/2)
-	tail := strings.Repeat("─", rest-rest/2)
+	left := strings.Repeat(line, rest/2)
+	tail := strings.Repeat(line, rest-rest/2)
 	if right {
 		return "├" + left + label + tail + "▶"
 	}
