@@ -290,3 +290,16 @@ func (c *Core) Listen(l transport.Listen) (netip.AddrPort, error) {
 	c.sentBys.add(l.Role, a)
 	return a, nil
 }
+
+// Unlisten closes the socket at an address that Listen has returned, and the
+// connections there: it is not ours any more. It reports whether there was one. A
+// handler may call it on a shard.
+func (c *Core) Unlisten(a netip.AddrPort) bool {
+	c.self.remove(a)
+	c.sentBys.remove(a)
+	return c.transport.Unlisten(a)
+}
+
+// EndConns ends the connections between two addresses at once; a zero address or
+// port of either fits any.
+func (c *Core) EndConns(local, remote netip.AddrPort) int { return c.transport.EndConns(local, remote) }

@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,9 +22,12 @@ const (
 // names, and whatever the function adds. Sockets may come while requests are
 // running, so readers take a snapshot.
 type self struct {
-	mu    sync.Mutex
-	set   atomic.Pointer[selfSet]
-	extra func(uri.URI) bool
+	set     atomic.Pointer[selfSet]
+	extra   func(uri.URI) bool
+	aliases map[netip.AddrPort]bool // those that are addresses
+
+	mu      sync.Mutex
+	sockets []netip.AddrPort
 }
 
 type selfSet struct {
@@ -50,7 +55,7 @@ func newSelf(aliases []string, extra func(uri.URI) bool) (*self, error) {
 		}
 		set.names[alias{hostKey(u.Host), u.Port}] = true
 	}
-	s := &self{extra: extra}
+	s := &self{extra: extra, aliases: maps.Clone(set.addrs)}
 	s.set.Store(set)
 	return s, nil
 }
@@ -59,16 +64,27 @@ func newSelf(aliases []string, extra func(uri.URI) bool) (*self, error) {
 func (s *self) add(a netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.set.Load()
-	set := &selfSet{addrs: map[netip.AddrPort]bool{}, ports: map[uint16]bool{}, names: old.names}
-	for k := range old.addrs {
-		set.addrs[k] = true
+	s.sockets = append(s.sockets, netip.AddrPortFrom(a.Addr().Unmap(), a.Port()))
+	s.refresh()
+}
+
+// remove takes an address of ours back.
+func (s *self) remove(a netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sockets = slices.DeleteFunc(s.sockets, func(o netip.AddrPort) bool {
+		return o == netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	})
+	s.refresh()
+}
+
+// refresh makes what readers see anew. The caller holds s.mu.
+func (s *self) refresh() {
+	set := &selfSet{addrs: maps.Clone(s.aliases), ports: map[uint16]bool{}, names: s.set.Load().names}
+	for _, a := range s.sockets {
+		set.addrs[a] = true
+		set.ports[a.Port()] = true
 	}
-	for k := range old.ports {
-		set.ports[k] = true
-	}
-	set.addrs[netip.AddrPortFrom(a.Addr().Unmap(), a.Port())] = true
-	set.ports[a.Port()] = true
 	s.set.Store(set)
 }
 

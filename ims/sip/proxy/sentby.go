@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -13,8 +14,15 @@ import (
 // protected client port that a datagram is sent from (TS 33.203 7.1: what comes
 // back must come to port_ps).
 type sentBys struct {
-	mu  sync.Mutex
 	set atomic.Pointer[sentBySet]
+
+	mu    sync.Mutex
+	added []roleSocket // in the order they were opened
+}
+
+type roleSocket struct {
+	role sip.Role
+	addr netip.AddrPort
 }
 
 type sentBySet struct {
@@ -30,24 +38,33 @@ type roleAddr struct {
 func (s *sentBys) add(role sip.Role, a netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.added = append(s.added, roleSocket{role, netip.AddrPortFrom(a.Addr().Unmap(), a.Port())})
+	s.refresh()
+}
+
+// remove forgets the sockets of an address.
+func (s *sentBys) remove(a netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.added = slices.DeleteFunc(s.added, func(o roleSocket) bool {
+		return o.addr == netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	})
+	s.refresh()
+}
+
+// refresh makes what readers see anew. The caller holds s.mu.
+func (s *sentBys) refresh() {
 	set := &sentBySet{sockets: map[netip.AddrPort]string{}, byRole: map[roleAddr]string{}}
-	if old := s.set.Load(); old != nil {
-		for k, v := range old.sockets {
-			set.sockets[k] = v
+	for _, o := range s.added {
+		text := o.addr.String()
+		if o.role != sip.RoleProtectedClient {
+			set.sockets[o.addr] = text
 		}
-		for k, v := range old.byRole {
-			set.byRole[k] = v
-		}
-	}
-	a = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-	text := a.String()
-	if role != sip.RoleProtectedClient {
-		set.sockets[a] = text
-	}
-	for _, ip := range [...]netip.Addr{a.Addr(), {}} { // {}: any address
-		k := roleAddr{role, ip}
-		if _, ok := set.byRole[k]; !ok {
-			set.byRole[k] = text
+		for _, ip := range [...]netip.Addr{o.addr.Addr(), {}} { // {}: any address
+			k := roleAddr{o.role, ip}
+			if _, ok := set.byRole[k]; !ok {
+				set.byRole[k] = text
+			}
 		}
 	}
 	s.set.Store(set)

@@ -1,0 +1,51 @@
+package transport
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Unlisten closes what listens at addr, an address that Listen has returned, and
+// ends at once the connections that were dialled from there or accepted there. It
+// reports whether anything listened. What is still queued on the socket is lost:
+// protected ports go when their SA set does, and nothing would carry it. A Handler
+// must not call it.
+func (t *Transport) Unlisten(addr netip.AddrPort) bool {
+	addr = unmap(addr)
+	t.mu.Lock()
+	var gone []*listen
+	t.listens = slices.DeleteFunc(t.listens, func(l *listen) bool {
+		if l.Addr != addr {
+			return false
+		}
+		gone = append(gone, l)
+		return true
+	})
+	delete(t.udpByAddr, addr)
+	t.mu.Unlock()
+	for _, l := range gone {
+		l.close()
+	}
+	if gone != nil {
+		t.EndConns(addr, netip.AddrPort{})
+	}
+	return gone != nil
+}
+
+// EndConns ends at once the connections between local and remote; a zero address
+// or port of either fits any. It returns how many there were.
+func (t *Transport) EndConns(local, remote netip.AddrPort) int {
+	local, remote = unmap(local), unmap(remote)
+	t.mu.Lock()
+	var ended []*conn
+	for _, c := range t.conns {
+		if fits(c.flow.Local, local) && fits(c.flow.Remote, remote) {
+			ended = append(ended, c)
+		}
+	}
+	t.mu.Unlock()
+	for _, c := range ended {
+		c.close(ErrConnGone)
+	}
+	return len(ended)
+}
