@@ -69,6 +69,9 @@ func (l *location) called() bool {
 		return false
 	}
 	if t.Kind != identity.SIPIdentity && u.IsSIP() {
+		if h, ok := sip.RecordTarget(l.x.Req, &l.x.Edits, l.x.RequestURI(), false); ok {
+			l.x.Edits.Add(sip.HHistoryInfo, h.Next(1, string(t.Identity), "").String())
+		}
 		l.x.Edits.RequestURI(string(t.Identity))
 	}
 	return true

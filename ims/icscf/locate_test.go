@@ -49,6 +49,23 @@ func TestCalledUserIsLocated(t *testing.T) {
 	}
 }
 
+// A number becomes its tel form: another target of the same user.
+func TestHistoryOfANumber(t *testing.T) {
+	conformance.Partly(t, "HD-09")
+	const number = "sip:+4930123@" + domain + ";user=phone"
+	for history, want := range map[string][]string{
+		"X: y":                                   nil,
+		"History-Info: <" + number + ">;index=1": {"<" + number + ">;index=1", "<tel:+4930123>;index=1.1"},
+		"History-Info: <sip:eve@x.org>;index=1":  {"<sip:eve@x.org>;index=1", "<" + number + ">;index=1.0", "<tel:+4930123>;index=1.0.1"},
+	} {
+		run(t, func(w *world) {
+			w.p.send(w.p.text("INVITE", number, "c1", history))
+			w.lir("tel:+4930123").named(t, s1)
+			check(t, "History-Info", values(w.s1.request("INVITE"), sip.HHistoryInfo), want)
+		})
+	}
+}
+
 func TestTargetsThatAreNotOurs(t *testing.T) {
 	conformance.Partly(t, "IC-11")
 	tests := []struct {

@@ -20,14 +20,15 @@ func setOf(ids ...sip.ID) (s idSet) {
 // puts in (TS 24.229 4.4, 5.2.6.3; RFC 3325 6, RFC 5502 4, RFC 7315 4), and the
 // security agreement, which is between it and us alone (RFC 3329 2.3). A phone is
 // no proxy: a Record-Route of its would be a way around us. No subscription here
-// authorizes a priority, so Resource-Priority goes too (TS 24.229 5.2.1, RFC 4412 4.7).
+// authorizes a priority, so Resource-Priority goes too (TS 24.229 5.2.1, RFC 4412 4.7),
+// and nobody believes a phone who has diverted what (RFC 7044 11).
 var fromPhoneOut = setOf(
 	sip.HPAssertedIdentity, sip.HPChargingVector, sip.HPChargingFunctionAddresses, sip.HPServedUser,
 	sip.HPUserDatabase, sip.HPProfileKey, sip.HPAssertedService, sip.HPVisitedNetworkID, sip.HPCalledPartyID,
 	sip.HPAssociatedURI, sip.HPath, sip.HServiceRoute, sip.HPPrivateNetworkIndication, sip.HFeatureCaps,
 	sip.HPDCSTracePartyID, sip.HPDCSOSPS, sip.HPDCSBillingInfo, sip.HPDCSLAES, sip.HPDCSRedirect,
 	sip.HRestorationInfo, sip.HRelayedCharge, sip.HServiceInteractInfo, sip.HPriorityShare, sip.HResponseSource,
-	sip.HAttestationInfo, sip.HOriginationId, sip.HResourcePriority,
+	sip.HAttestationInfo, sip.HOriginationId, sip.HResourcePriority, sip.HHistoryInfo,
 	sip.HSecurityClient, sip.HSecurityVerify, sip.HSecurityServer,
 )
 
@@ -90,6 +91,7 @@ func scrubToPhone(e *sip.Edits, m *sip.Message) {
 	if m.Has(sip.HPAssertedIdentity) && m.WantsPrivacy("id") { // RFC 3325 7
 		e.Remove(sip.HPAssertedIdentity)
 	}
+	sip.HideHistory(e, m) // the phone is outside of the trust domain (TS 24.229 4.4)
 }
 
 // scrubChallenge takes CK and IK out of a challenge: they never reach the phone

@@ -55,7 +55,7 @@ var smuggled = []string{
 	"P-Called-Party-ID: <sip:MiNe@x.org>", "P-Associated-URI: <sip:MiNe@x.org>", "Path: <sip:MiNe@x.org;lr>", "Service-Route: <sip:MiNe@x.org;lr>",
 	"P-Private-Network-Indication: MiNe", "Feature-Caps: *;+MiNe", "Restoration-Info: MiNe", "Relayed-Charge: MiNe=MiNe", "Attestation-Info: MiNe", "Origination-Id: MiNe",
 	"P-DCS-OSPS: MiNe", "P-DCS-Billing-Info: MiNe", "Security-Client: ipsec-3gpp;MiNe", "Security-Verify: ipsec-3gpp;MiNe", "Security-Server: ipsec-3gpp;MiNe",
-	"P-Asserted-Identity: <sip:MiNe@x.org>", "P-Early-Media: sendrecv;MiNe", "Resource-Priority: MiNe.0",
+	"P-Asserted-Identity: <sip:MiNe@x.org>", "P-Early-Media: sendrecv;MiNe", "Resource-Priority: MiNe.0", "History-Info: <sip:MiNe@x.org>;index=1",
 }
 
 func TestNothingIsSmuggledIn(t *testing.T) {
@@ -243,6 +243,30 @@ func TestPrivacyTowardsThePhone(t *testing.T) {
 				w.scscf.send(mwAddr, w.scscf.text("MESSAGE", "sip:alice@198.51.100.1:5060", "m2", append(lines, "Route: <sip:"+token+"@"+mwAddr+";lr>")...))
 				check(t, "in the request", p.request("MESSAGE").Has(sip.HPAssertedIdentity), tt.shown)
 			})
+		})
+	}
+}
+
+// Who has diverted a call is told to the phones at both ends, but for those who do
+// not want it.
+func TestHistoryTowardsThePhone(t *testing.T) {
+	conformance.Shows(t, "HD-09")
+	const open, hidden = "<sip:eve@far.test>;index=1", "<sip:mallory@far.test;cause=302?Privacy=history>;index=1.1;mp=1"
+	const nobody, nobody1 = "<sip:anonymous@anonymous.invalid>;index=1", "<sip:anonymous@anonymous.invalid;cause=302>;index=1.1;mp=1"
+	for privacy, want := range map[string][]string{
+		"X: y":             {open, nobody1},
+		"Privacy: history": {nobody, nobody1},
+	} {
+		run(t, func(w *world) {
+			p := w.peer("alice", "198.51.100.1:5060")
+			token := p.register()
+			lines := []string{privacy, "History-Info: " + open + "," + hidden}
+			p.send(gmAddr, p.text("INVITE", "sip:bob@"+domain, "c1"))
+			a := w.scscf.request("INVITE")
+			w.scscf.answer(a, 180, lines...)
+			check(t, "in a response", values(p.status(180).Message, sip.HHistoryInfo), want)
+			w.scscf.send(mwAddr, w.scscf.text("INVITE", "sip:alice@198.51.100.1:5060", "c2", append(lines, "Route: <sip:"+token+"@"+mwAddr+";lr>")...))
+			check(t, "in a request", values(p.request("INVITE").Message, sip.HHistoryInfo), want)
 		})
 	}
 }

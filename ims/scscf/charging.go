@@ -35,6 +35,9 @@ func (l *leg) response(b *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 			l.assertAlias(m, e)
 		}
 	}
+	if l.delivery != nil {
+		l.delivery.tell(b, m, e)
+	}
 	return true
 }
 

@@ -19,6 +19,7 @@ type delivery struct {
 	groups [][]*way // still to be tried, one after the other
 	open   []*way   // the group that is being tried
 	due    int      // ways whose next flow is about to be tried
+	tries  []try    // all so far, for the history
 }
 
 // way leads to one phone: the flows that it has registered, the newest first, of
@@ -26,9 +27,10 @@ type delivery struct {
 type way struct {
 	q      int // in thousandths
 	flows  []registrar.Binding
-	used   int  // flows that have been used
-	branch int  // index of the latest one's branch
-	ended  bool // it has answered
+	used   int      // flows that have been used
+	branch int      // index of the latest one's branch
+	ended  bool     // it has answered
+	record []string // the entries of History-Info that the latest one got
 }
 
 // maxWays bounds the branches of one delivery.
@@ -73,6 +75,7 @@ func (d *delivery) next(send func(...proxy.Target)) {
 func (d *delivery) send(ways []*way, send func(...proxy.Target)) {
 	l := d.l
 	targets := make([]proxy.Target, len(ways))
+	past := d.past()
 	for i, w := range ways {
 		b := &w.flows[w.used]
 		w.used++
@@ -80,10 +83,15 @@ func (d *delivery) send(ways []*way, send func(...proxy.Target)) {
 		l.decide("TS 24.229 5.4.3.3", func() string {
 			return "To the contact " + b.Contact + " of " + string(l.impu) + " by " + strings.Join(b.Path, ", ") + "."
 		})
+		record := d.record(past, b.Contact, w.branch)
+		w.record = record
 		t := &targets[i]
 		*t = proxy.Target{URI: b.Contact, Hop: proxy.Hop{Role: sip.RoleCore}, RecordRoute: l.recordRoute(), Edits: func(e *sip.Edits) {
 			for _, path := range slices.Backward(b.Path) {
 				e.Prepend(sip.HRoute, path)
+			}
+			for _, entry := range record {
+				e.Add(sip.HHistoryInfo, entry)
 			}
 		}}
 		if l.x.Req.Method() == "INVITE" {
@@ -97,6 +105,7 @@ func (d *delivery) send(ways []*way, send func(...proxy.Target)) {
 // otherFlow hears the final response of a branch. When it says that only the flow
 // has failed, and the phone has another, that is tried at once.
 func (d *delivery) otherFlow(b *proxy.Branch, status int) bool {
+	d.ended(b.Index, status)
 	for _, w := range d.open {
 		if w.branch != b.Index {
 			continue
@@ -125,6 +134,7 @@ func (l *leg) undelivered(f *proxy.Final) bool {
 	if d.due > 0 {
 		return false
 	}
+	d.allEnded()
 	var silent []*way
 	for _, w := range d.open {
 		if !w.ended && w.used < len(w.flows) {

@@ -166,6 +166,7 @@ func (l *leg) route() {
 		t.Hop.Addr, l.next = l.s.cfg.ICSCF, "the I-CSCF at "+l.s.cfg.ICSCF.String()
 		if to.Kind != identity.SIPIdentity {
 			t.URI = string(to.Identity)
+			l.recordNumber(t.URI)
 		}
 		l.decide("TS 24.229 5.4.3.2", func() string {
 			return "To " + string(to.Identity) + " (" + to.Kind.String() + "): the I-CSCF finds its S-CSCF."

@@ -54,10 +54,11 @@ type leg struct {
 	odis     []*odi         // of all
 	wait     transaction.Timer
 
-	sent     int       // branches of the exchange so far
-	delivery *delivery // set when the request goes to the contacts
-	next     string    // who was asked to take it on, otherwise
-	foreign  bool      // that is another domain
+	history  sip.HistoryInfo // the entry of the current target; zero when none is kept
+	sent     int             // branches of the exchange so far
+	delivery *delivery       // set when the request goes to the contacts
+	next     string          // who was asked to take it on, otherwise
+	foreign  bool            // that is another domain
 }
 
 // session routes a request outside of a dialog (TS 24.229 5.4.3.1): one that an
@@ -112,6 +113,7 @@ func (l *leg) begin() {
 	l.x.OnResponse(l.response)
 	l.x.OnBest(l.best)
 	l.x.OnEnd(l.end)
+	l.recordTarget()
 	l.run()
 }
 
