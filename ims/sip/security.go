@@ -144,16 +144,21 @@ func (sm SecMechanism) Same(o SecMechanism) bool {
 	return equalFold(sm.Name, o.Name) && equalFold(sm.Alg, o.Alg) &&
 		equalFold(sm.Encryption(), o.Encryption()) && equalFold(sm.Protocol(), o.Protocol()) &&
 		equalFold(sm.Mode(), o.Mode()) && sm.SPIC == o.SPIC && sm.SPIS == o.SPIS &&
-		sm.PortC == o.PortC && sm.PortS == o.PortS && sm.q() == o.q()
+		sm.PortC == o.PortC && sm.PortS == o.PortS && sm.Preference() == o.Preference()
 }
 
-// q returns the preference in thousandths; -1 when it is absent or malformed.
-func (sm SecMechanism) q() int {
+// Preference returns q in thousandths; -1 when it is absent or malformed.
+func (sm SecMechanism) Preference() int {
 	f, err := strconv.ParseFloat(sm.Q, 32)
-	if err != nil || f < 0 || f > 1 {
+	if err != nil || !(f >= 0 && f <= 1) { // NaN too
 		return -1
 	}
 	return int(f*1000 + 0.5)
+}
+
+// SetPreference writes q from thousandths, 0 to 1000.
+func (sm *SecMechanism) SetPreference(thousandths int) {
+	sm.Q = strconv.FormatFloat(float64(min(max(thousandths, 0), 1000))/1000, 'f', -1, 64)
 }
 
 // AppendTo appends the value. Parameters this type does not know follow as they

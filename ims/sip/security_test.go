@@ -117,3 +117,17 @@ func TestSecMechanismAppend(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+func TestSecMechanismPreference(t *testing.T) {
+	for q, want := range map[string]int{"0.1": 100, "0.10": 100, "1": 1000, "1.000": 1000, "0.001": 1, "0": 0, "": -1, "x": -1, "2": -1, "NaN": -1, "-0.1": -1} {
+		if got := (SecMechanism{Q: q}).Preference(); got != want {
+			t.Errorf("q=%q is %d", q, got)
+		}
+	}
+	for n, want := range map[int]string{-5: "0", 0: "0", 1: "0.001", 100: "0.1", 850: "0.85", 1000: "1", 2000: "1"} {
+		var sm SecMechanism
+		if sm.SetPreference(n); sm.Q != want {
+			t.Errorf("%d is written as q=%s", n, sm.Q)
+		}
+	}
+}
