@@ -86,9 +86,9 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 			flow, b.ready = stream, nil
 		}
 	case hop.Flow.Remote.IsValid() && hop.Addr.IsValid():
-		b.second, _ = x.core.flow(&Hop{Addr: hop.Addr, Proto: hop.Proto, Role: hop.Role})
+		b.second, _ = x.core.flow(&Hop{Addr: hop.Addr, Proto: hop.Proto, Role: hop.Role, Local: hop.Local})
 	case flow.Conn != 0 && !hop.Flow.Remote.IsValid():
-		b.second = transaction.Redial(flow) // the open connection may lead nowhere
+		b.second = x.core.layer.Redial(flow) // the open connection may lead nowhere
 	}
 	if x.Tracing() {
 		x.Tracef("forwarding %s to %s over %v", x.Req.Method(), b.URI, flow)

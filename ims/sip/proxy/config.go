@@ -30,6 +30,10 @@ type Config struct {
 	// leaves it to the socket's address.
 	SentBy func(sip.Flow) string
 
+	// ReturnFlow, if not nil, is that of transaction.Config: where responses go
+	// that do not go back as the request came.
+	ReturnFlow func(f sip.Flow, port uint16) (sip.Flow, bool)
+
 	// Hosts gives addresses to host names without DNS, in the order in which to
 	// try them. A port of 0 means that of the URI, or 5060.
 	Hosts map[string][]netip.AddrPort

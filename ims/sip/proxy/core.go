@@ -75,7 +75,7 @@ func build(cfg Config, h Handler, out transaction.Sender) (*Core, error) {
 	c.layer = transaction.New(transaction.Config{
 		Sender: c.out, User: user{c},
 		Shards: cfg.Shards, MaxTransactions: cfg.MaxTransactions,
-		TimersFor: cfg.TimersFor, RetryAfter: cfg.RetryAfter, Observer: cfg.TransactionObserver,
+		TimersFor: cfg.TimersFor, ReturnFlow: cfg.ReturnFlow, RetryAfter: cfg.RetryAfter, Observer: cfg.TransactionObserver,
 	})
 	c.transport = transport.New(cfg.Net, cfg.Transport, receiver{c})
 	for _, l := range cfg.Listen {
@@ -119,7 +119,7 @@ func (c *Core) flow(h *Hop) (sip.Flow, bool) {
 	if h.Flow.Remote.IsValid() {
 		return h.Flow, true
 	}
-	return c.transport.Pick(h.Proto, h.Role, h.Addr)
+	return c.transport.PickFrom(h.Proto, h.Role, h.Local, h.Addr)
 }
 
 // stream returns the stream to use instead of a datagram that is too big: the
@@ -131,6 +131,9 @@ func (c *Core) stream(h *Hop, datagram sip.Flow) (sip.Flow, bool) {
 	}
 	if c.transport.Refused(datagram.Role, datagram.Remote) {
 		return sip.Flow{}, false
+	}
+	if datagram.Role == sip.RoleProtectedClient { // the ports of one SA set
+		return c.transport.PickFrom(sip.TCP, datagram.Role, datagram.Local, datagram.Remote)
 	}
 	return c.transport.Pick(sip.TCP, datagram.Role, datagram.Remote)
 }

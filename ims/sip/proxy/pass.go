@@ -79,7 +79,7 @@ func (x *Exchange) passTo(e *sip.Edits, viaParams string, hop Hop) {
 			data = write(flow)
 		}
 	} else if hop.Flow.Remote.IsValid() && hop.Addr.IsValid() {
-		second, _ = c.flow(&Hop{Addr: hop.Addr, Proto: hop.Proto, Role: hop.Role})
+		second, _ = c.flow(&Hop{Addr: hop.Addr, Proto: hop.Proto, Role: hop.Role, Local: hop.Local})
 	}
 	var fail func(error)
 	if second.Remote.IsValid() {

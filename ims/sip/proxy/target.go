@@ -42,6 +42,9 @@ type Hop struct {
 	Proto sip.Proto
 	// Role says which of our sockets sends.
 	Role sip.Role
+	// Local, when valid, is the address and port of that socket: of a role that
+	// has several, as the protected client ports are.
+	Local netip.AddrPort
 	// Stream, when its Conn is not 0, is an open connection of the same peer:
 	// taken, before any is dialled, for a request too big for a datagram.
 	Stream sip.Flow

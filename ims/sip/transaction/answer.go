@@ -14,7 +14,7 @@ func (l *Layer) malformed(s *Server, p *sip.Problem) {
 	defer l.recycle(s)
 	raw := s.msg.Raw()
 	switch {
-	case p.Status == 0 || s.msg.Method() == "ACK" || !s.arrive():
+	case p.Status == 0 || s.msg.Method() == "ACK" || !s.arrive(l):
 		l.drop(&l.count.malformed, s.Flow, raw, p.Detail)
 	case !l.rejects.allow():
 		l.drop(&l.count.rateLimited, s.Flow, raw, "rate limit: "+p.Detail)

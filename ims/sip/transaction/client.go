@@ -221,25 +221,35 @@ func (c *Client) sendCancel() {
 	c.shard.Client(ClientRequest{
 		Method: "CANCEL", Branch: c.req.Branch, Flow: c.flow, Timers: t.timers,
 		Render:   func(sip.Flow) []byte { return data },
-		Fallback: redial,
+		Fallback: c.shard.layer.redial,
 	})
 }
 
 // redial is the way of a CANCEL whose connection has ended: another one to the
 // same address, or the callee goes on ringing.
-func redial(failed sip.Flow, _ error) (sip.Flow, bool) {
+func (l *Layer) redial(failed sip.Flow, _ error) (sip.Flow, bool) {
 	if failed.Conn == 0 {
 		return sip.Flow{}, false
 	}
-	return Redial(failed), true
+	f := l.Redial(failed)
+	return f, f.Remote.IsValid()
 }
 
-// Redial is the flow to the remote address of f over a new connection. The port
-// that it leaves from is open, but at a protected client port, which is one end of
-// an SA (TS 33.203 7.1).
-func Redial(f sip.Flow) sip.Flow {
-	f.Conn = 0
-	if f.Role != sip.RoleProtectedClient {
+// Redial is the flow to the peer of f over a new connection, zero when there is
+// none. It goes to the same address, from any port; but a protected port is one
+// end of an SA (TS 33.203 7.1): a client port is kept, and a server port does not
+// dial, unless Config.ReturnFlow knows what does.
+func (l *Layer) Redial(f sip.Flow) sip.Flow {
+	if l.cfg.ReturnFlow != nil {
+		if back, ok := l.cfg.ReturnFlow(f, 0); ok {
+			return back
+		}
+	}
+	switch f.Conn = 0; f.Role {
+	case sip.RoleProtectedClient:
+	case sip.RoleProtectedServer:
+		return sip.Flow{}
+	default:
 		f.Local = netip.AddrPortFrom(f.Local.Addr(), 0)
 	}
 	return f

@@ -84,6 +84,13 @@ type Config struct {
 	// TimersFor gives the timer values of a leg; nil means DefaultTimers. All
 	// shards call it.
 	TimersFor func(sip.Flow) Timers
+	// ReturnFlow, if not nil, is asked for another flow than f, on which a request
+	// came or a connection was open: where the response to a datagram goes, and
+	// what is owed to a peer whose connection has ended. port is that of the Via's
+	// sent-by, 0 for a request of ours. A zero flow is nowhere; with false RFC
+	// 3261 18.2.2 decides. TS 33.203 7.1 is why: a datagram that came to port_ps
+	// is answered from port_pc to port_us. Every goroutine may call it.
+	ReturnFlow func(f sip.Flow, port uint16) (sip.Flow, bool)
 	// NoTrying switches off the 100 that answers an INVITE at once.
 	NoTrying bool
 	// RetryAfter is the Retry-After of a 503; 0 means 5 s.
@@ -209,7 +216,7 @@ func (l *Layer) receiveRequest(f sip.Flow, raw string) {
 		l.malformed(s, p)
 		return
 	}
-	if !s.arrive() {
+	if !s.arrive(l) {
 		l.recycle(s)
 		l.drop(&l.count.malformed, f, raw, "no usable Via")
 		return

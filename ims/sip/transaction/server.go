@@ -41,12 +41,12 @@ func (s *Server) reset() {
 
 // arrive completes the top Via and finds out where the response goes. It reports
 // false when nobody can be answered.
-func (s *Server) arrive() bool {
+func (s *Server) arrive(l *Layer) bool {
 	v, err := s.msg.TopVia()
 	if err != nil || !s.Flow.Remote.IsValid() {
 		return false
 	}
-	s.to, s.fallback = responseFlows(s.Flow, &v)
+	s.to, s.fallback = l.responseFlows(s.Flow, &v)
 	if raw := completeVia(&s.msg, &v, s.Flow.Remote); raw != "" {
 		if s.msg.Index(raw) != nil { // too large by now
 			return false

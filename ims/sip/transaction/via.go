@@ -72,13 +72,18 @@ func defaultPort(p sip.Proto) uint16 {
 	return 5060
 }
 
+// sentByPort is the port at which the sender of a request says it listens.
+func sentByPort(f sip.Flow, v *sip.Via) uint16 {
+	if v.Port == 0 {
+		return defaultPort(f.Proto)
+	}
+	return v.Port
+}
+
 // responseFlows says where the response to a request from f goes (RFC 3261
 // §18.2.2, RFC 3581 §4), and where it goes when a stream connection is gone.
 func responseFlows(f sip.Flow, v *sip.Via) (to, fallback sip.Flow) {
-	port := v.Port
-	if port == 0 {
-		port = defaultPort(f.Proto)
-	}
+	port := sentByPort(f, v)
 	to, fallback = f, f
 	fallback.Conn = 0
 	fallback.Remote = netip.AddrPortFrom(f.Remote.Addr(), port)
@@ -93,4 +98,17 @@ func responseFlows(f sip.Flow, v *sip.Via) (to, fallback sip.Flow) {
 		}
 	}
 	return to, fallback
+}
+
+// responseFlows is responseFlows with what Config.ReturnFlow says.
+func (l *Layer) responseFlows(f sip.Flow, v *sip.Via) (to, fallback sip.Flow) {
+	if l.cfg.ReturnFlow != nil {
+		if back, ok := l.cfg.ReturnFlow(f, sentByPort(f, v)); ok {
+			if f.Proto.Stream() {
+				return f, back
+			}
+			return back, back
+		}
+	}
+	return responseFlows(f, v)
 }

@@ -2,8 +2,12 @@ package transaction
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/testbed/conformance"
@@ -123,4 +127,95 @@ func TestResponseConnectionGone(t *testing.T) {
 		r.want("sent", lines(r.wire.take()), "100 INVITE, 100 INVITE, 200 INVITE")
 		r.want("log", r.tu.take(), "request INVITE, end: refused")
 	})
+}
+
+// The ports of one SA set at our side and at the peer's (TS 33.203 7.1).
+var (
+	portPS, portPC = addr("192.0.2.9:6100"), addr("192.0.2.9:5100")
+	portUS, portUC = addr("192.0.2.1:6000"), addr("192.0.2.1:5000")
+)
+
+// protectedReturn is what whoever knows the set gives as Config.ReturnFlow.
+func protectedReturn(f sip.Flow, _ uint16) (sip.Flow, bool) {
+	if f.Local != portPS || f.Remote != portUC {
+		return sip.Flow{}, false
+	}
+	return sip.Flow{Proto: f.Proto, Role: sip.RoleProtectedClient, Local: portPC, Remote: portUS}, true
+}
+
+// A datagram that came to port_ps is answered from port_pc to port_us, even with
+// rport; a stream on its connection, and over one from port_pc when that has ended.
+func TestResponseOverSASet(t *testing.T) {
+	conformance.Partly(t, "IP-15")
+	back := sip.Flow{Role: sip.RoleProtectedClient, Local: portPC, Remote: portUS}
+	open := sip.Flow{Proto: sip.TCP, Role: sip.RoleProtectedServer, Local: portPS, Remote: portUC, Conn: 4}
+	overTCP := back
+	overTCP.Proto = sip.TCP
+	for _, c := range []struct {
+		name string
+		from sip.Flow
+		gone bool // the connection has ended
+		want []sip.Flow
+	}{
+		{"datagram", sip.Flow{Role: sip.RoleProtectedServer, Local: portPS, Remote: portUC}, false, []sip.Flow{back}},
+		{"stream", open, false, []sip.Flow{open}},
+		{"ended stream", open, true, []sip.Flow{open, overTCP}},
+		{"other flow", udp, false, []sip.Flow{udp}},
+	} {
+		bubble(t, Config{ReturnFlow: protectedReturn}, func(r *rig) {
+			r.wire.fail = func(f sip.Flow) error {
+				if c.gone && f.Conn != 0 {
+					return errors.New("connection closed")
+				}
+				return nil
+			}
+			r.tu.request = func(s *Server) { answer(s, 200) }
+			r.receive(c.from, requestVia("MESSAGE", fmt.Sprintf("SIP/2.0/%v 192.0.2.1:6000;rport;branch=z9hG4bK1", c.from.Proto), "", ""))
+			var got []sip.Flow
+			for _, s := range r.wire.take() {
+				got = append(got, s.flow)
+			}
+			if c.from == udp { // rport
+				c.want[0].Remote = udp.Remote
+			}
+			if d := cmp.Diff(c.want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); d != "" {
+				r.Errorf("%s: sent over (-want +got):\n%s", c.name, d)
+			}
+		})
+	}
+}
+
+// A CANCEL whose connection has ended finds the peer over its SA set, and dials
+// from no other port.
+func TestCancelOverSASet(t *testing.T) {
+	open := sip.Flow{Proto: sip.TCP, Role: sip.RoleProtectedServer, Local: portPS, Remote: portUC, Conn: 4}
+	for _, c := range []struct {
+		name   string
+		config Config
+		want   string
+	}{
+		{"the set is known", Config{ReturnFlow: protectedReturn}, "[protected-client TCP 192.0.2.9:5100->192.0.2.1:6000]"},
+		{"the set is gone", Config{}, "[]"},
+	} {
+		bubble(t, c.config, func(r *rig) {
+			var cl *Client
+			r.on(func(sh *Shard) { cl = sh.Client(r.tu.client(open, "INVITE", "1")) })
+			r.receive(open, response(180, "INVITE", "1"))
+			r.wire.take()
+			r.wire.fail = func(f sip.Flow) error {
+				if f.Conn != 0 {
+					return errors.New("connection closed")
+				}
+				return nil
+			}
+			r.on(func(*Shard) { cl.Cancel() })
+			again := []sip.Flow{}
+			for _, s := range r.wire.take() {
+				if line(s.msg) == "CANCEL" && s.flow != open {
+					again = append(again, s.flow)
+				}
+			}
+			r.want(c.name+": CANCEL again over", fmt.Sprint(again), c.want)
+		})
+	}
 }

@@ -110,6 +110,8 @@ var (
 	ErrNoSocket = errors.New("no socket of ours fits the flow")
 	// ErrConnGone: the connection has ended and the sender asked for no other.
 	ErrConnGone = errors.New("the connection has ended")
+	// ErrAborted: EndConns or Unlisten has ended the connection.
+	ErrAborted = errors.New("the connection was given up")
 	// ErrSlowConsumer: the peer does not read, its connection was closed.
 	ErrSlowConsumer = errors.New("the peer does not read fast enough; its connection was closed")
 	// ErrQueueFull: the UDP socket cannot write as fast as messages come.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -342,4 +343,104 @@ func TestDrain(t *testing.T) {
 			t.Errorf("connecting to what has drained: %v", err)
 		}
 	})
+}
+
+// Of several client ports the one that is asked for sends, and dials without
+// listening.
+func TestPickFrom(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+		e := &end{recorder: newRecorder()}
+		e.Transport = New(ha, Config{}, e.recorder)
+		defer e.Close()
+		first, second := netip.MustParseAddrPort("192.0.2.1:5100"), netip.MustParseAddrPort("192.0.2.1:5101")
+		for _, a := range []netip.AddrPort{first, second} {
+			if _, err := e.Listen(Listen{Addr: a, UDP: true, Role: sip.RoleProtectedClient}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b := newEnd(t, hb, addrB, sip.RoleProtectedServer, Config{})
+		for _, local := range []netip.AddrPort{second, first, second} {
+			for _, proto := range []sip.Proto{sip.UDP, sip.TCP} {
+				f, ok := e.PickFrom(proto, sip.RoleProtectedClient, local, b.addr)
+				if !ok || f.Local != local {
+					t.Fatalf("asked for %s over %s, got %s, %v", local, proto, f, ok)
+				}
+				e.Send(Outgoing{Flow: f, Data: []byte(message("x", 0)), Fail: e.Fail})
+				synctest.Wait()
+				time.Sleep(time.Second)
+				got := b.of("receive")
+				if last := got[len(got)-1].flow; last.Remote != local || last.Proto != proto {
+					t.Errorf("asked for %s over %s, arrived from %s", local, proto, last)
+				}
+			}
+		}
+		if b.Stats().Conns != 2 {
+			t.Errorf("%d connections, want one from each port", b.Stats().Conns)
+		}
+		if _, ok := e.PickFrom(sip.UDP, sip.RoleProtectedClient, netip.MustParseAddrPort("192.0.2.1:5102"), b.addr); ok {
+			t.Error("a port without socket was offered")
+		}
+	})
+}
+
+// lingerNet counts the connections whose end is to leave nothing behind.
+type lingerNet struct {
+	*memnet.Host
+	forsaken *atomic.Int32
+}
+
+type lingerConn struct {
+	net.Conn
+	forsaken *atomic.Int32
+}
+
+func (n lingerNet) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
+	c, err := n.Host.Dial(ctx, local, remote)
+	if err != nil {
+		return nil, err
+	}
+	return lingerConn{c, n.forsaken}, nil
+}
+
+func (c lingerConn) SetLinger(sec int) error {
+	if sec == 0 {
+		c.forsaken.Add(1)
+	}
+	return nil
+}
+
+// A connection between protected ports that we had to end ourselves leaves no
+// TIME_WAIT: the next one between the same four numbers must come up.
+func TestProtectedConnectionLeavesItsPortsFree(t *testing.T) {
+	conformance.Partly(t, "IP-16")
+	for _, c := range []struct {
+		name string
+		role sip.Role
+		peer bool // the peer ends it
+		want int32
+	}{
+		{"we end it", sip.RoleProtectedClient, false, 1},
+		{"the peer ends it", sip.RoleProtectedClient, true, 0},
+		{"towards the core", sip.RoleCore, false, 0},
+	} {
+		bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+			forsaken := new(atomic.Int32)
+			a := newEnd(t, lingerNet{ha, forsaken}, addrA, c.role, Config{})
+			b := newEnd(t, hb, addrB, sip.RoleCore, Config{})
+			f := a.send(t, sip.TCP, c.role, b.addr, message("x", 0))
+			time.Sleep(time.Second)
+			if c.peer {
+				_ = b.Close()
+			} else {
+				a.EndConns(f.Local, b.addr)
+			}
+			time.Sleep(3 * time.Second)
+			if got := forsaken.Load(); got != c.want {
+				t.Errorf("%s: %d connections left without farewell, want %d", c.name, got, c.want)
+			}
+			if st := a.Stats(); st.Conns != 0 {
+				t.Errorf("%s: %d connections left", c.name, st.Conns)
+			}
+		})
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
 )
 
 // gather is how many octets of several messages leave in one write.
@@ -193,6 +195,9 @@ func (c *conn) close(cause error) {
 	lost := c.written.take(time.Now())
 	c.mu.Unlock()
 	if nc != nil {
+		if !errors.Is(cause, ErrConnGone) {
+			c.forsake(nc)
+		}
 		_ = nc.Close()
 	}
 	if !errors.Is(cause, ErrClosed) {
@@ -203,6 +208,18 @@ func (c *conn) close(cause error) {
 	for i := range queue {
 		c.t.dropped(queue[i].Flow, Unsendable, cause)
 		queue[i].fail(cause)
+	}
+}
+
+// forsake has the end of a protected connection, where the peer has not ended it,
+// leave nothing behind: TIME_WAIT at ports that are fixed would keep the next
+// connection between them from being dialled (TS 33.203 7.1).
+func (c *conn) forsake(nc net.Conn) {
+	if c.peer.role != sip.RoleProtectedServer && c.peer.role != sip.RoleProtectedClient {
+		return
+	}
+	if l, ok := nc.(interface{ SetLinger(sec int) error }); ok {
+		_ = l.SetLinger(0)
 	}
 }
 

@@ -14,10 +14,12 @@ const (
 )
 
 // recent remembers who sent the latest datagrams of a socket that learns of
-// ICMP errors. Without a ring it is off.
+// ICMP errors.
 type recent struct {
+	wanted bool // set once; without it nothing is remembered
+
 	mu   sync.Mutex
-	ring []recentSend // datagram seq is at seq mod recentMax
+	ring []recentSend // datagram seq is at seq mod recentMax; nil before the first
 	next uint64
 
 	purging bool // a timer runs that drops what is too old to matter
@@ -30,7 +32,7 @@ type recentSend struct {
 	at     time.Time
 }
 
-func (r *recent) on() bool { return r.ring != nil }
+func (r *recent) on() bool { return r.wanted }
 
 // remember enters datagrams before they are written, since the error can be
 // back before the write returns. It returns the number of the first.
@@ -41,6 +43,9 @@ func (r *recent) remember(outs []Outgoing) uint64 {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.ring == nil {
+		r.ring = make([]recentSend, recentMax)
+	}
 	first := r.next
 	for i := range outs {
 		r.ring[r.next%recentMax] = recentSend{r.next, outs[i].Flow.Remote, outs[i].Fail, now}

@@ -177,9 +177,15 @@ func (t *Transport) Listens() []Listen {
 // of remote's family; over a stream on an open connection to remote, or one to
 // be dialled (Conn 0), which is only offered where that role listens for streams
 // in remote's family. The source port of a dial is left open, except for the
-// protected client port, which is one end of an SA (TS 33.203 §7.1).
+// protected client port: that is one end of an SA, and dials only (TS 33.203 §7.1).
 func (t *Transport) Pick(proto sip.Proto, role sip.Role, remote netip.AddrPort) (sip.Flow, bool) {
-	remote = unmap(remote)
+	return t.PickFrom(proto, role, netip.AddrPort{}, remote)
+}
+
+// PickFrom is Pick where the sender's own address matters as well: only what
+// leaves from local, a socket's address, is offered. The zero local is Pick's.
+func (t *Transport) PickFrom(proto sip.Proto, role sip.Role, local, remote netip.AddrPort) (sip.Flow, bool) {
+	local, remote = unmap(local), unmap(remote)
 	f := sip.Flow{Proto: proto, Role: role, Remote: remote}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -187,19 +193,19 @@ func (t *Transport) Pick(proto sip.Proto, role sip.Role, remote netip.AddrPort) 
 		if proto != sip.TCP {
 			return sip.Flow{}, false
 		}
-		if c := t.find(peer{role, remote}, netip.AddrPort{}); c != nil && c.opened {
+		if c := t.find(peer{role, remote}, local); c != nil && c.opened {
 			return c.flow, true
 		}
 	}
 	for _, l := range t.listens {
-		if l.Role != role || !sameFamily(l.Addr.Addr(), remote.Addr()) {
+		if l.Role != role || !sameFamily(l.Addr.Addr(), remote.Addr()) || local.IsValid() && l.Addr != local {
 			continue
 		}
 		switch {
 		case proto == sip.UDP && l.udp != nil:
 			f.Local = l.Addr
 			return f, true
-		case proto == sip.TCP && l.TCP:
+		case proto == sip.TCP && (l.TCP || role == sip.RoleProtectedClient):
 			f.Local = l.Addr
 			if role != sip.RoleProtectedClient {
 				f.Local = netip.AddrPortFrom(l.Addr.Addr(), 0)

@@ -48,7 +48,7 @@ type socket struct {
 func newSocket(t *Transport, role sip.Role, local netip.AddrPort, pc net.PacketConn) *socket {
 	s := &socket{t: t, role: role, local: local, pc: pc, batch: batchOf(pc)}
 	if n, ok := pc.(UnreachableNotifier); ok {
-		s.sent.ring = make([]recentSend, recentMax)
+		s.sent.wanted = true
 		n.NotifyUnreachable(s.unreachable)
 	}
 	return s

@@ -81,7 +81,7 @@ func TestUnreachable(t *testing.T) {
 		})
 	}
 	t.Run("late", func(t *testing.T) {
-		r := recent{ring: make([]recentSend, recentMax)}
+		r := recent{wanted: true}
 		synctest.Test(t, func(t *testing.T) {
 			to := netip.MustParseAddrPort(addrB)
 			r.remember([]Outgoing{{Flow: sip.Flow{Remote: to}, Fail: func(error) {}}})

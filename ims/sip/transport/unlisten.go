@@ -3,6 +3,8 @@ package transport
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/gocscf/gocscf/ims/sip"
 )
 
 // Unlisten closes what listens at addr, an address that Listen has returned, and
@@ -38,14 +40,25 @@ func (t *Transport) EndConns(local, remote netip.AddrPort) int {
 	local, remote = unmap(local), unmap(remote)
 	t.mu.Lock()
 	var ended []*conn
-	for _, c := range t.conns {
+	note := func(c *conn) {
 		if fits(c.flow.Local, local) && fits(c.flow.Remote, remote) {
 			ended = append(ended, c)
 		}
 	}
+	if remote.Port() != 0 && remote.Addr().IsValid() { // one peer of many
+		for role := range sip.RoleISC + 1 {
+			for _, c := range t.byPeer[peer{role, remote}] {
+				note(c)
+			}
+		}
+	} else {
+		for _, c := range t.conns {
+			note(c)
+		}
+	}
 	t.mu.Unlock()
 	for _, c := range ended {
-		c.close(ErrConnGone)
+		c.close(ErrAborted)
 	}
 	return len(ended)
 }
