@@ -56,6 +56,8 @@ type Program struct {
 	New func(Deps) (Service, error)
 	// Admin may add HTTP paths once the service exists.
 	Admin func(Service, *Admin)
+	// Questions are flags that ask the running service, and start none.
+	Questions []Question
 }
 
 // Main runs the program with the arguments of its command line (without the
@@ -83,6 +85,7 @@ func (p Program) run(ctx context.Context, args []string, stdout, stderr io.Write
 	config := fs.String("config", "", "read the configuration from `FILE` (YAML)")
 	check := fs.Bool("check", false, "validate the configuration, say what it means, and exit")
 	pidFile := fs.String("pid-file", "", "write the process id to `FILE` when the service is ready")
+	asked := p.questions(fs)
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
@@ -112,6 +115,9 @@ func (p Program) run(ctx context.Context, args []string, stdout, stderr io.Write
 			}
 		}
 		return nil
+	}
+	if asked.question != nil {
+		return asked.ask(ctx, p.Common.HTTP, stdout)
 	}
 	return p.serve(ctx, *pidFile, stderr)
 }
