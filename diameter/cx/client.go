@@ -2,6 +2,7 @@ package cx
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,8 +26,8 @@ type ClientConfig struct {
 //
 // The first request of a user goes to the realm. The HSS that answers it is
 // named in Destination-Host of the user's later requests (TS 29.228 Annex A,
-// TS 29.229 5.4), until it fails to answer one. A DestinationHost set by the
-// caller is kept.
+// TS 29.229 5.4), until it fails to answer one; Learn tells of one that somebody
+// else has asked. A DestinationHost set by the caller is kept.
 type Client struct {
 	node *diameter.Node
 	cfg  ClientConfig
@@ -162,6 +163,16 @@ func (c *Client) learn(host string, keys ...string) {
 			c.old, c.young = c.young, make(map[string]string)
 		}
 		c.young[k] = host
+	}
+}
+
+// Learn notes that an HSS has answered for a user somewhere else: his private and
+// public identities. An HSS that is known already stays.
+func (c *Client) Learn(host string, users ...string) {
+	for _, u := range users {
+		if c.learned(u) == "" {
+			c.learn(strings.Clone(host), strings.Clone(u))
+		}
 	}
 }
 

@@ -119,6 +119,7 @@ func (l *location) located(a *cx.LIA, err error) {
 	}
 	s.verdicts.Log.Info("user located", zap.String("impu", string(l.identity)), zap.String("result", cx.ResultName(a.Result)), zap.Strings("scscf", l.left),
 		zap.String("method", l.x.Req.Method()), zap.String("call_id", l.x.Req.CallID()), zap.String("icid", node.ICID(l.x.Req)))
+	s.nameHSS(l.x, a.OriginHost)
 	if w := a.WildcardedPublicIdentity; w != "" {
 		l.x.Edits.Set(sip.HPProfileKey, "<"+w+">")
 	}

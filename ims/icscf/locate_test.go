@@ -6,6 +6,7 @@ import (
 
 	"github.com/gocscf/gocscf/diameter"
 	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
@@ -46,6 +47,25 @@ func TestCalledUserIsLocated(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Where there are several HSSes, the S-CSCF hears which one has the user.
+func TestUserDatabase(t *testing.T) {
+	conformance.Partly(t, "HD-08")
+	for peers, want := range map[int]string{1: "", 2: "<aaa://hss." + domain + ">"} {
+		run(t, func(w *world) {
+			w.p.send(w.p.text("INVITE", "sip:alice@"+domain, "c1"))
+			w.lir("sip:alice@"+domain).named(t, s1)
+			check(t, "P-User-Database", w.s1.request("INVITE").Get(sip.HPUserDatabase), want)
+			w.p.register("r1")
+			w.uar(cx.Registration).named(t, s2)
+			check(t, "P-User-Database", w.s2.request("REGISTER").Get(sip.HPUserDatabase), want)
+		}, func(c *Config) {
+			for len(c.Diameter.Peers) < peers {
+				c.Diameter.Peers = append(c.Diameter.Peers, node.DiameterPeer{Address: "192.0.2.21:3868"})
+			}
+		})
 	}
 }
 

@@ -139,6 +139,7 @@ func (r *registration) authorized(a *cx.UAA, err error) {
 	} else {
 		r.left = choose(s.cfg.SCSCFs, a.Capabilities)
 	}
+	s.nameHSS(r.x, a.OriginHost)
 	if r.answering {
 		if name := s.recent.by(r.impi, r.x.Req.CallID(), time.Now()); name != "" {
 			r.left = []string{name}
@@ -238,4 +239,12 @@ func (r *registration) unauthorized(err error) node.Refusal {
 		out.Next = "Check that the HSS runs and that diameter.peers of the I-CSCF names it."
 	}
 	return out
+}
+
+// nameHSS tells the S-CSCF which HSS has the user, where there are several (RFC
+// 4457 4; TS 24.229 5.3.1.2, 5.3.2.1).
+func (s *Server) nameHSS(x *proxy.Exchange, host string) {
+	if len(s.cfg.Diameter.Peers) > 1 && host != "" {
+		x.Edits.Set(sip.HPUserDatabase, sip.UserDatabase(host))
+	}
 }

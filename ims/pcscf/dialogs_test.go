@@ -161,6 +161,61 @@ func TestRequestsWithinADialog(t *testing.T) {
 	})
 }
 
+// Why a call ends, or is not answered, goes through in both directions (RFC 3326,
+// RFC 6432), whatever the protocol.
+func TestReasonGoesThrough(t *testing.T) {
+	conformance.Shows(t, "HD-10")
+	reasons := []string{`SIP;cause=200;text="Call completed elsewhere"`, `Q.850 ;cause=16;text="a, b"`, "RELEASE_CAUSE;cause=1", "x-new;y"}
+	first, second := "Reason: "+strings.Join(reasons[:2], ", "), "Reason: "+strings.Join(reasons[2:], ",")
+	lines := []string{first, "+" + second}
+	cancel := func(invite string) string {
+		return strings.ReplaceAll(strings.Replace(invite, "Contact:", first+"\r\n"+second+"\r\nContact:", 1), "INVITE", "CANCEL")
+	}
+	same := func(m arrival) {
+		t.Helper()
+		check(t, m.Get(sip.HCSeq)+": Reason", values(m.Message, sip.HReason), reasons)
+	}
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		token := p.register()
+
+		c := newCall(p, "c1") // BYE of the phone, and of the far side
+		c.send("BYE", lines...)
+		same(w.scscf.request("BYE"))
+		c = newCall(p, "c2")
+		c.fromFar("BYE", lines...)
+		same(p.request("BYE"))
+
+		// The caller hangs up; a response with a reason.
+		invite := p.text("INVITE", "sip:bob@"+domain, "c3")
+		p.send(gmAddr, invite)
+		a := w.scscf.request("INVITE")
+		w.scscf.answer(a, 180)
+		p.status(180)
+		p.send(gmAddr, cancel(invite))
+		p.status(200)
+		b := w.scscf.request("CANCEL")
+		same(b)
+		w.scscf.answer(b, 200)
+		w.scscf.answer(a, 487, first, second)
+		same(p.status(487))
+
+		// The same towards a called phone.
+		in := w.scscf.text("INVITE", "sip:alice@198.51.100.1:5060", "c4", toAlice(token)...)
+		w.scscf.send(mwAddr, in)
+		a = p.request("INVITE")
+		p.answer(a, 180)
+		w.scscf.status(180)
+		w.scscf.send(mwAddr, cancel(in))
+		w.scscf.status(200)
+		b = p.request("CANCEL")
+		same(b)
+		p.answer(b, 200)
+		p.answer(a, 487, first, second)
+		same(w.scscf.status(487))
+	})
+}
+
 func TestRouteOfADialogIsMended(t *testing.T) {
 	conformance.Partly(t, "PO-08")
 	tests := []struct{ name, route string }{

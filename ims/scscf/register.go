@@ -101,6 +101,7 @@ func (r *registration) read() (node.Refusal, bool) {
 		return bad("bad_cseq", "The CSeq cannot be read.")
 	}
 	r.cseq = cs.Seq
+	r.s.learnHSS(m, r.impi, string(r.impu))
 	return r.readContacts()
 }
 

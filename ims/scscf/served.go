@@ -26,6 +26,7 @@ func (l *leg) fetch(impu identity.IMPU, then func(*registrar.Registration)) {
 	if key := l.profileKey(); key != "" {
 		q.WildcardedPublicIdentity = string(key)
 	}
+	s.learnHSS(l.x.Req, string(impu))
 	s.cx.SAR(s.cx.Deadline(), q, func(a *cx.SAA, err error) {
 		l.x.Post(func() {
 			if err != nil {
@@ -41,6 +42,16 @@ func (l *leg) fetch(impu identity.IMPU, then func(*registrar.Registration)) {
 			then(reg)
 		})
 	})
+}
+
+// learnHSS takes from the I-CSCF which HSS has the user (RFC 4457 4).
+func (s *Server) learnHSS(m *sip.Message, users ...string) {
+	if !m.Has(sip.HPUserDatabase) {
+		return
+	}
+	if host, err := sip.ParseUserDatabase(m.Get(sip.HPUserDatabase)); err == nil {
+		s.cx.Learn(host, users...)
+	}
 }
 
 // unregistered makes a registration without contacts out of an SAA and keeps it.

@@ -114,6 +114,9 @@ func (l *leg) begin() {
 	l.x.OnBest(l.best)
 	l.x.OnEnd(l.end)
 	l.recordTarget()
+	if l.x.Req.Has(sip.HPUserDatabase) {
+		l.x.Edits.Remove(sip.HPUserDatabase) // it was for us
+	}
 	l.run()
 }
 

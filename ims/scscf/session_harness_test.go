@@ -123,11 +123,13 @@ type scriptedHSS struct {
 
 	mu   sync.Mutex
 	sars []string
+	host string // that the last one was for
 }
 
 func (h *scriptedHSS) SAR(_ *diameter.Request, q *cx.SAR, answer func(*cx.SAA) error) {
 	h.mu.Lock()
 	h.sars = append(h.sars, fmt.Sprint(q.Type, " ", strings.Join(q.PublicIdentities, " ")))
+	h.host = q.DestinationHost
 	h.mu.Unlock()
 	a := &cx.SAA{AnswerHeader: cx.AnswerHeader{Result: h.fail}, UserName: "bob@home.test"}
 	p := h.profiles[q.PublicIdentities[0]]
@@ -319,6 +321,10 @@ func (p *peer) send(method, ruri string, lines ...string) *sip.Message {
 		}
 		if strings.HasPrefix(l, "To:") {
 			callee = ""
+		}
+		if v, ok := strings.CutPrefix(l, "-P-Charging-Vector: "); ok { // in place of the usual one
+			head = strings.Replace(head, "icid-value=\"ic1\";orig-ioi=\"Type 1visited.test\"", v, 1)
+			continue
 		}
 		head += l + "\r\n"
 	}

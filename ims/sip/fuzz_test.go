@@ -255,6 +255,19 @@ func FuzzHistoryInfo(f *testing.F) {
 	fuzzHeader(f, ParseHistoryInfo, "<sip:b@h?Reason=SIP%3Bcause%3D302&Privacy=history>;index=1.1;rc=1;x")
 }
 
+func FuzzUserDatabase(f *testing.F) {
+	f.Add("<aaa://hss.example.org:3868;transport=tcp>")
+	f.Fuzz(func(t *testing.T, s string) {
+		host, err := ParseUserDatabase(s)
+		if err != nil {
+			return
+		}
+		if again, err := ParseUserDatabase(UserDatabase(host)); err != nil || again != host {
+			t.Errorf("%q is read back as %q: %v", host, again, err)
+		}
+	})
+}
+
 func FuzzAcceptContact(f *testing.F) {
 	fuzzHeader(f, ParseAcceptContact, `*;+g.3gpp.icsi-ref="urn%3Ax,y";require;explicit;audio`)
 }

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,5 +132,17 @@ func TestServedUser(t *testing.T) {
 	u.SesCase, u.OrigCDIV = "term", false
 	if got, want := u.String(), `"U" <sip:u@h>;sescase=term;regstate=reg;new=1`; got != want {
 		t.Errorf("%s", got)
+	}
+}
+
+func TestUserDatabase(t *testing.T) {
+	for in, want := range map[string]string{
+		"<aaa://hss1.example.org>": "hss1.example.org", " <AAAS://h-1_a.x:3868;transport=tcp> ": "h-1_a.x", UserDatabase("hss2"): "hss2",
+		"": "", "aaa://h": "", "<aaa://>": "", "<sip:h>": "", "<aaa://a b>": "", "<aaa://h\r\n>": "", "<>": "",
+		"<aaa://" + strings.Repeat("a", 256) + ">": "",
+	} {
+		if got, err := ParseUserDatabase(in); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q names %q, %v", in, got, err)
+		}
 	}
 }

@@ -49,6 +49,7 @@ type network struct {
 	sqn       aka.SQNState
 	qop       string
 	expires   uint32                       // granted at most
+	beyond    string                       // further entries of Service-Route
 	intercept func(x *proxy.Exchange) bool // true: answered
 	registers []*sip.Message               // as they came
 	last      []*sip.Message               // other requests from phones
@@ -208,7 +209,7 @@ func (w *network) grant(x *proxy.Exchange) {
 	w.uris[user] = contact.URI
 	x.Reply(200, "",
 		sip.Field{ID: sip.HContact, Value: fmt.Sprintf("<sip:other@192.0.2.77>;expires=50, <%s>;expires=%d", contact.URI, min(asked, w.expires))},
-		sip.Field{ID: sip.HServiceRoute, Value: "<sip:orig@" + w.addr.String() + ";lr>"},
+		sip.Field{ID: sip.HServiceRoute, Value: "<sip:orig@" + w.addr.String() + ";lr>" + w.beyond},
 		sip.Field{ID: sip.HPAssociatedURI, Value: "<tel:+49123>, <sip:" + user + "@" + domain + ">"})
 }
 
