@@ -1,0 +1,192 @@
+package xfrm
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/gocscf/gocscf/ipsec"
+)
+
+type expiry struct {
+	id   ipsec.SetID
+	hard bool
+}
+
+func TestTheEndOfASetIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeKernel()
+		var told []expiry
+		b, ev := started(t, f, func(c *Config) {
+			c.Expired = func(id ipsec.SetID, hard bool) { told = append(told, expiry{id, hard}) }
+		})
+		one, two := set(1, sha1Null), set(2, sha1Null)
+		for _, s := range []*ipsec.Set{one, two} {
+			if err := b.Install(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		policies := len(f.policies)
+		for _, hard := range []bool{false, true} {
+			for _, spi := range []uint32{one.Local.SPIC, one.Local.SPIS} {
+				ev.tell(nl.XFRM_MSG_EXPIRE, f.expiry(key{ours, spi}, hard))
+			}
+		}
+		ev.tell(nl.XFRM_MSG_EXPIRE, []byte("short"))
+		ev.tell(nl.XFRM_MSG_POLEXPIRE, make([]byte, 512))
+		synctest.Wait()
+		if want := []expiry{{1, false}, {1, true}}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+		if len(f.policies) != policies {
+			t.Error("the policies of a set that has ended are gone, and its packets go in clear")
+		}
+		if _, ok := b.Stats(1); !ok {
+			t.Error("a set is forgotten before Remove")
+		}
+		if err := b.Remove(1); err != nil {
+			t.Errorf("removing what the kernel has ended: %v", err)
+		}
+		// Events were lost: what is not there any more has ended.
+		delete(f.states, key{ours, two.Local.SPIC})
+		ev.queue <- unix.ENOBUFS
+		synctest.Wait()
+		if want := []expiry{{1, false}, {1, true}, {2, true}}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+		_ = b.Close()
+	})
+}
+
+// encapOf reads the addresses and ports of ESP in UDP.
+func encapOf(t *testing.T, b []byte) (src, dst netip.AddrPort) {
+	info := nl.DeserializeXfrmUsersaInfo(b)
+	e := attr(t, b, nl.SizeofXfrmUsersaInfo, nl.XFRMA_ENCAP)
+	if e == nil {
+		t.Fatal("no ESP in UDP")
+	}
+	x := nl.DeserializeXfrmEncapTmpl(e)
+	return netip.AddrPortFrom(addr(info.Saddr, info.Family), nl.Swap16(x.EncapSport)),
+		netip.AddrPortFrom(addr(info.Id.Daddr, info.Family), nl.Swap16(x.EncapDport))
+}
+
+func TestATunnelFollowsTheNAT(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeKernel()
+		var told []netip.AddrPort
+		b, ev := started(t, f, func(c *Config) {
+			c.EncapPort = 4500
+			c.Mapped = func(_ ipsec.SetID, outer netip.AddrPort) { told = append(told, outer) }
+			c.Failed = func(err error) { t.Error(err) }
+		})
+		before := f.snapshot()
+		s := set(1, sha1Null)
+		s.Mode, s.Remote.Addr, s.Outer = ipsec.UDPTunnel, netip.MustParseAddr("192.168.1.2"), netip.MustParseAddrPort("203.0.113.5:0")
+		if err := b.Install(s); err != nil {
+			t.Fatal(err)
+		}
+		in := key{ours, s.Local.SPIS}
+		if src, dst := encapOf(t, f.states[in]); src.Addr() != s.Outer.Addr() || dst.String() != "10.0.0.1:4500" {
+			t.Errorf("received from %v at %v", src, dst)
+		}
+		first, nat := netip.MustParseAddrPort("203.0.113.5:4500"), netip.MustParseAddrPort("203.0.113.5:61234")
+		ev.tell(nl.XFRM_MSG_MAPPING, mapping(in, first, nat))
+		ev.tell(nl.XFRM_MSG_MAPPING, mapping(in, first, nat))
+		synctest.Wait()
+		out := key{s.Outer.Addr(), s.Remote.SPIC}
+		if src, dst := encapOf(t, f.states[out]); src.String() != "10.0.0.1:4500" || dst != nat {
+			t.Errorf("sent from %v to %v, want to %v", src, dst, nat)
+		}
+		info := nl.DeserializeXfrmUsersaInfo(f.states[out])
+		if src, dst := ends(info.Sel); info.Mode != modeTunnel || src != s.Local.Server() || dst != s.Remote.Client() {
+			t.Errorf("mode %d, for %v > %v", info.Mode, src, dst)
+		}
+		// The NAT takes another address: the key goes on where it was.
+		f.states[out] = append(f.states[out], nl.NewRtAttr(nl.XFRMA_REPLAY_VAL, (&nl.XfrmReplayState{OSeq: 77}).Serialize()).Serialize()...)
+		moved := netip.MustParseAddrPort("203.0.113.6:999")
+		ev.tell(nl.XFRM_MSG_MAPPING, mapping(in, nat, moved))
+		synctest.Wait()
+		if f.states[out] != nil {
+			t.Error("the state to the old address stays")
+		}
+		now := f.states[key{moved.Addr(), s.Remote.SPIC}]
+		if now == nil {
+			t.Fatal("there is no state to the new address")
+		}
+		if st, _ := parseState(now); st.oseq != 77 {
+			t.Errorf("the key is used again from sequence number %d", st.oseq)
+		}
+		policy := f.policies[policyName(dirOut, info.Sel)]
+		tmpl := nl.DeserializeXfrmUserTmpl(attr(t, policy, nl.SizeofXfrmUserpolicyInfo, nl.XFRMA_TMPL))
+		if addr(tmpl.XfrmId.Daddr, tmpl.Family) != moved.Addr() {
+			t.Errorf("the policy sends to %v", addr(tmpl.XfrmId.Daddr, tmpl.Family))
+		}
+		if want := []netip.AddrPort{nat, moved}; !reflect.DeepEqual(told, want) {
+			t.Errorf("told of %v, want %v", told, want)
+		}
+		if err := b.Remove(1); err != nil || !slices.Equal(f.snapshot(), before) {
+			t.Errorf("%v; after Remove there is %v", err, f.snapshot())
+		}
+		_ = b.Close()
+	})
+}
+
+// A phone that has lost everything comes back in clear with the SPIs and ports it had.
+func TestAPhoneThatComesBackWithItsSPIs(t *testing.T) {
+	for _, oldGoes := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFakeKernel()
+			b, _ := started(t, f, func(c *Config) { c.Failed = func(err error) { t.Error(err) } })
+			before := f.snapshot()
+			old := set(1, sha1Null)
+			if err := b.Install(old); err != nil {
+				t.Fatal(err)
+			}
+			s := set(2, sha1Null)
+			s.Remote = old.Remote
+			if err := b.Install(s); err != nil {
+				t.Fatal(err)
+			}
+			sends := func() *ipsec.Set {
+				info := nl.DeserializeXfrmUsersaInfo(f.states[key{phone, s.Remote.SPIC}])
+				for _, o := range []*ipsec.Set{old, s} {
+					if src, _ := ends(info.Sel); src == o.Local.Server() {
+						return o
+					}
+				}
+				return nil
+			}
+			time.Sleep(time.Second)
+			if sends() != old {
+				t.Error("a stranger's REGISTER takes the phone's association away")
+			}
+			if oldGoes {
+				if err := b.Remove(1); err != nil {
+					t.Error(err)
+				}
+			} else {
+				b.mu.Lock()
+				f.received(key{ours, s.Local.SPIS}, 1)
+				b.mu.Unlock()
+			}
+			time.Sleep(2 * takeOverEvery)
+			synctest.Wait()
+			if sends() != s {
+				t.Error("the phone has answered, and nothing can be sent to it")
+			}
+			if err := b.Remove(1); err != nil || sends() != s {
+				t.Errorf("removing the old set takes the new one's association: %v", err)
+			}
+			if err := b.Remove(2); err != nil || !slices.Equal(f.snapshot(), before) {
+				t.Errorf("%v; after Remove there is %v", err, f.snapshot())
+			}
+			_ = b.Close()
+		})
+	}
+}
