@@ -1,0 +1,314 @@
+package esp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gocscf/gocscf/ipsec"
+)
+
+// Upper takes what has come out of ESP, authentic, from and for the addresses and
+// ports of its association. It owns data only during the call, and does not block.
+type Upper interface {
+	// ReceiveUDP takes the payload of a datagram.
+	ReceiveUDP(local, remote netip.AddrPort, payload []byte) error
+	// ReceiveTCP takes a segment with its header, whose checksum is not checked.
+	ReceiveTCP(local, remote netip.AddrPort, segment []byte) error
+	// Removed tells that nothing goes between local and remote any more.
+	Removed(local, remote netip.AddrPort)
+}
+
+// What an Upper may answer to a datagram that it does not take.
+var (
+	ErrNoListener = errors.New("esp: nobody listens there")
+	ErrQueueFull  = errors.New("esp: the reader is too slow")
+)
+
+// Why a packet is not sent.
+var (
+	ErrNoSA      = errors.New("esp: no security association between these addresses and ports; nothing is sent in clear")
+	ErrNoPath    = errors.New("esp: no carrier reaches the peer")
+	ErrTooLong   = errors.New("esp: does not fit into an IP packet")
+	ErrExhausted = errors.New("esp: the association has used up its sequence numbers; register again")
+	ErrClosed    = errors.New("esp: closed")
+)
+
+// Config says how an [Engine] works.
+type Config struct {
+	// Carriers move the packets. The Engine closes them.
+	Carriers []Carrier
+	// PeerUDPPort is where a peer listens for ESP in UDP, as long as no packet
+	// has shown it; 0 is [ipsec.NATPort].
+	PeerUDPPort uint16
+	// KeepAlive is how often a set with UDPTunnel that sends nothing sends a
+	// keep-alive, so that a NAT keeps its port (RFC 3948 4). 0 sends none; only
+	// the side behind the NAT, a phone, has to.
+	KeepAlive time.Duration
+	// Observer is told what happens; nil for none.
+	Observer Observer
+}
+
+// Engine holds sets and protects what goes between their addresses. It is an
+// [ipsec.Backend].
+type Engine struct {
+	cfg      Config
+	upper    Upper
+	carriers atomic.Pointer[[]Carrier]
+	in       inTable
+	out      outTable
+	drops    [Reasons]atomic.Uint64
+	unknown  strangers
+
+	mu     sync.Mutex
+	sets   map[ipsec.SetID]*association
+	closed bool
+	wg     sync.WaitGroup
+}
+
+var _ ipsec.Backend = (*Engine)(nil)
+
+// NewEngine starts an engine that hands what it receives to upper.
+func NewEngine(cfg Config, upper Upper) *Engine {
+	e := &Engine{cfg: cfg, upper: upper, sets: make(map[ipsec.SetID]*association)}
+	if e.cfg.PeerUDPPort == 0 {
+		e.cfg.PeerUDPPort = ipsec.NATPort
+	}
+	e.carriers.Store(&[]Carrier{})
+	for _, c := range cfg.Carriers {
+		_ = e.AddCarrier(c) // fails only when closed
+	}
+	return e
+}
+
+// AddCarrier puts one more carrier to use. The Engine closes it.
+func (e *Engine) AddCarrier(c Carrier) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	list := append([]Carrier(nil), *e.carriers.Load()...)
+	list = append(list, c)
+	e.carriers.Store(&list)
+	if cl, ok := c.(Claimer); ok {
+		for _, a := range e.sets {
+			cl.Claim(a.set.Local.Addr)
+		}
+	}
+	e.wg.Go(func() {
+		_ = c.Receive(func(data []byte, src, dst netip.AddrPort) { e.receive(c, data, src, dst) })
+	})
+	return nil
+}
+
+// Claim tells carriers that packets for a are for this engine.
+func (e *Engine) Claim(a netip.Addr) {
+	for _, c := range *e.carriers.Load() {
+		if cl, ok := c.(Claimer); ok {
+			cl.Claim(a)
+		}
+	}
+}
+
+// Name is "user".
+func (e *Engine) Name() string { return "user" }
+
+// Install puts a set in.
+func (e *Engine) Install(s *ipsec.Set) error {
+	if err := s.Check(); err != nil {
+		return fmt.Errorf("esp: installing a set: %w", err)
+	}
+	a, err := newAssociation(s)
+	if err != nil {
+		return err
+	}
+	life := time.Until(s.Hard)
+	if !s.Hard.IsZero() && life <= 0 {
+		return fmt.Errorf("esp: installing %v: its lifetime ended %v ago", s, -life.Round(time.Millisecond))
+	}
+	e.Claim(s.Local.Addr)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	if e.sets[s.ID] != nil {
+		return fmt.Errorf("esp: installing %v: a set with this number is installed; remove it first", s)
+	}
+	for i := range a.in {
+		if o := e.in.add(&a.in[i]); o != nil {
+			if i > 0 {
+				e.in.remove(&a.in[0])
+			}
+			return fmt.Errorf("esp: installing %v: SPI %d is in use by %v; choose another", s, a.in[i].SPI, &o.of.set)
+		}
+	}
+	for i := range a.out {
+		e.out.add(&a.out[i])
+	}
+	e.sets[s.ID] = a
+	if !s.Hard.IsZero() {
+		a.mu.Lock()
+		a.expiry = time.AfterFunc(life, func() { e.expire(a) })
+		a.mu.Unlock()
+	}
+	e.startKeepAlive(a)
+	return nil
+}
+
+// Extend moves the end of a set; the zero time takes it away.
+func (e *Engine) Extend(id ipsec.SetID, hard time.Time) error {
+	e.mu.Lock()
+	a := e.sets[id]
+	e.mu.Unlock()
+	if a == nil {
+		return fmt.Errorf("esp: extending set %d: it is not installed; it may have expired", id)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.removed {
+		return fmt.Errorf("esp: extending set %d: it has just expired", id)
+	}
+	if a.expiry != nil {
+		a.expiry.Stop()
+		a.expiry = nil
+	}
+	if !hard.IsZero() {
+		a.expiry = time.AfterFunc(time.Until(hard), func() { e.expire(a) })
+	}
+	return nil
+}
+
+func (e *Engine) expire(a *association) {
+	if e.drop(a) && e.cfg.Observer != nil {
+		e.cfg.Observer.Expired(&a.set)
+	}
+}
+
+// Remove takes a set out.
+func (e *Engine) Remove(id ipsec.SetID) error {
+	e.mu.Lock()
+	a := e.sets[id]
+	e.mu.Unlock()
+	if a != nil {
+		e.drop(a)
+	}
+	return nil
+}
+
+// drop takes a set out; false where it was out already.
+func (e *Engine) drop(a *association) bool {
+	if !a.stopTimers() {
+		return false
+	}
+	e.mu.Lock()
+	delete(e.sets, a.set.ID)
+	e.mu.Unlock()
+	for i := range 2 {
+		e.in.remove(&a.in[i])
+		e.out.remove(&a.out[i])
+	}
+	for _, sa := range a.set.Out() {
+		if e.out.get(endpoints{sa.Src, sa.Dst}) == nil {
+			e.upper.Removed(sa.Src, sa.Dst)
+		}
+	}
+	return true
+}
+
+// Stats tells what has gone over a set.
+func (e *Engine) Stats(id ipsec.SetID) (s ipsec.SetStats, ok bool) {
+	e.mu.Lock()
+	a := e.sets[id]
+	e.mu.Unlock()
+	if a == nil {
+		return s, false
+	}
+	for i := range 2 {
+		s.In[i], s.Out[i] = a.in[i].stats(), a.out[i].stats()
+	}
+	return s, true
+}
+
+// Path tells by which way a set's peer has been heard last; false before.
+func (e *Engine) Path(id ipsec.SetID) (Path, bool) {
+	e.mu.Lock()
+	a := e.sets[id]
+	e.mu.Unlock()
+	if a != nil {
+		if p := a.path.Load(); p != nil {
+			return *p, true
+		}
+	}
+	return Path{}, false
+}
+
+// Drops tells how many packets have been dropped for each reason.
+func (e *Engine) Drops() (d [Reasons]uint64) {
+	for i := range d {
+		d[i] = e.drops[i].Load()
+	}
+	return d
+}
+
+// UnknownSPI tells what has come from src for SPIs that nobody has. It remembers a
+// bounded number of sources.
+func (e *Engine) UnknownSPI(src netip.Addr) Unknown { return e.unknown.get(src) }
+
+// Close removes every set and closes the carriers.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	all := make([]*association, 0, len(e.sets))
+	for _, a := range e.sets {
+		all = append(all, a)
+	}
+	e.mu.Unlock()
+	for _, a := range all {
+		e.drop(a)
+	}
+	var errs []error
+	for _, c := range *e.carriers.Load() {
+		errs = append(errs, c.Close())
+	}
+	e.wg.Wait()
+	return errors.Join(errs...)
+}
+
+// Source returns the address and port that a connection to remote has to come from,
+// where local's address or port is left open. It is false where no set leads there.
+func (e *Engine) Source(local, remote netip.AddrPort) (netip.AddrPort, bool) {
+	if local.Addr().IsValid() && !local.Addr().IsUnspecified() && local.Port() != 0 {
+		return local, e.out.get(endpoints{local, remote}) != nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var newest *outbound
+	for _, a := range e.sets {
+		for i := range a.out {
+			sa := &a.out[i]
+			if sa.Dst == remote && fits(local, sa.Src) && (newest == nil || sa.of.set.ID > newest.of.set.ID) {
+				newest = sa
+			}
+		}
+	}
+	if newest == nil {
+		return local, false
+	}
+	return newest.Src, true
+}
+
+// fits reports whether a is what is asked for, of which parts may be left open.
+func fits(ask, a netip.AddrPort) bool {
+	return (!ask.Addr().IsValid() || ask.Addr().IsUnspecified() || ask.Addr() == a.Addr()) &&
+		(ask.Port() == 0 || ask.Port() == a.Port())
+}

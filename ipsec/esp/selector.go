@@ -1,0 +1,47 @@
+package esp
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/gocscf/gocscf/ipsec"
+)
+
+// inside checks that a decrypted packet is what its association may carry
+// (RFC 4301 5.2 step 4; TS 33.203 7.1: addresses, ports, UDP and TCP alike), and
+// returns the datagram or segment in it. proto is protoNone for a dummy packet.
+func (sa *inbound) inside(by Path, b []byte, next uint8) (proto uint8, payload []byte, r Reason, ok bool) {
+	if next == protoNone {
+		return protoNone, nil, 0, true
+	}
+	var src, dst netip.Addr
+	switch {
+	case next == protoIPv4 || next == protoIPv6:
+		if sa.of.set.Mode != ipsec.UDPTunnel || by.Carrier.Kind() != UDP {
+			return 0, nil, Selector, false
+		}
+		p, ok := parseIP(b)
+		switch {
+		case !ok || (next == protoIPv4) != p.src.Is4() || p.isFragment():
+			return 0, nil, Malformed, false
+		}
+		src, dst, next, b = p.src, p.dst, p.proto, p.payload
+	case sa.of.set.Mode == ipsec.UDPTunnel:
+		return 0, nil, Selector, false
+	case by.Carrier.Kind() == IP:
+		// Its destination was looked at before, where it is known.
+		src, dst = by.Outer.Addr(), sa.Dst.Addr()
+	default:
+		src, dst = sa.Src.Addr(), sa.Dst.Addr()
+	}
+	if src != sa.Src.Addr() || dst != sa.Dst.Addr() || next != protoUDP && next != protoTCP {
+		return 0, nil, Selector, false
+	}
+	if len(b) < 4 {
+		return 0, nil, Malformed, false
+	}
+	if binary.BigEndian.Uint16(b) != sa.Src.Port() || binary.BigEndian.Uint16(b[2:]) != sa.Dst.Port() {
+		return 0, nil, Selector, false
+	}
+	return next, b, 0, true
+}
