@@ -12,11 +12,15 @@ import (
 // the parameter is left out; other mechanisms are left away before.
 type Mechanism struct {
 	// Q is the preference in thousandths, negative when it is left out.
-	Q            int
-	Alg, EAlg    string
-	Prot, Mod    string
-	SPIC, SPIS   uint32
-	PortC, PortS uint16
+	Q     int    `json:"q"`
+	Alg   string `json:"alg"`
+	EAlg  string `json:"ealg,omitempty"`
+	Prot  string `json:"prot,omitempty"`
+	Mod   string `json:"mod,omitempty"`
+	SPIC  uint32 `json:"spi_c"`
+	SPIS  uint32 `json:"spi_s"`
+	PortC uint16 `json:"port_c"`
+	PortS uint16 `json:"port_s"`
 }
 
 // Pair is what the mechanism names; false when it is none of [Pairs].

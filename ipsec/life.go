@@ -36,9 +36,9 @@ type State uint8
 const (
 	// Temporary: the 401 has been sent, the phone has not answered well.
 	Temporary State = iota + 1
-	// New: the phone has answered well, but has sent nothing further over it; what
+	// Unused: the phone has answered well, but has sent nothing further over it; what
 	// we send still goes over the set that is in use.
-	New
+	Unused
 	// InUse: what we send to the phone goes over it.
 	InUse
 	// Old: another is in use; pending transactions end on it.
@@ -49,7 +49,7 @@ const (
 )
 
 func (s State) String() string {
-	return [...]string{"none", "temporary", "new", "in use", "old", "leaving"}[s]
+	return [...]string{"none", "temporary", "unused", "in use", "old", "leaving"}[s]
 }
 
 // ActionKind is what is to be done with a set.
@@ -187,7 +187,7 @@ func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 		h.state = Leaving
 		h.shorten(now.Add(l.timers.Linger), endReplaced)
 	}
-	for _, st := range [...]State{Old, New} {
+	for _, st := range [...]State{Old, Unused} {
 		if h := l.in(st); len(l.sets) >= MaxSets && h != nil && h.set.ID != on {
 			acts = append(acts, l.remove(h, endCrowded)...)
 		}
@@ -230,7 +230,7 @@ func (l *Life) Registered(on SetID, expires time.Duration, now time.Time) []Acti
 		acts = h.lengthen(end)
 	}
 	// Of the established sets, the youngest is what the phone goes on with.
-	for _, st := range [...]State{New, InUse} {
+	for _, st := range [...]State{Unused, InUse} {
 		if y := l.in(st); y != nil {
 			if y != h {
 				acts = append(acts, y.lengthen(end)...)
@@ -265,7 +265,7 @@ func (l *Life) established(t *held, end, now time.Time) []Action {
 	}
 	t.end, t.why = end, endRegistration
 	acts := append([]Action{{Kind: Extend, Set: t.set, At: end, Why: "registered"}}, gone...)
-	t.state = New
+	t.state = Unused
 	back := from != nil && from.state != InUse
 	if back {
 		from.state = InUse
@@ -281,7 +281,7 @@ func (l *Life) established(t *held, end, now time.Time) []Action {
 // transaction absorbed: a retransmission of the REGISTER shows nothing.
 func (l *Life) Received(on SetID, now time.Time) []Action {
 	h := l.find(on)
-	if h == nil || h.state != New {
+	if h == nil || h.state != Unused {
 		return nil
 	}
 	return l.use(h, now, "the phone uses it")
@@ -299,7 +299,7 @@ func (l *Life) use(h *held, now time.Time, why string) []Action {
 
 // settle sees to it that what we send over stands, and for long enough.
 func (l *Life) settle(now time.Time) []Action {
-	next, cur := l.in(New), l.in(InUse)
+	next, cur := l.in(Unused), l.in(InUse)
 	switch {
 	case next == nil:
 		return nil
@@ -373,7 +373,7 @@ func (l *Life) Next() (at time.Time) {
 	}
 	for _, h := range l.sets {
 		sooner(h.end)
-		if h.state == InUse && l.in(New) != nil {
+		if h.state == InUse && l.in(Unused) != nil {
 			sooner(h.end.Add(-l.timers.Tail))
 		}
 	}
@@ -397,10 +397,10 @@ func (l *Life) set(h *held) *Set {
 }
 
 // Established are the sets that the phone has answered well, the one in use first.
-func (l *Life) Established() []*Set { return l.pick(InUse, New, Old) }
+func (l *Life) Established() []*Set { return l.pick(InUse, Unused, Old) }
 
 // Sets are all that the phone may still have, the one in use first.
-func (l *Life) Sets() []*Set { return l.pick(InUse, New, Old, Temporary, Leaving) }
+func (l *Life) Sets() []*Set { return l.pick(InUse, Unused, Old, Temporary, Leaving) }
 
 func (l *Life) pick(states ...State) (list []*Set) {
 	for _, st := range states {

@@ -215,7 +215,7 @@ func TestLifeHoldsWhateverHappens(t *testing.T) {
 			if c := p.life.Current(); c != nil && !slices.Contains(p.life.Established(), c) {
 				t.Fatalf("set %d is in use, and not established", c.ID)
 			}
-			if p.life.in(New) != nil && p.life.Current() == nil {
+			if p.life.in(Unused) != nil && p.life.Current() == nil {
 				t.Fatal("an established set, and none in use")
 			}
 		}
