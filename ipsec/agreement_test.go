@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
 
@@ -289,4 +291,41 @@ func TestReRegistrationOffersNewValues(t *testing.T) {
 
 func (s *Set) asOffer() Mechanism {
 	return Mechanism{SPIC: s.Remote.SPIC, SPIS: s.Remote.SPIS, PortC: s.Remote.PortC, PortS: s.Remote.PortS}
+}
+
+// Whatever is offered: what is chosen makes a set that back ends accept, of
+// algorithms that we allow and one offer has; or no offer has them.
+func TestChoiceMakesAPossibleSet(t *testing.T) {
+	conformance.Partly(t, "IP-10")
+	ours := End{Addr: netip.MustParseAddr("192.0.2.9"), SPIC: 4096, SPIS: 4097, PortC: 5100, PortS: 6100}
+	rapid.Check(t, func(t *rapid.T) {
+		text := func(label string, values ...string) string { return rapid.SampledFrom(values).Draw(t, label) }
+		list := make([]Mechanism, rapid.IntRange(0, 6).Draw(t, "offers"))
+		for i := range list {
+			list[i] = Mechanism{
+				Alg:  text("alg", "null", "hmac-md5-96", "HMAC-SHA-1-96", "aes-gmac", "hmac-sha-256-128", ""),
+				EAlg: text("ealg", "", "null", "aes-cbc", "des-ede3-cbc", "aes-gcm", "x"),
+				Prot: text("prot", "", "", "esp", "ah"), Mod: text("mod", "", "", "trans", "UDP-enc-tun", "tun"),
+				SPIC: rapid.Uint32Range(254, 260).Draw(t, "spi-c"), SPIS: rapid.Uint32Range(254, 260).Draw(t, "spi-s"),
+				PortC: rapid.Uint16Range(0, 3).Draw(t, "port-c"), PortS: rapid.Uint16Range(0, 3).Draw(t, "port-s"),
+			}
+		}
+		p := Policy{NAT: rapid.Bool().Draw(t, "allow NAT"), Pairs: rapid.SliceOfDistinct(rapid.SampledFrom(Pairs), rapid.ID).Draw(t, "pairs")}
+		nat := rapid.Bool().Draw(t, "behind NAT")
+		c, err := Choose(p, list, nat)
+		if err != nil {
+			return
+		}
+		c.Phone.Addr = phoneAddr
+		s := Set{ID: 1, Local: ours, Remote: c.Phone, Pair: c.Pair, Mode: c.Mode}
+		if err := s.Check(); err != nil {
+			t.Fatal(err)
+		}
+		if pair, _ := list[c.Index].Pair(); pair != c.Pair || !slices.Contains(p.Pairs, c.Pair) || list[c.Index].end() != (End{SPIC: c.Phone.SPIC, SPIS: c.Phone.SPIS, PortC: c.Phone.PortC, PortS: c.Phone.PortS}) {
+			t.Fatalf("%+v of %+v", c, list[c.Index])
+		}
+		if (c.Mode == UDPTunnel) != nat {
+			t.Fatalf("mode %v, behind a NAT: %v", c.Mode, nat)
+		}
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gocscf/gocscf/testbed/conformance"
 )
 
 // Whole messages in the forms of real phones, each with what made other stacks
@@ -103,5 +105,61 @@ func TestMessagesOfRealPhones(t *testing.T) {
 				t.Errorf("leaves as %q", got)
 			}
 		})
+	}
+}
+
+// The Security-Client of every phone that we know of, with the offers in it.
+func TestSecurityClientOfRealPhones(t *testing.T) {
+	conformance.Partly(t, "PR-13")
+	const (
+		samsung  = "ipsec-3gpp;prot=esp;mod=trans;spi-c=25656;spi-s=25657;port-c=6301;port-s=6300;alg=hmac-%s;ealg=%s"
+		qualcomm = "ipsec-3gpp; alg=hmac-%s; ealg=%s; spi-c=25656; spi-s=25657; port-c=6301; port-s=6300"
+		aosp     = "ipsec-3gpp;alg=hmac-%s;prot=esp;mod=trans;ealg=%s;spi-c=0000025656;spi-s=0000025657;port-c=6301;port-s=6300"
+		iphone   = "ipsec-3gpp;alg=hmac-%s;ealg=%s;mod=trans;port-c=6301;port-s=6300;prot=esp;spi-c=25656;spi-s=25657"
+		bare     = "ipsec-3gpp;alg=hmac-%s;spi-c=25656;spi-s=25657;port-c=6301;port-s=6300" // ealg means null
+	)
+	six := []string{"md5-96/des-ede3-cbc", "md5-96/aes-cbc", "md5-96/null", "sha-1-96/des-ede3-cbc", "sha-1-96/aes-cbc", "sha-1-96/null"}
+	four := []string{"md5-96/aes-cbc", "md5-96/null", "sha-1-96/aes-cbc", "sha-1-96/null"}
+	list := func(format, sep string, pairs []string) string {
+		var all []string
+		for _, p := range pairs {
+			alg, ealg, _ := strings.Cut(p, "/")
+			all = append(all, strings.Replace(strings.Replace(format, "%s", alg, 1), "%s", ealg, 1))
+		}
+		return strings.Join(all, sep)
+	}
+	for _, tt := range []struct {
+		name, header string
+		pairs        []string
+	}{
+		{"Samsung SM-T515", list(samsung, "", []string{"md5-96/null"}), []string{"md5-96/null"}},
+		{"newer Samsung", list(samsung, ", ", six), six},
+		{"Qualcomm, China Mobile", list(qualcomm, ", ", six), six},
+		{"MediaTek, AT&T", list(qualcomm, ",", six), six},
+		{"ZTE A2022P", list(qualcomm, "", []string{"md5-96/null"}), []string{"md5-96/null"}},
+		{"iPhone 16e: no space after the comma", list(iphone, ",", four), four},
+		{"AOSP: padded SPIs", list(aosp, ", ", six), six},
+		{"SFR: ealg implicit", list(bare, "", []string{"sha-1-96/null"}), []string{"sha-1-96/null"}},
+		{"several lines", list(samsung, "\r\nSecurity-Client: ", six), six},
+		{"folded after each comma", list(qualcomm, ",\r\n\t", six), six},
+		{"folded after each semicolon", strings.ReplaceAll(list(samsung, ", ", four), ";", ";\r\n "), four},
+		{"other mechanisms beside", "tls;q=0.2, digest;d-qop=auth;d-alg=md5, " + list(bare, ",", []string{"md5-96/null"}) + ",ipsec-ike;q=0.1, ipsec-man", []string{"md5-96/null"}},
+		{"an offer that cannot be read beside", "ipsec-3gpp;alg=hmac-md5-96;spi-c=x;spi-s=1;port-c=1;port-s=2, " + list(bare, "", []string{"md5-96/null"}), []string{"md5-96/null"}},
+	} {
+		m := mustParse(t, "REGISTER sip:ims.example SIP/2.0\r\nSecurity-Client: "+tt.header+"\r\n\r\n")
+		var got []string
+		for v := range m.Values(HSecurityClient) {
+			sm, err := ParseSecMechanism(v)
+			if err != nil || !sm.IsIPsec() {
+				continue
+			}
+			got = append(got, strings.TrimPrefix(sm.Alg, "hmac-")+"/"+sm.Encryption())
+			if sm.SPIC != 25656 || sm.SPIS != 25657 || sm.PortC != 6301 || sm.PortS != 6300 || sm.Protocol() != "esp" || sm.Mode() != "trans" {
+				t.Errorf("%s: %+v", tt.name, sm)
+			}
+		}
+		if !slices.Equal(got, tt.pairs) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.pairs)
+		}
 	}
 }
