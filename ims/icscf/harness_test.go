@@ -243,11 +243,17 @@ func (q question) capable(t *testing.T, want *cx.ServerCapabilities) {
 	q.answer(t, &cx.LIA{AnswerHeader: cx.AnswerHeader{Result: cx.UnregisteredService.Result()}, Capabilities: want})
 }
 
-// explained checks that the log gives a cause.
+// explained checks that the log gives a cause, and what to do.
 func (w *world) explained(words string) {
 	w.t.Helper()
-	if w.logs.Filter(func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, words) }).Len() == 0 {
+	lines := w.logs.Filter(func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, words) })
+	if lines.Len() == 0 {
 		w.t.Errorf("no log line says %q", words)
+	}
+	for _, e := range lines.All() {
+		if next, told := e.ContextMap()["next"]; told && next == "" {
+			w.t.Errorf("the log does not say what to do about %q", e.Message)
+		}
 	}
 }
 

@@ -36,7 +36,8 @@ func (s *Server) locate(x *proxy.Exchange) {
 		l.identity, ok = servedUser(x.Req)
 		if !ok {
 			s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "no_served_user", Clause: "TS 24.229 5.3.2.1A",
-				Text: "An originating request names no served user: neither P-Served-User nor P-Asserted-Identity can be read."})
+				Text: "An originating request names no served user: neither P-Served-User nor P-Asserted-Identity can be read.",
+				Next: "Whoever sends it must put P-Served-User or P-Asserted-Identity in: a P-CSCF or an application server does."})
 			return
 		}
 	} else if !l.called() {
@@ -54,7 +55,7 @@ func (s *Server) locate(x *proxy.Exchange) {
 func (l *location) called() bool {
 	u, err := uri.Parse(l.x.RequestURI())
 	if err != nil {
-		r := node.Refusal{Status: 404, Cause: "no_identity", Text: "The Request-URI names nobody here: " + err.Error() + "."}
+		r := node.Refusal{Status: 404, Cause: "no_identity", Text: "The Request-URI names nobody here: " + err.Error() + ".", Next: "Look at what was dialled: a sip URI of this network or a telephone number can be looked up."}
 		if errors.Is(err, uri.ErrScheme) {
 			r.Status = 416
 		}
@@ -194,6 +195,7 @@ func (l *location) unknown(err error) node.Refusal {
 		out.Next = "Add it to a subscriber's impus."
 	case cx.IsResult(err, cx.ErrorIdentityNotRegistered):
 		out.Status, out.Cause, out.Text = 480, "not_registered", string(l.identity)+" is not registered, and has no services for when it is not."
+		out.Next = "Is the phone switched on? It must register to be called."
 	default:
 		out.Status, out.Cause, out.Text = 480, "hss", "The HSS could not be asked about "+string(l.identity)+": "+err.Error()+"."
 		out.Next = "Check that the HSS runs and that diameter.peers of the I-CSCF names it."

@@ -68,12 +68,12 @@ func (r *registration) identify() node.Refusal {
 		r.impu, err = identity.ParseIMPU(to.URI)
 	}
 	if err != nil {
-		return node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + "."}
+		return node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + ".", Next: "Look at the identity that the phone is configured with."}
 	}
 	for line := range m.Lines(sip.HAuthorization) {
 		c, err := sip.ParseCredentials(line)
 		if err != nil {
-			return node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + "."}
+			return node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + ".", Next: "Look at the REGISTER in the trace: it is the phone's or its P-CSCF's to mend."}
 		}
 		if r.impi == "" {
 			// One with a nonce answers a challenge, if only to say that it failed.
@@ -227,6 +227,7 @@ func (r *registration) unauthorized(err error) node.Refusal {
 		out.Next = "Add it to the subscriber's impus, or correct the phone's identity."
 	case cx.IsResult(err, cx.ErrorIdentityNotRegistered):
 		out.Cause, out.Text = "not_registered", string(r.impu)+" is not registered at the HSS: there is nothing to de-register."
+		out.Next = "Nothing is left to do: the registration had ended before."
 	case cx.IsResult(err, cx.ErrorRoamingNotAllowed):
 		out.Cause, out.Text = "roaming", r.impi+" may not roam in "+r.visited+"."
 		out.Next = "Allow the visited network at the HSS, or correct visited_network of the P-CSCF."

@@ -57,12 +57,27 @@ func (v *Verdicts) Refuse(x *proxy.Exchange, r Refusal) {
 	x.Send(r.Status, b)
 }
 
+// Warn lets a response that is passed on say r.Text, as a refusal does.
+func (v *Verdicts) Warn(e *sip.Edits, r Refusal) { e.Add(sip.HWarning, Warning(v.host, r.Text)) }
+
 // Tell counts, logs and traces r without answering.
 func (v *Verdicts) Tell(x *proxy.Exchange, r Refusal) {
 	v.refused.WithLabelValues(r.Cause).Inc()
 	v.limited.Warn(v.Log, r.Cause, r.Text, zap.String("method", x.Req.Method()), zap.Int("status", r.Status),
 		zap.String("call_id", x.Req.CallID()), zap.String("impi", r.IMPI), zap.String("icid", ICID(x.Req)),
 		zap.Stringer("from", x.Flow.Remote), zap.String("next", r.Next))
+	v.fail(x, r)
+}
+
+// Heard tells the log and the trace of a failure that somebody else has decided and
+// x passes on: it is no refusal of ours.
+func (v *Verdicts) Heard(x *proxy.Exchange, r Refusal) {
+	v.limited.Log(v.Log, zap.InfoLevel, r.Cause, r.Text, zap.String("method", x.Req.Method()), zap.Int("status", r.Status),
+		zap.String("call_id", x.Req.CallID()), zap.String("impi", r.IMPI), zap.String("icid", ICID(x.Req)), zap.String("next", r.Next))
+	v.fail(x, r)
+}
+
+func (v *Verdicts) fail(x *proxy.Exchange, r Refusal) {
 	if v.Trace.On() {
 		v.Trace.Emit(trace.Event{
 			Kind: trace.Failure, CallID: x.Req.CallID(), ICID: ICID(x.Req), IMPI: r.IMPI,

@@ -181,6 +181,7 @@ type making struct {
 	x       *proxy.Exchange
 	icid    string
 	calling bool // the phone sends it
+	ringing bool // the far side has said so
 
 	made []made
 }
@@ -195,6 +196,7 @@ type made struct {
 // Record-Route, a provisional one may come from somewhere that makes none.
 func (k *making) response(m *sip.Message) {
 	status := m.Status()
+	k.ringing = k.ringing || status == 180
 	if status >= 300 || m.ToTag() == "" || status < 200 && !m.Has(sip.HRecordRoute) {
 		return
 	}

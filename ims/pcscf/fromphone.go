@@ -84,6 +84,7 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 			return responseToPhone(br, m, e)
 		})
 		x.OnEnd(k.end)
+		x.OnCancel(func() { s.callerGaveUp(x, b, now, k.ringing) })
 	}
 	x.OnBest(func(best *proxy.Final) bool { return s.coreFailed(x, best, b) })
 	x.Forward(t)
@@ -229,6 +230,9 @@ func (s *Server) coreFailed(x *proxy.Exchange, best *proxy.Final, b *binding) bo
 	switch {
 	case !best.Local() && best.Status == 503:
 		s.verdicts.Refuse(x, overloaded(best))
+		return false
+	case best.Local() && best.Branch.Provisional() && x.Req.Method() == "INVITE" && b != nil:
+		s.verdicts.Refuse(x, nobodyAnswers(x, "The called side", b.impi))
 		return false
 	case !best.Local() || best.Branch.Heard():
 		return true

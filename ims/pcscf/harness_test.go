@@ -98,11 +98,17 @@ func run(t *testing.T, f func(w *world), adjust ...func(*Config)) {
 	})
 }
 
-// explained checks that the log gives a cause.
+// explained checks that the log gives a cause, and what to do.
 func (w *world) explained(words string) {
 	w.t.Helper()
-	if w.logs.Filter(func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, words) }).Len() == 0 {
+	lines := w.logs.Filter(func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, words) })
+	if lines.Len() == 0 {
 		w.t.Errorf("no log line says %q", words)
+	}
+	for _, e := range lines.All() {
+		if next, told := e.ContextMap()["next"]; told && next == "" {
+			w.t.Errorf("the log does not say what to do about %q", e.Message)
+		}
 	}
 }
 

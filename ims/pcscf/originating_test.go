@@ -342,7 +342,7 @@ func TestSCSCFThatDoesNotServe(t *testing.T) {
 			c := w.scscf.request("CANCEL") // Timer C
 			w.scscf.answer(c, 200)
 			w.scscf.answer(a, 487)
-			m := p.status(408)
+			m := p.refused(408, "The called side has not answered the call to sip:bob@"+domain)
 			if m.Has(sip.HContentType) {
 				t.Errorf("a call that is not answered has the phone register anew:\n%s", m.Raw())
 			}

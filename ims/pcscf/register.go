@@ -71,7 +71,7 @@ func (r *registration) identify() (sip.Credentials, node.Refusal) {
 	for line := range m.Lines(sip.HAuthorization) {
 		c, err := sip.ParseCredentials(line)
 		if err != nil {
-			return cred, node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + "."}
+			return cred, node.Refusal{Status: 400, Cause: "bad_authorization", Text: "The Authorization header cannot be read: " + err.Error() + ".", Next: "Look at the REGISTER in the trace: it is the phone's to mend."}
 		}
 		if cred.Username == "" { // only Digest has one
 			cred = c
@@ -79,7 +79,7 @@ func (r *registration) identify() (sip.Credentials, node.Refusal) {
 	}
 	to, err := identity.ParseIMPU(r.impu)
 	if err != nil {
-		return cred, node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + "."}
+		return cred, node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + ".", Next: "Look at the identity that the phone is configured with."}
 	}
 	r.key = string(to)
 	if r.impi = cred.Username; r.impi == "" {
@@ -115,7 +115,7 @@ func (r *registration) choose() node.Refusal {
 		contacts++
 		a, err := sip.ParseNameAddr(v)
 		if err != nil {
-			return node.Refusal{Status: 400, Cause: "bad_contact", Text: "The Contact header cannot be read: " + err.Error() + "."}
+			return node.Refusal{Status: 400, Cause: "bad_contact", Text: "The Contact header cannot be read: " + err.Error() + ".", Next: "Look at the REGISTER in the trace: it is the phone's to mend."}
 		}
 		u, err := uri.Parse(a.URI)
 		if err != nil {
@@ -137,7 +137,8 @@ func (r *registration) choose() node.Refusal {
 		}
 	}
 	if star && (contacts > 0 || !m.Has(sip.HExpires) || expires != 0) {
-		return node.Refusal{Status: 400, Cause: "bad_contact", Clause: "RFC 3261 10.2.2", Text: "Contact \"*\" stands alone and with Expires: 0, to remove all bindings."}
+		return node.Refusal{Status: 400, Cause: "bad_contact", Clause: "RFC 3261 10.2.2", Text: "Contact \"*\" stands alone and with Expires: 0, to remove all bindings.",
+			Next: "Look at the REGISTER in the trace: it is the phone's to mend."}
 	}
 	return node.Refusal{}
 }

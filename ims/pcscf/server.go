@@ -157,7 +157,8 @@ func (h handler) Request(x *proxy.Exchange) {
 	case fromPhone:
 		s.fromPhone(x)
 	case method == "REGISTER":
-		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "register_from_core", Text: "A REGISTER came from the core's side; phones register at " + s.Gm().String() + "."})
+		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "register_from_core", Text: "A REGISTER came from the core's side; phones register at " + s.Gm().String() + ".",
+			Next: "Point the phone at the address in listen.gm."})
 	case x.Req.ToTag() != "":
 		s.toPhoneInDialog(x)
 	default:

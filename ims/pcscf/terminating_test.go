@@ -169,7 +169,7 @@ func TestPhoneThatIsNotReached(t *testing.T) {
 		w.scscf.status(180)
 		p.answer(p.request("CANCEL"), 200) // Timer C
 		p.answer(a, 487)
-		w.scscf.status(408)
+		w.scscf.refused(408, "has not answered the call to")
 
 		// It is silent.
 		w.scscf.send(mwAddr, w.scscf.text("INVITE", "sip:alice@198.51.100.1:5060", "c2", toAlice(token)...))

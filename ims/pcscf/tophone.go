@@ -173,7 +173,13 @@ func (s *Server) ackToPhone(x *proxy.Exchange) {
 // tries other contacts (RFC 5626 5.3, TS 24.229 5.2.6.4).
 func (s *Server) phoneFailed(x *proxy.Exchange, b *binding, best *proxy.Final) bool {
 	switch {
-	case !best.Local(), best.Branch.Heard(): // it was there, and has only not answered
+	case !best.Local():
+		s.phoneRefuses(x, b, best)
+		return true
+	case best.Branch.Provisional() && x.Req.Method() == "INVITE":
+		s.verdicts.Refuse(x, nobodyAnswers(x, "The phone of "+b.impi, b.impi))
+		return false
+	case best.Branch.Heard(): // it was there, and has only not answered
 		return true
 	case best.Status == 408 && x.Req.Method() != "INVITE":
 		return true // RFC 4320 4.2

@@ -24,7 +24,8 @@ func (r *registration) assign() {
 	if !r.s.turns.take(r.impi, func() { r.x.Shard.Post(r.myTurn) }) {
 		r.refuse(node.Refusal{Status: 503, Cause: "registers_wait", Clause: "RFC 3261 10.2",
 			Text:   "Too many REGISTERs of " + r.impi + " wait for each other.",
-			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}}})
+			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}},
+			Next:   "A phone that sends so many at once is at fault, or the HSS is slow."})
 	}
 }
 
@@ -73,7 +74,8 @@ func (r *registration) outOfOrder(reg *registrar.Registration) (node.Refusal, bo
 		}
 		if r.all || slices.ContainsFunc(r.contacts, func(c contact) bool { return matches(b, c, r.impi) }) {
 			return node.Refusal{Status: 500, Cause: "out_of_order", Clause: "RFC 3261 10.3",
-				Text: "The REGISTER of " + r.impi + " has CSeq " + strconv.FormatUint(uint64(r.cseq), 10) + ", and " + strconv.FormatUint(uint64(b.CSeq), 10) + " was taken before."}, true
+				Text: "The REGISTER of " + r.impi + " has CSeq " + strconv.FormatUint(uint64(r.cseq), 10) + ", and " + strconv.FormatUint(uint64(b.CSeq), 10) + " was taken before.",
+				Next: "The phone tries again with a higher CSeq. If it often happens, look at the delay of the first."}, true
 		}
 	}
 	return node.Refusal{}, false
@@ -122,7 +124,8 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 		}
 		if now.Default() == (registrar.Identity{}) {
 			r.undo(node.Refusal{Status: 403, Cause: "barred", Clause: "TS 24.229 5.4.1.2.2F",
-				Text: "Every public identity of " + r.impi + " is barred."})
+				Text: "Every public identity of " + r.impi + " is barred.",
+				Next: "Give the subscriber an identity at the HSS that is not barred."})
 			return
 		}
 		var taken *registrar.TakenError

@@ -30,7 +30,7 @@ const maxContacts = 8
 func (r *registration) readContacts() (node.Refusal, bool) {
 	m, e := r.x.Req, r.s.cfg.Expires
 	bad := func(text string) (node.Refusal, bool) {
-		return node.Refusal{Status: 400, Cause: "bad_contact", Clause: "RFC 3261 10.3", Text: text}, true
+		return node.Refusal{Status: 400, Cause: "bad_contact", Clause: "RFC 3261 10.3", Text: text, Next: "Look at the REGISTER in the trace: it is the phone's to mend."}, true
 	}
 	asked, given := m.Expires()
 	r.expires = e.Default.D()
@@ -56,7 +56,8 @@ func (r *registration) readContacts() (node.Refusal, bool) {
 		if c.expires > 0 && c.expires < e.Min.D() {
 			return node.Refusal{Status: 423, Cause: "too_brief", Clause: "RFC 3261 10.3",
 				Text:   "The REGISTER of " + r.impi + " asks for " + c.expires.String() + ", less than " + e.Min.D().String() + ".",
-				Fields: []sip.Field{{ID: sip.HMinExpires, Value: seconds(e.Min.D())}}}, true
+				Fields: []sip.Field{{ID: sip.HMinExpires, Value: seconds(e.Min.D())}},
+				Next:   "The phone asks again with Min-Expires. The limit is expires.min of the S-CSCF."}, true
 		}
 		r.contacts = append(r.contacts, c)
 	}

@@ -46,8 +46,10 @@ func (l *leg) deliver() {
 	}
 	if len(d.groups) == 0 {
 		r := node.Refusal{Status: 480, Cause: "not_registered", Clause: "TS 24.229 5.4.3.3",
-			Text: string(l.impu) + " is not registered, and none of its services for that has taken the call."}
+			Text: string(l.impu) + " is not registered, and none of its services for that has taken the call.",
+			Next: "Is the phone switched on? If it is, this S-CSCF has been restarted since it registered: its next REGISTER mends that."}
 		if l.registered {
+			r.Next = "The phone has switched off, or its registration has ended: it must register again."
 			r.Text = string(l.impu) + " has left while its application servers had the request."
 		}
 		l.refuse(r)
@@ -149,6 +151,7 @@ func (l *leg) undelivered(f *proxy.Final) bool {
 	case f.Status == 430:
 		l.refuse(node.Refusal{Status: 480, Cause: "flow_failed", Clause: "RFC 5626 5.3",
 			Text: "The P-CSCF has no way to the phone of " + string(l.impu) + " any more.", Next: "The phone must register again."})
+	case f.Local() && l.rangInVain(f):
 	case !f.Local(), f.Branch != nil && f.Branch.Provisional(), f.Status == 408 && l.x.Req.Method() != "INVITE":
 		return true
 	default:

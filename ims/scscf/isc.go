@@ -31,7 +31,8 @@ func (l *leg) visit(c *ifc.Criterion) {
 	o := &odi{serving: l.serving, at: c.After()}
 	if !s.sessions.odis.put(o) {
 		l.refuse(node.Refusal{Status: 503, Cause: "odis_full", Text: "Too many requests are with application servers.",
-			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}}})
+			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}},
+			Next:   "Look whether an application server is slow: each request that it holds counts for 200 s."})
 		return
 	}
 	l.visiting, l.odi = c, o
@@ -107,10 +108,11 @@ func (l *leg) visited(f *proxy.Final) bool {
 	c, o := l.visiting, l.odi
 	l.wait.Stop()
 	failed := f.Local() || f.Status == 408 || f.Status >= 500 && f.Status < 600
+	name := c.Server.ServerName
 	if !failed || f.Branch != nil && f.Branch.Provisional() || l.s.sessions.odis.isBack(o) {
+		l.serverDecided(f)
 		return true
 	}
-	name := c.Server.ServerName
 	what := "answered " + strconv.Itoa(f.Status)
 	if f.Local() {
 		what = "cannot be reached"
@@ -121,7 +123,8 @@ func (l *leg) visited(f *proxy.Final) bool {
 	l.s.sessions.odis.drop(o)
 	if c.Continue() {
 		l.s.verdicts.Tell(l.x, node.Refusal{Cause: "as_skipped", Clause: "TS 24.229 5.4.3.2", IMPI: l.impi(),
-			Text: "The application server " + name + " " + what + "; the session goes on without it (SESSION_CONTINUED)."})
+			Text: "The application server " + name + " " + what + "; the session goes on without it (SESSION_CONTINUED).",
+			Next: "Check that the server runs at the name in the filter criterion of " + string(l.impu) + ": its service is missing in this call."})
 		l.at = c.After()
 		l.run()
 		return false
@@ -132,6 +135,7 @@ func (l *leg) visited(f *proxy.Final) bool {
 	if !f.Local() {
 		r.Status = f.Status
 		l.s.verdicts.Tell(l.x, r)
+		l.s.verdicts.Warn(&f.Edits, r)
 		return true
 	}
 	if l.x.Req.Method() != "INVITE" {
@@ -139,6 +143,23 @@ func (l *leg) visited(f *proxy.Final) bool {
 	}
 	l.refuse(r)
 	return false
+}
+
+// serverDecided tells of a call that ends because its application server says so.
+// What it has only passed on is not its decision.
+func (l *leg) serverDecided(f *proxy.Final) {
+	if f.Local() || l.s.sessions.odis.isBack(l.odi) {
+		return
+	}
+	switch f.Status {
+	case 401, 407, 422, 487: // a step on the way, or the end of what is known already
+		return
+	}
+	r := node.Refusal{Status: f.Status, Cause: "as_refused", Clause: "TS 23.218 6.5", IMPI: l.impi(),
+		Text: "The application server " + l.visiting.Server.ServerName + " answered " + l.x.Req.Method() + " with " +
+			strconv.Itoa(f.Status) + " " + sip.StatusText(f.Status) + ": that is its decision for " + string(l.impu) + ".",
+		Next: "The server's own log says why; the filter criteria of " + string(l.impu) + " say what goes there."}
+	l.s.verdicts.Heard(l.x, r)
 }
 
 // resume goes on with a request that an application server has sent back, as it is

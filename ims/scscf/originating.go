@@ -180,15 +180,31 @@ func (l *leg) route() {
 
 // badTarget is the refusal for a Request-URI that leads nowhere.
 func badTarget(ruri string, err error) node.Refusal {
-	r := node.Refusal{Status: 404, Cause: "bad_target", Clause: "TS 24.229 5.4.3.2", Text: "The Request-URI " + ruri + " names nobody: " + err.Error() + "."}
+	r := node.Refusal{Status: 404, Cause: "bad_target", Clause: "TS 24.229 5.4.3.2", Text: "The Request-URI " + ruri + " names nobody: " + err.Error() + ".",
+		Next: "Look at what was dialled: a sip URI or a telephone number can be called."}
 	if errors.Is(err, uri.ErrScheme) {
 		r.Status = 416
 	}
 	return r
 }
 
+// rangInVain refuses a call that nobody has answered until Timer C, and reports
+// whether that is why f has come.
+func (l *leg) rangInVain(f *proxy.Final) bool {
+	if l.x.Req.Method() != "INVITE" || f.Branch == nil || !f.Branch.Provisional() {
+		return false
+	}
+	l.refuse(node.Refusal{Status: 408, Cause: "no_answer", Clause: "RFC 3261 16.8",
+		Text: "Nobody has answered the call to " + l.x.RequestURI() + ", and nothing more has been heard of it for three minutes (Timer C).",
+		Next: "Nothing is wrong in the network if it rang: a service that diverts calls on no answer would act earlier."})
+	return true
+}
+
 // unrouted says why the request has not reached the called side.
 func (l *leg) unrouted(f *proxy.Final) bool {
+	if f.Local() && l.rangInVain(f) {
+		return false
+	}
 	if !f.Local() || f.Branch != nil && f.Branch.Provisional() {
 		return true
 	}

@@ -52,7 +52,7 @@ const maxPath = 16
 func (r *registration) read() (node.Refusal, bool) {
 	m := r.x.Req
 	bad := func(cause, text string) (node.Refusal, bool) {
-		return node.Refusal{Status: 400, Cause: cause, Text: text}, true
+		return node.Refusal{Status: 400, Cause: cause, Text: text, Next: "Look at the REGISTER in the trace: it is the phone's or its P-CSCF's to mend."}, true
 	}
 	to, err := sip.ParseNameAddr(m.Get(sip.HTo))
 	if err == nil {
@@ -82,7 +82,8 @@ func (r *registration) read() (node.Refusal, bool) {
 	}
 	if len(r.path) == 0 {
 		return node.Refusal{Status: 403, Cause: "no_path", Clause: "RFC 3327 5.3",
-			Text: "The REGISTER of " + r.impi + " has no Path: it did not come through a P-CSCF."}, true
+			Text: "The REGISTER of " + r.impi + " has no Path: it did not come through a P-CSCF.",
+			Next: "Point the phone at the P-CSCF, and the I-CSCF alone at this S-CSCF."}, true
 	}
 	var unknown []string
 	for tag := range m.Values(sip.HRequire) {
@@ -146,7 +147,8 @@ func (r *registration) authenticate() {
 	protected := strings.EqualFold(r.cred.IntegrityProtected, "yes")
 	if other := s.challenges.ofNonce(r.cred.Nonce); other != nil && other.impi != r.impi {
 		r.refuse(node.Refusal{Status: 403, Cause: "wrong_username", Clause: "TS 24.229 5.4.1.2.2",
-			Text: r.impi + " answers a challenge that was made for " + other.impi + "."})
+			Text: r.impi + " answers a challenge that was made for " + other.impi + ".",
+			Next: "The phone must answer with the username that it registered with: are two phones mixed up behind one address?"})
 		return
 	}
 	open := s.challenges.of(r.impi, r.x.Req.CallID())
@@ -218,14 +220,15 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 		return
 	}
 	if len(a.Items) == 0 {
-		r.refuse(node.Refusal{Status: 403, Cause: "no_vector", Text: "The HSS sent no authentication vector for " + r.impi + "."})
+		r.refuse(node.Refusal{Status: 403, Cause: "no_vector", Text: "The HSS sent no authentication vector for " + r.impi + ".", Next: "Look at the HSS: has the subscriber a key, and does it know the algorithm that the S-CSCF asks for?"})
 		return
 	}
 	item := a.Items[0]
 	n, err := aka.NonceFromOctets(item.Authenticate)
 	if err != nil || len(item.Authorization) == 0 || len(item.ConfidentialityKey) != 16 || len(item.IntegrityKey) != 16 {
 		r.refuse(node.Refusal{Status: 403, Cause: "bad_vector",
-			Text: "The authentication vector of " + r.impi + " cannot be used: RAND and AUTN, XRES, CK or IK have wrong lengths."})
+			Text: "The authentication vector of " + r.impi + " cannot be used: RAND and AUTN, XRES, CK or IK have wrong lengths.",
+			Next: "Look at the HSS: it must send 16 octets each of RAND, AUTN, CK and IK, and 4 to 16 of XRES."})
 		return
 	}
 	ck, ik := aka.NewSecret(item.ConfidentialityKey), aka.NewSecret(item.IntegrityKey)
@@ -240,7 +243,8 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 	if !s.challenges.put(c) {
 		c.stop()
 		r.refuse(node.Refusal{Status: 503, Cause: "challenges_full", Text: "Too many challenges wait for their answers.",
-			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "30"}}})
+			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "30"}},
+			Next:   "Look where the REGISTERs come from: so many phones do not wait unanswered at once."})
 		return
 	}
 	s.metrics.registers.WithLabelValues("401").Inc()

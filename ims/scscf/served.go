@@ -102,11 +102,13 @@ func unregisteredRefusal(err error, impu identity.IMPU) node.Refusal {
 		r.Next = "Add it to a subscriber's impus."
 	case cx.IsResult(err, cx.ErrorIdentityAlreadyRegistered):
 		r.Cause, r.Text = "other_scscf", "The HSS says that another S-CSCF serves "+string(impu)+"."
+		r.Next = "Requests for the user must go there: look at the S-CSCF that the HSS names, and at who sent this one here."
 	case cx.IsResult(err, cx.ErrorInAssignmentType):
 		r.Cause, r.Text = "assignment_type", "The HSS has "+string(impu)+" as registered, and this S-CSCF has not: it has lost the registration."
 		r.Next = "The phone's next REGISTER mends it."
 	case isResult(err):
 		r.Cause, r.Text = "hss", "The HSS gave no profile for "+string(impu)+": "+err.Error()+"."
+		r.Next = "The HSS's log says why; the result code is that of TS 29.229 6.2 or RFC 6733 7.1."
 	default:
 		r.Status, r.Cause, r.Text = 504, "hss", "The HSS did not answer when asked for the profile of "+string(impu)+": "+err.Error()+"."
 		r.Next = "Check that the HSS runs and that diameter.peers of the S-CSCF names it."

@@ -388,11 +388,16 @@ func (w *world) ruri(m *sip.Message, want string) {
 	}
 }
 
-// why checks that the response names its cause.
+// why checks that the response names its cause, and the log what to do.
 func (w *world) why(m *sip.Message, want string) {
 	w.t.Helper()
 	if got := m.Get(sip.HWarning); !strings.Contains(got, want) {
 		w.t.Errorf("the Warning of %d is %q, want %q in it", m.Status(), got, want)
+	}
+	for _, e := range w.logs.Filter(func(e observer.LoggedEntry) bool { return strings.Contains(e.Message, want) }).All() {
+		if next, told := e.ContextMap()["next"]; told && next == "" {
+			w.t.Errorf("the log does not say what to do about %q", e.Message)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/registrar"
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/trace"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
 
@@ -298,5 +299,28 @@ func TestACancelledCallStops(t *testing.T) {
 		w.p.reply(got, 487)
 		w.i.want("487")
 		w.p.nothing() // no second contact
+	})
+}
+
+// Nobody answers, and nobody in front of us has the patience to end first: both
+// sides of a call say why.
+func TestACallThatRingsInVain(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.alice()
+		w.bob()
+		end := func(from, to *peer, invite *sip.Message) {
+			t.Helper()
+			to.reply(invite, 180)
+			from.want("180")
+			time.Sleep(3 * time.Minute)
+			to.reply(to.want("CANCEL"), 200)
+			to.reply(invite, 487)
+			w.why(from.want("408"), "Nobody has answered the call to")
+			w.told(trace.Failure, "Nobody has answered the call to")
+		}
+		w.i.send("INVITE", "sip:bob@home.test")
+		end(w.i, w.p, w.p.want("INVITE"))
+		w.p.call("sip:bob@home.test")
+		end(w.p, w.i, w.i.want("INVITE"))
 	})
 }

@@ -60,7 +60,7 @@ func (r *registration) digest(c *challenge) error {
 func (r *registration) resynchronise(c *challenge) {
 	auts, err := aka.ParseAUTS(r.cred.AUTS)
 	if err != nil {
-		r.refuse(node.Refusal{Status: 400, Cause: "bad_auts", Text: "The auts of " + r.impi + " cannot be read: " + err.Error() + "."})
+		r.refuse(node.Refusal{Status: 400, Cause: "bad_auts", Text: "The auts of " + r.impi + " cannot be read: " + err.Error() + ".", Next: "Look at the REGISTER in the trace: it is the phone's to mend."})
 		return
 	}
 	if !r.s.challenges.take(c) {

@@ -52,13 +52,15 @@ func (s *Server) watch(x *proxy.Exchange) {
 	impu, reg, _ := s.watched(x)
 	if !reg.Registered() {
 		s.verdicts.Refuse(x, node.Refusal{Status: 480, Cause: "nothing_to_watch", Clause: "TS 24.229 5.4.2.1.1",
-			Text: string(impu) + " is not registered here: there is no registration to watch."})
+			Text: string(impu) + " is not registered here: there is no registration to watch.",
+			Next: "Register first; a subscriber who had registered is told when that ends."})
 		return
 	}
 	who, ioi, ok := s.mayWatch(x.Req, reg)
 	if !ok {
 		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "may_not_watch", Clause: "TS 24.229 5.4.2.1.1",
-			Text: who + " may not watch the registration of " + string(impu) + ": only the user, the P-CSCF in the Path and application servers may."})
+			Text: who + " may not watch the registration of " + string(impu) + ": only the user, the P-CSCF in the Path and application servers may.",
+			Next: "Give the watcher a filter criterion of this user, or let the user watch himself."})
 		return
 	}
 	one := newWatcher(x, string(impu), who)
@@ -72,14 +74,16 @@ func (s *Server) watch(x *proxy.Exchange) {
 	// From here on it hears of every change; what it is told at first comes after.
 	if !s.watchers.add(one) {
 		s.verdicts.Refuse(x, node.Refusal{Status: 503, Cause: "watchers_full", Text: "Too many subscriptions to the registration of " + string(impu) + ".",
-			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "60"}}})
+			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "60"}},
+			Next:   "Look at who subscribes: a phone or a server does not end its subscriptions."})
 		return
 	}
 	n, err := s.agent.AcceptSubscription(s.agent.Wrap(x), grant, s.watchEvents(one), fields...)
 	if err != nil {
 		s.watchers.remove(one)
 		if !x.Done() {
-			s.verdicts.Refuse(x, node.Refusal{Status: 500, Cause: "subscription", Text: "The subscription of " + who + " cannot be taken: " + err.Error() + "."})
+			s.verdicts.Refuse(x, node.Refusal{Status: 500, Cause: "subscription", Text: "The subscription of " + who + " cannot be taken: " + err.Error() + ".",
+				Next: "Look at the SUBSCRIBE in the trace: it is the watcher's to mend."})
 		}
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/testbed/as"
+	"github.com/gocscf/gocscf/testbed/conformance"
 	"github.com/gocscf/gocscf/testbed/hss"
 	"github.com/gocscf/gocscf/testbed/ue"
 	"go.uber.org/zap"
@@ -27,57 +28,91 @@ func two(t *testing.T, subscribers []hss.Subscriber, proto sip.Proto) (*bench, *
 	return b, alice, bob
 }
 
+// TestCallsThatAreNotAnswered: both phones, the log and the ladder say why.
 func TestCallsThatAreNotAnswered(t *testing.T) {
+	conformance.Partly(t, "TR-14", "TR-15", "UE-10")
+	alicePhone, bobPhone := "001010000000001@"+DefaultDomain, "001010000000002@"+DefaultDomain
+	gaveUp := "The caller " + alicePhone + " hung up after "
 	for _, proto := range []sip.Proto{sip.UDP, sip.TCP} {
 		tests := []struct {
 			name   string
 			answer ue.Answer
 			opt    ue.CallOptions
 			status int
+			caller string // what the calling phone says
+			called string // what the called phone says, in part
+			words  string // of log and trace
+			next   string
 		}{
-			{"busy", ue.Answer{Action: ue.Busy}, ue.CallOptions{}, 486},
-			{"declined", ue.Answer{Action: ue.Decline, RingFor: 50 * time.Millisecond}, ue.CallOptions{}, 603},
-			{"the caller gives up while it rings", ue.Answer{Action: ue.NoAnswer}, ue.CallOptions{CancelAfter: 50 * time.Millisecond}, 487},
-			{"the caller gives up, without preconditions", ue.Answer{Action: ue.NoAnswer}, ue.CallOptions{CancelAfter: 50 * time.Millisecond, No100rel: true}, 487},
+			{"busy", ue.Answer{Action: ue.Busy}, ue.CallOptions{}, 486, "answered 486 Busy Here", "we rejected it",
+				"The phone of " + bobPhone + " answered INVITE with 486 Busy Here.", "the user is on another call"},
+			{"busy after it has rung", ue.Answer{Action: ue.Busy, RingFor: 50 * time.Millisecond}, ue.CallOptions{}, 486, "answered 486 Busy Here", "we rejected it",
+				"The phone of " + bobPhone + " answered INVITE with 486 Busy Here.", "the user is on another call"},
+			{"declined", ue.Answer{Action: ue.Decline, RingFor: 50 * time.Millisecond}, ue.CallOptions{}, 603, "answered 603 Decline", "we rejected it",
+				"The phone of " + bobPhone + " answered INVITE with 603 Decline.", "the user has declined"},
+			{"the caller gives up while it rings", ue.Answer{Action: ue.NoAnswer}, ue.CallOptions{CancelAfter: 50 * time.Millisecond}, 487, "we cancelled it", "the caller gave up",
+				gaveUp, "nobody took the call"},
+			{"the caller gives up, without preconditions", ue.Answer{Action: ue.NoAnswer}, ue.CallOptions{CancelAfter: 50 * time.Millisecond, No100rel: true}, 487, "we cancelled it", "the caller gave up",
+				gaveUp, "nobody took the call"},
 		}
-		b, alice, bobPhone := two(t, demo(), proto)
 		for _, tt := range tests {
 			t.Run(proto.String()+" "+tt.name, func(t *testing.T) {
+				b, alice, bobPhone := two(t, demo(), proto)
 				bobPhone.SetAnswer(tt.answer)
-				mustFail(t, tt.name, func(ctx context.Context) error {
+				e := mustFail(t, tt.name, func(ctx context.Context) error {
 					_, err := alice.Call(ctx, bob(), tt.opt)
 					return err
 				}, tt.status)
+				if !strings.Contains(e.Error(), tt.caller) {
+					t.Errorf("alice's phone says %q, want %q", e, tt.caller)
+				}
 				c := <-bobPhone.Calls()
 				select {
 				case <-c.Done():
+					if got := c.End().Cause; !strings.Contains(got, tt.called) {
+						t.Errorf("bob's phone says %q, want %q", got, tt.called)
+					}
 				case <-time.After(5 * time.Second):
 					t.Error("the called phone still rings")
 				}
+				told := b.explained(tt.words)
+				if told.Node != "pcscf" || !strings.Contains(told.Next, tt.next) {
+					t.Errorf("%s says %q, and next %q", told.Node, told.Text, told.Next)
+				}
+				bobPhone.SetAnswer(ue.Answer{})
+				mustWork(t, "a call after that", call(alice, bob()))
 			})
 		}
-		bobPhone.SetAnswer(ue.Answer{})
-		mustWork(t, "a call after all that", call(alice, bob()))
-		_ = b
 	}
 }
 
 // TestNobodyAnswers: the caller's patience ends, its CANCEL reaches the phone that
-// rings, and both know.
+// rings, and both know. So does who gives up before it rings.
 func TestNobodyAnswers(t *testing.T) {
-	_, alice, bobPhone := two(t, demo(), sip.UDP)
-	bobPhone.SetAnswer(ue.Answer{Action: ue.NoAnswer})
-	took, err := within(t, time.Second, func(ctx context.Context) error {
-		_, err := alice.Call(ctx, bob(), ue.CallOptions{})
-		return err
-	})
-	if err == nil || took > 3*time.Second {
-		t.Errorf("after %v: %v", took, err)
-	}
-	select {
-	case <-(<-bobPhone.Calls()).Done():
-	case <-time.After(5 * time.Second):
-		t.Error("the called phone still rings")
+	conformance.Partly(t, "TR-15")
+	for _, tt := range []struct {
+		action ue.Action
+		words  string
+	}{{ue.NoAnswer, "before anybody had answered: the called phone was ringing"}, {ue.Silent, "before anybody had answered: no phone had rung yet"}} {
+		b, alice, bobPhone := two(t, demo(), sip.UDP)
+		bobPhone.SetAnswer(ue.Answer{Action: tt.action})
+		took, err := within(t, time.Second, func(ctx context.Context) error {
+			_, err := alice.Call(ctx, bob(), ue.CallOptions{})
+			return err
+		})
+		if !errors.Is(err, context.DeadlineExceeded) || took > 3*time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+		c := <-bobPhone.Calls()
+		select {
+		case <-c.Done():
+			if got := c.End().Cause; got != "the caller gave up" {
+				t.Errorf("bob's phone says %q", got)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("the called phone still rings")
+		}
+		b.explained(tt.words)
 	}
 }
 
@@ -138,25 +173,28 @@ func server(t *testing.T, mode as.Mode, adjust func(*as.Config)) *as.Server {
 // TestApplicationServers: a call visits an application server of each kind, on
 // the caller's side and on the called side, by default handling both ways.
 func TestApplicationServers(t *testing.T) {
+	conformance.Partly(t, "IF-18", "IF-20", "IF-21", "ST-11")
 	tests := []struct {
 		name     string
 		mode     as.Mode
 		handling profile.DefaultHandling
 		adjust   func(*as.Config)
 		side     profile.SessionCase
-		status   int // of the call; 200: it works
+		status   int    // of the call; 200: it works
+		words    string // of the log and the trace; "": nothing fails
+		warned   bool   // the caller is told so
 	}{
-		{"a proxy of the caller", as.Proxy, profile.SessionContinued, nil, profile.OriginatingRegistered, 200},
-		{"a proxy of the called user", as.Proxy, profile.SessionTerminated, nil, profile.TerminatingRegistered, 200},
-		{"a B2BUA of the caller", as.B2BUA, profile.SessionTerminated, nil, profile.OriginatingRegistered, 200},
-		{"a B2BUA of the called user", as.B2BUA, profile.SessionTerminated, nil, profile.TerminatingRegistered, 200},
-		{"one that takes the call itself", as.Answer, profile.SessionTerminated, nil, profile.TerminatingRegistered, 200},
-		{"one that redirects", as.Redirect, profile.SessionTerminated, func(c *as.Config) { c.Target = "sip:other@example.org" }, profile.TerminatingRegistered, 302},
-		{"one that refuses", as.Reject, profile.SessionContinued, func(c *as.Config) { c.Status = 403 }, profile.OriginatingRegistered, 403},
-		{"one that fails: the call goes on", as.Reject, profile.SessionContinued, func(c *as.Config) { c.Status = 500 }, profile.OriginatingRegistered, 200},
-		{"one that fails: the call ends", as.Reject, profile.SessionTerminated, func(c *as.Config) { c.Status = 500 }, profile.OriginatingRegistered, 500},
-		{"a silent one: the call goes on", as.Silent, profile.SessionContinued, nil, profile.OriginatingRegistered, 200},
-		{"a silent one: the call ends", as.Silent, profile.SessionTerminated, nil, profile.OriginatingRegistered, 408},
+		{"a proxy of the caller", as.Proxy, profile.SessionContinued, nil, profile.OriginatingRegistered, 200, "", false},
+		{"a proxy of the called user", as.Proxy, profile.SessionTerminated, nil, profile.TerminatingRegistered, 200, "", false},
+		{"a B2BUA of the caller", as.B2BUA, profile.SessionTerminated, nil, profile.OriginatingRegistered, 200, "", false},
+		{"a B2BUA of the called user", as.B2BUA, profile.SessionTerminated, nil, profile.TerminatingRegistered, 200, "", false},
+		{"one that takes the call itself", as.Answer, profile.SessionTerminated, nil, profile.TerminatingRegistered, 200, "", false},
+		{"one that redirects", as.Redirect, profile.SessionTerminated, func(c *as.Config) { c.Target = "sip:other@example.org" }, profile.TerminatingRegistered, 302, "answered INVITE with 302 Moved Temporarily: that is its decision for " + bob(), false},
+		{"one that refuses", as.Reject, profile.SessionContinued, func(c *as.Config) { c.Status = 403 }, profile.OriginatingRegistered, 403, "answered INVITE with 403 Forbidden: that is its decision for sip:alice@", false},
+		{"one that fails: the call goes on", as.Reject, profile.SessionContinued, func(c *as.Config) { c.Status = 500 }, profile.OriginatingRegistered, 200, "answered 500; the session goes on without it (SESSION_CONTINUED)", false},
+		{"one that fails: the call ends", as.Reject, profile.SessionTerminated, func(c *as.Config) { c.Status = 500 }, profile.OriginatingRegistered, 500, "answered 500, and without it the session ends (SESSION_TERMINATED)", true},
+		{"a silent one: the call goes on", as.Silent, profile.SessionContinued, nil, profile.OriginatingRegistered, 200, "nothing heard in 2s; the session goes on without it (SESSION_CONTINUED)", false},
+		{"a silent one: the call ends", as.Silent, profile.SessionTerminated, nil, profile.OriginatingRegistered, 408, "nothing heard in 4s, and without it the session ends (SESSION_TERMINATED)", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -167,7 +205,7 @@ func TestApplicationServers(t *testing.T) {
 				whose = 1
 			}
 			subs[whose].IFC = []string{as.XML(as.Criterion(s.URI(), 1, "INVITE", tt.side, tt.handling))}
-			_, alice, bobPhone := two(t, subs, sip.UDP)
+			b, alice, bobPhone := two(t, subs, sip.UDP)
 			_, err := within(t, 15*time.Second, call(alice, bob()))
 			var e *ue.Error
 			switch {
@@ -175,6 +213,15 @@ func TestApplicationServers(t *testing.T) {
 				t.Errorf("the call: %v", err)
 			case tt.status != 200 && (!errors.As(err, &e) || e.Status != tt.status):
 				t.Errorf("want %d, got: %v", tt.status, err)
+			}
+			if tt.words != "" {
+				told := b.explained(tt.words)
+				if told.Node != "scscf" || !strings.Contains(told.Text, s.URI()) {
+					t.Errorf("%s says %q", told.Node, told.Text)
+				}
+				if tt.warned && (e == nil || !strings.Contains(e.Warning, told.Text)) {
+					t.Errorf("the caller is told %v, want %q", e, told.Text)
+				}
 			}
 			seen := s.Requests()
 			if len(seen) == 0 {

@@ -10,6 +10,7 @@ import (
 	"github.com/gocscf/gocscf/diameter"
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/trace"
 	"github.com/gocscf/gocscf/testbed/conformance"
 	"github.com/gocscf/gocscf/testbed/hss"
 	"github.com/gocscf/gocscf/testbed/ladder"
@@ -25,18 +26,26 @@ func (b *bench) refused(m *sip.Message, status int, words string) {
 	if w := m.Get(sip.HWarning); !strings.Contains(w, words) {
 		b.t.Errorf("the phone is told %q, wanted %q", w, words)
 	}
+	b.explained(words)
+}
+
+// explained checks that the log and the trace name the cause of a failure, and the
+// ladder the cause and the next step. It returns what the trace says.
+func (b *bench) explained(words string) trace.Event {
+	b.t.Helper()
+	e := b.failure(words)
 	if !b.logged(words) {
 		b.t.Errorf("no log line says %q", words)
 	}
-	e := b.failure(words)
-	if e.Next == "" {
-		b.t.Errorf("nobody says what to do about %q", words)
+	if e.Next == "" || e.Clause == "" {
+		b.t.Errorf("nobody says what to do about %q, or by which clause: %+v", words, e)
 	}
 	var drawn strings.Builder
 	l := ladder.New(&drawn, ladder.Options{})
 	if err := errors.Join(l.Write(e), l.Close()); err != nil || !strings.Contains(drawn.String(), "✗") || !strings.Contains(drawn.String(), e.Next) {
 		b.t.Errorf("the ladder (%v) does not show the failure and the next step:\n%s", err, &drawn)
 	}
+	return e
 }
 
 func demo() []hss.Subscriber { return DemoSubscribers(DefaultDomain) }

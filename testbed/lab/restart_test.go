@@ -3,12 +3,14 @@ package lab
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/trace"
+	"github.com/gocscf/gocscf/testbed/conformance"
 	"github.com/gocscf/gocscf/testbed/ue"
 )
 
@@ -155,6 +157,7 @@ func (b *bench) comeBack(name string) {
 // TestSCSCFRestartsBetweenRegistrationAndCall: what it held in memory is gone.
 // The call gets a 504 that makes the phone register anew, and then works.
 func TestSCSCFRestartsBetweenRegistrationAndCall(t *testing.T) {
+	conformance.Partly(t, "RS-04")
 	for _, tt := range []struct {
 		name string
 		back bool // before the call
@@ -181,6 +184,37 @@ func TestSCSCFRestartsBetweenRegistrationAndCall(t *testing.T) {
 			mustWork(t, "a call after", call(alice, bob()))
 		})
 	}
+}
+
+// TestSCSCFOfTheCalledUserRestarts: the caller has registered anew, the called phone
+// does not know yet that it must. The call ends soon, with the cause; when the phone
+// refreshes its registration, it can be called again. Restoration from what the HSS
+// keeps would spare that wait (TS 23.380 4.4).
+func TestSCSCFOfTheCalledUserRestarts(t *testing.T) {
+	conformance.Partly(t, "RS-03")
+	b := startBench(t, demo(), nil)
+	alice, bobPhone := newPhone(t, b, 0, nil), newPhone(t, b, 1, nil)
+	mustWork(t, "alice registers", register(alice))
+	mustWork(t, "bob registers", register(bobPhone))
+	if err := b.StopOne(NameS); err != nil {
+		t.Fatal(err)
+	}
+	b.comeBack(NameS)
+	mustWork(t, "alice registers anew", register(alice))
+	for name, f := range map[string]func(context.Context) error{
+		"a call": call(alice, bob()), "a message": func(ctx context.Context) error { return alice.Message(ctx, bob(), "hello") },
+	} {
+		e := mustFail(t, name, f, 480)
+		b.told(e)
+		if f := b.failure("is not registered, and none of its services"); !strings.Contains(f.Next, "has been restarted since it registered") {
+			t.Errorf("%s: what comes next is %q", name, f.Next)
+		}
+	}
+	if len(bobPhone.Calls()) > 0 || len(bobPhone.Messages()) > 0 {
+		t.Error("bob's phone was reached all the same")
+	}
+	mustWork(t, "bob's phone refreshes its registration", register(bobPhone))
+	mustWork(t, "a call after", call(alice, bob()))
 }
 
 // TestICSCFRestartsUnderTraffic: messages are under way while it goes and comes
