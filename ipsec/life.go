@@ -154,7 +154,6 @@ const (
 	endRegistration = "the registration has expired"
 	endDeregistered = "deregistered"
 	endLost         = "it is not installed"
-	endReused       = "the phone offers its SPIs again, so it has lost the set"
 	endCrowded      = "a phone has three sets at most"
 	endInClear      = "the phone has registered anew in clear, so it has lost the set"
 	endOther        = "another set was used for the re-registration"
@@ -165,6 +164,10 @@ const (
 // the set on, 0 for in clear: the set it announces becomes the temporary one, in
 // the place of an older one. Set.Hard is written. When the Install action has been
 // carried out, Installed or Failed is called; only then the 401 may leave.
+//
+// Nobody has shown yet that he has the keys: established sets stay, also where the
+// phone offers their SPIs and ports again, which anybody could have read on the way.
+// A back end takes such a set beside the other.
 func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 	from := on
 	if h := l.find(on); h != nil && (h.state == Temporary || h.state == Leaving) {
@@ -177,10 +180,6 @@ func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 		case h.state == Leaving && h.set.ID == on:
 		case h.state == Temporary || h.state == Leaving:
 			acts = append(acts, l.remove(h, endReplaced)...)
-		case on == 0 && sharesSPI(h.set.Remote, s.Remote):
-			// An SPI is its receiver's: who chooses one again no longer has it. A back
-			// end cannot hold two associations that only the keys tell apart.
-			acts = append(acts, l.remove(h, endReused)...)
 		}
 	}
 	if h := l.in(Temporary); h != nil {
@@ -196,10 +195,6 @@ func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 	l.sets = append(l.sets, &held{set: s, state: Temporary, from: from, end: s.Hard, why: endAwait})
 	acts = append(acts, l.settle(now)...)
 	return append(acts, Action{Kind: Install, Set: s, At: s.Hard, Why: "challenged"})
-}
-
-func sharesSPI(a, b End) bool {
-	return a.Addr == b.Addr && (a.SPIC == b.SPIC || a.SPIC == b.SPIS || a.SPIS == b.SPIC || a.SPIS == b.SPIS)
 }
 
 // Installed tells that a set stands: the 401 may leave.
