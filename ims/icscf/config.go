@@ -20,7 +20,7 @@ type Config struct {
 
 	// Domain is the home network's domain name.
 	Domain string `yaml:"domain"`
-	// Listen is the socket for UDP and TCP, IP:PORT.
+	// Listen is the socket for UDP and TCP, IP:PORT or HOST:PORT.
 	Listen netip.AddrPort `yaml:"listen"`
 	// SCSCFs are the S-CSCFs to choose from, the preferred ones first.
 	SCSCFs []SCSCF `yaml:"scscfs"`

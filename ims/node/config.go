@@ -78,9 +78,19 @@ func ParseConfig(b []byte, config any) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil
 	}
-	err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField()).Decode(config)
+	err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict(), yaml.DisallowUnknownField(), names).Decode(config)
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil
+	}
+	var bad *AddressError
+	if at := 0; errors.As(err, &bad) { // the decoder does not say where
+		for line := range bytes.Lines(b) {
+			at++
+			if col := bytes.Index(line, []byte(bad.Text)); col >= 0 {
+				return fmt.Errorf("[%d:%d] %w", at, col+1, err)
+			}
+		}
+		return err
 	}
 	// The text starts with [line:column]. The lines around it are left out: those
 	// of an HSS hold keys.

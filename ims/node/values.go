@@ -28,22 +28,20 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // MarshalText writes the form of time.Duration.String.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// Hosts reads a table of names and addresses, "name: IP" or "name: IP:PORT". The
-// error names every entry that is wrong.
+// Hosts reads a table of names and addresses: "name: IP", "name: IP:PORT" or "name:
+// HOST:PORT" (see ParseAddress). The error names every entry that is wrong.
 func Hosts(table map[string]string) (map[string][]netip.AddrPort, error) {
 	out := make(map[string][]netip.AddrPort, len(table))
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		value := table[name]
-		a, err := netip.ParseAddrPort(value)
+		ip, err := netip.ParseAddr(value)
+		a := netip.AddrPortFrom(ip, 0)
 		if err != nil {
-			var ip netip.Addr
-			if ip, err = netip.ParseAddr(value); err == nil {
-				a = netip.AddrPortFrom(ip, 0)
-			}
+			a, err = ParseAddress(value)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s is %q: want an IP address, with or without a port", name, value))
+			errs = append(errs, fmt.Errorf("%s is %w", name, err))
 			continue
 		}
 		out[name] = []netip.AddrPort{a}

@@ -73,9 +73,9 @@ func TestHostsReportsEveryFault(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	want := "a is \"192.0.2.1:port\": want an IP address, with or without a port\n" +
-		"b is \"nowhere\": want an IP address, with or without a port\n" +
-		"c is \"\": want an IP address, with or without a port"
+	want := "a is \"192.0.2.1:port\": no address: want IP:PORT or HOST:PORT\n" +
+		"b is \"nowhere\": no address: want IP:PORT or HOST:PORT\n" +
+		"c is \"\": no address: want IP:PORT or HOST:PORT"
 	if d := cmp.Diff(want, err.Error()); d != "" {
 		t.Error(d)
 	}

@@ -46,9 +46,9 @@ type Config struct {
 
 // Listen are the P-CSCF's addresses.
 type Listen struct {
-	// Gm is the open port towards phones, IP:PORT.
+	// Gm is the open port towards phones, IP:PORT or HOST:PORT.
 	Gm netip.AddrPort `yaml:"gm"`
-	// Mw is the port towards the core, IP:PORT; Path carries it.
+	// Mw is the port towards the core, IP:PORT or HOST:PORT; Path carries it.
 	Mw netip.AddrPort `yaml:"mw"`
 }
 
@@ -60,15 +60,19 @@ type IPsec struct {
 	Backend string `yaml:"backend"`
 }
 
-// Addresses is one IP:PORT or a list of them.
+// Addresses is one IP:PORT or HOST:PORT, or a list of them.
 type Addresses []netip.AddrPort
 
 // UnmarshalYAML accepts a single address as well as a list.
 func (a *Addresses) UnmarshalYAML(decode func(any) error) error {
 	var list []netip.AddrPort
-	if decode(&list) == nil {
+	var bad *node.AddressError
+	switch err := decode(&list); {
+	case err == nil:
 		*a = list
 		return nil
+	case errors.As(err, &bad): // one of the list
+		return err
 	}
 	var one netip.AddrPort
 	if err := decode(&one); err != nil {

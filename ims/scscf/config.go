@@ -17,12 +17,13 @@ type Config struct {
 
 	// Domain is the home network's domain name, and the realm of challenges.
 	Domain string `yaml:"domain"`
-	// Listen is the socket for UDP and TCP, IP:PORT.
+	// Listen is the socket for UDP and TCP, IP:PORT or HOST:PORT.
 	Listen netip.AddrPort `yaml:"listen"`
 	// Name is this S-CSCF's SIP URI as the HSS stores it and the I-CSCF routes to
 	// it; sip: and the listen address by default.
 	Name string `yaml:"name"`
-	// ICSCF is where requests for users of the home domain go, IP:PORT.
+	// ICSCF is where requests for users of the home domain go, IP:PORT or
+	// HOST:PORT.
 	ICSCF netip.AddrPort `yaml:"icscf"`
 	// Diameter is the way to the HSS.
 	Diameter node.DiameterConfig `yaml:"diameter"`

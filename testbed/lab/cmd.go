@@ -37,10 +37,10 @@ type Cmd struct {
 	WriteConfig string `placeholder:"DIR" help:"Write the configurations of separate services into this directory and exit."`
 	Force       bool   `help:"With --write-config: write over existing files."`
 	Domain      string `default:"${domain}" help:"Home domain."`
-	PCSCF       string `name:"pcscf" default:"127.0.0.1:5060" placeholder:"IP:PORT" help:"With --write-config: the P-CSCF towards phones."`
-	ICSCF       string `name:"icscf" default:"127.0.0.1:5070" placeholder:"IP:PORT" help:"With --write-config: the I-CSCF."`
-	SCSCF       string `name:"scscf" default:"127.0.0.1:5080" placeholder:"IP:PORT" help:"With --write-config: the S-CSCF."`
-	HSS         string `name:"hss" default:"127.0.0.1:3868" placeholder:"IP:PORT" help:"With --write-config: the HSS."`
+	PCSCF       string `name:"pcscf" default:"127.0.0.1:5060" placeholder:"HOST:PORT" help:"With --write-config: the P-CSCF towards phones."`
+	ICSCF       string `name:"icscf" default:"127.0.0.1:5070" placeholder:"HOST:PORT" help:"With --write-config: the I-CSCF."`
+	SCSCF       string `name:"scscf" default:"127.0.0.1:5080" placeholder:"HOST:PORT" help:"With --write-config: the S-CSCF."`
+	HSS         string `name:"hss" default:"127.0.0.1:3868" placeholder:"HOST:PORT" help:"With --write-config: the HSS."`
 	IPsec       string `name:"ipsec" default:"none" enum:"none,required" help:"With --write-config: ${enum}."`
 }
 

@@ -8,8 +8,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"text/template"
+
+	"github.com/gocscf/gocscf/ims/uri"
 )
 
 // WriteConfig describes the files that `testbed lab --write-config` writes.
@@ -17,7 +21,8 @@ type WriteConfig struct {
 	Dir    string
 	Force  bool // write over existing files
 	Domain string
-	// Where the services listen, HOST:PORT with an IP address.
+	// Where the services listen, HOST:PORT. A name is looked up by each service when it
+	// starts.
 	PCSCF, ICSCF, SCSCF, HSS string
 	IPsec                    string // none or required
 }
@@ -70,7 +75,7 @@ func (e *FlagError) ExitCode() int { return 2 }
 // values are what the templates show.
 type values struct {
 	Domain, IPsec                  string
-	Gm, Mw, I, S, HSS              netip.AddrPort
+	Gm, Mw, I, S, HSS              address
 	HTTPP, HTTPI, HTTPS, HTTPH     string
 	AliceIMPI, BobIMPI             string
 	AliceIMPU, BobIMPU             string
@@ -88,11 +93,11 @@ func (w WriteConfig) values() (values, error) {
 	}
 	for _, a := range []struct {
 		flag, text string
-		to         *netip.AddrPort
+		to         *address
 	}{{"--pcscf", w.PCSCF, &v.Gm}, {"--icscf", w.ICSCF, &v.I}, {"--scscf", w.SCSCF, &v.S}, {"--hss", w.HSS, &v.HSS}} {
 		var err error
-		if *a.to, err = netip.ParseAddrPort(a.text); err != nil || a.to.Port() == 0 {
-			return v, fmt.Errorf("%s is %q: want an IP address and a port, for instance 127.0.0.1:5060", a.flag, a.text)
+		if *a.to, err = parseAddress(a.text); err != nil {
+			return v, fmt.Errorf("%s is %q: want an IP address or a name, and a port, for instance 127.0.0.1:5060", a.flag, a.text)
 		}
 	}
 	v.Mw = mwBeside(v.Gm, v.I, v.S, v.HSS)
@@ -105,15 +110,43 @@ func (w WriteConfig) values() (values, error) {
 	return v, nil
 }
 
+// address is an IP address or a name, with a port.
+type address struct {
+	Host string
+	Port uint16
+}
+
+func parseAddress(s string) (address, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return address{}, fmt.Errorf("reading an address: %w", err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err == nil && n == 0 {
+		err = errors.New("the port is 0")
+	}
+	if _, bad := netip.ParseAddr(host); err == nil && bad != nil {
+		var u uri.URI
+		if u, err = uri.Parse("sip:" + host); err == nil && u.Host != host {
+			err = errors.New("the name is none")
+		}
+	}
+	return address{host, uint16(n)}, err
+}
+
+func (a address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))) }
+
+// IsName reports whether a has to be looked up.
+func (a address) IsName() bool {
+	_, err := netip.ParseAddr(a.Host)
+	return err != nil
+}
+
 // mwBeside is the P-CSCF's port towards the core: the next one on its address
 // that no other service has.
-func mwBeside(gm netip.AddrPort, others ...netip.AddrPort) netip.AddrPort {
-	for port := gm.Port() + 1; ; port++ {
-		mw, free := netip.AddrPortFrom(gm.Addr(), port), true
-		for _, o := range others {
-			free = free && o != mw
-		}
-		if free {
+func mwBeside(gm address, others ...address) address {
+	for port := gm.Port + 1; ; port++ {
+		if mw := (address{gm.Host, port}); !slices.Contains(others, mw) {
 			return mw
 		}
 	}
@@ -121,12 +154,12 @@ func mwBeside(gm netip.AddrPort, others ...netip.AddrPort) netip.AddrPort {
 
 // httpBeside is where a service shows metrics and health: on loopback, 4000 ports
 // above its own.
-func httpBeside(a netip.AddrPort) string {
+func httpBeside(a address) string {
 	host := "127.0.0.1"
-	if a.Addr().IsLoopback() {
-		host = a.Addr().String()
+	if ip, err := netip.ParseAddr(a.Host); err == nil && ip.IsLoopback() {
+		host = a.Host
 	}
-	return net.JoinHostPort(host, fmt.Sprint(uint16(uint32(a.Port())+4000)))
+	return net.JoinHostPort(host, strconv.Itoa(int(uint16(uint32(a.Port)+4000))))
 }
 
 var configTemplates = template.Must(template.New("").Parse(`
@@ -136,6 +169,9 @@ listen:
   gm: "{{.Gm}}"   # towards phones, UDP and TCP
   mw: "{{.Mw}}"   # towards the core; Path carries it
 icscf: "{{.I}}"      # entry point of the home network
+{{- if .S.IsName}}
+hosts: {"{{.S.Host}}": "{{.S}}"} # Service-Route names it; looked up at the start
+{{- end}}
 ipsec: {policy: {{.IPsec}}}
 http: "{{.HTTPP}}"     # /metrics /healthz /readyz /debug/trace
 log: {level: info, format: console}
@@ -145,6 +181,9 @@ domain: {{.Domain}}
 listen: "{{.I}}"
 scscfs:                      # to choose from for users who have none yet
   - name: "sip:{{.S}}"
+{{- if .S.IsName}}
+hosts: {"{{.S.Host}}": "{{.S}}"} # looked up at the start
+{{- end}}
 diameter:
   peers:
     - address: "{{.HSS}}"   # the HSS, over TCP

@@ -2,8 +2,11 @@ package lab
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +26,9 @@ func TestWrittenConfigurationsAreGood(t *testing.T) {
 	t.Run("IPv4", func(t *testing.T) { testWritten(t, writeConfig(t.TempDir()), "127.0.0.1:5063") })
 	six := writeConfig(t.TempDir())
 	six.PCSCF, six.ICSCF, six.SCSCF, six.HSS = "[::1]:5060", "[::1]:5070", "[::1]:5080", "[::1]:3868"
+	names := writeConfig(t.TempDir())
+	names.PCSCF, names.ICSCF, names.SCSCF, names.HSS = "localhost:5060", "localhost:5070", "localhost:5080", "localhost:3868"
+	t.Run("names", func(t *testing.T) { testWritten(t, names, "127.0.0.1:5061") })
 	t.Run("IPv6", func(t *testing.T) { testWritten(t, six, "[::1]:5061") })
 }
 
@@ -54,6 +60,37 @@ func testWritten(t *testing.T, w WriteConfig, mw string) {
 	}
 }
 
+// TestServicesWithNames: what is written with names in place of addresses registers
+// phones and takes their calls.
+func TestServicesWithNames(t *testing.T) {
+	b := startBench(t, demo(), func(c *Configs) {
+		w := writeConfig(t.TempDir())
+		named := func(a netip.AddrPort) string { return net.JoinHostPort("localhost", strconv.Itoa(int(a.Port()))) }
+		w.PCSCF, w.ICSCF, w.SCSCF, w.HSS = named(c.P.Listen.Gm), named(c.I.Listen), named(c.S.Listen), c.HSS.Listen
+		mw := c.P.Listen.Mw
+		if _, err := w.Write(); err != nil {
+			t.Fatal(err)
+		}
+		c.P, c.I, c.S = pcscf.DefaultConfig(), icscf.DefaultConfig(), scscf.DefaultConfig()
+		for file, to := range map[string]any{"pcscf.yaml": &c.P, "icscf.yaml": &c.I, "scscf.yaml": &c.S} {
+			if err := node.LoadConfig(filepath.Join(w.Dir, file), to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.P.Listen.Mw = mw // a free port
+		if c.S.Name != "sip:"+named(c.S.Listen) || c.I.Hosts["localhost"] != named(c.S.Listen) {
+			t.Errorf("the S-CSCF is %s, the I-CSCF knows %v", c.S.Name, c.I.Hosts)
+		}
+	})
+	alice, bobPhone := newPhone(t, b, 0, nil), newPhone(t, b, 1, nil)
+	mustWork(t, "alice registers", register(alice))
+	mustWork(t, "bob registers", register(bobPhone))
+	mustWork(t, "a call", call(alice, bob()))
+	if st, _ := b.HSS.State(demo()[0].IMPI); !strings.HasPrefix(st.ServerName, "sip:localhost:") {
+		t.Errorf("the HSS keeps %+v", st)
+	}
+}
+
 func TestWriteConfigKeepsWhatIsThere(t *testing.T) {
 	dir := t.TempDir()
 	mine := filepath.Join(dir, "scscf.yaml")
@@ -75,7 +112,9 @@ func TestWriteConfigKeepsWhatIsThere(t *testing.T) {
 
 func TestWriteConfigRefusesBadFlags(t *testing.T) {
 	for name, change := range map[string]func(*WriteConfig){
-		"--pcscf":  func(w *WriteConfig) { w.PCSCF = "pcscf.example.org:5060" },
+		"--pcscf":  func(w *WriteConfig) { w.PCSCF = "pcscf.example.org" },
+		"--icscf":  func(w *WriteConfig) { w.ICSCF = "not a name:5060" },
+		"--scscf":  func(w *WriteConfig) { w.SCSCF = "scscf.example.org:0" },
 		"--hss":    func(w *WriteConfig) { w.HSS = "127.0.0.1" },
 		"--ipsec":  func(w *WriteConfig) { w.IPsec = "maybe" },
 		"--domain": func(w *WriteConfig) { w.Domain = "" },
