@@ -56,6 +56,12 @@ type Config struct {
 	// MaxBreadth bounds the branches of a request, ours and those further on
 	// (RFC 5393). Default 60.
 	MaxBreadth int
+	// Shape, if not nil, has the last word on what is sent: it returns what leaves
+	// instead of a message, in order, nothing included. It is for test equipment
+	// that imitates the spelling and the faults of others. It is called on any
+	// goroutine, and data is not its own to change.
+	Shape func(f sip.Flow, data []byte) [][]byte
+
 	// Supported are the option tags accepted in Proxy-Require.
 	Supported []string
 	// PassOptions hands OPTIONS requests for ourselves to the handler. Otherwise

@@ -144,7 +144,16 @@ type sender struct{ c *Core }
 // Send hands a message to the transport. A remote that refused a connection is
 // dialled all the same: where there is another way, stream has asked before.
 func (s sender) Send(f sip.Flow, data []byte, fail func(error)) {
-	s.c.transport.Send(transport.Outgoing{Flow: f, Data: data, NoDial: f.Conn != 0, Insist: true, Fail: fail})
+	out := transport.Outgoing{Flow: f, Data: data, NoDial: f.Conn != 0, Insist: true, Fail: fail}
+	if s.c.cfg.Shape == nil {
+		s.c.transport.Send(out)
+		return
+	}
+	for _, shaped := range s.c.cfg.Shape(f, data) {
+		out.Data = shaped
+		s.c.transport.Send(out)
+		out.Fail = nil // it is called once
+	}
 }
 
 // receiver is what the sockets deliver to.
