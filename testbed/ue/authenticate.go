@@ -7,6 +7,7 @@ import (
 
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ipsec"
 )
 
 // errChallenge is a 401 that the phone cannot answer at all.
@@ -19,6 +20,7 @@ type reply struct {
 	// cause is why the challenge was not accepted: aka.ErrMACFailure or an
 	// *aka.SyncFailureError; nil when it was.
 	cause error
+	keys  [2]ipsec.Key // CK and IK; nothing when there is a cause
 }
 
 // authenticate answers the challenge of a 401 (TS 24.229 5.1.1.5.1 to 5.1.1.5.3, TS
@@ -29,6 +31,9 @@ func (r *registrar) authenticate(m *sip.Message, uri string) (reply, error) {
 	ch, alg, err := challengeOf(m)
 	if err != nil {
 		return reply{}, err
+	}
+	if alg != aka.AKAv1MD5 && r.phone.profile.AKAv1 {
+		return reply{}, fmt.Errorf("%w: algorithm %v, and this phone knows AKAv1-MD5 alone", errChallenge, alg)
 	}
 	nonce, err := aka.ParseNonce(ch.Nonce)
 	if err != nil {
@@ -55,6 +60,12 @@ func (r *registrar) authenticate(m *sip.Message, uri string) (reply, error) {
 	}
 	if c.QOP != "" {
 		c.NC, c.CNonce = "00000001", sip.NewTag()
+		if r.phone.profile.SameCNonce {
+			if r.cnonce == "" {
+				r.cnonce = c.CNonce
+			}
+			c.CNonce = r.cnonce
+		}
 	}
 
 	answer, err := r.usim.Authenticate(nonce.RAND, nonce.AUTN)
@@ -73,14 +84,17 @@ func (r *registrar) authenticate(m *sip.Message, uri string) (reply, error) {
 		return reply{}, fmt.Errorf("%w: %w", errChallenge, err)
 	default:
 		res := answer.RES
-		if r.faults.WrongRES {
+		if r.phone.faults.Load().WrongRES {
 			res = flipped(res)
 		}
 		password = alg.Password(res, answer.CK, answer.IK)
+		if r.phone.guard != nil && copy(out.keys[0][:], answer.CK.Bytes())+copy(out.keys[1][:], answer.IK.Bytes()) != 32 {
+			return reply{}, fmt.Errorf("%w: CK and IK of less than 128 bits", errChallenge)
+		}
 	}
 	d := aka.Digest{
 		Algorithm: alg, Method: "REGISTER", Username: c.Username, Realm: c.Realm, Nonce: c.Nonce,
-		URI: c.URI, QOP: c.QOP, NC: c.NC, CNonce: c.CNonce,
+		URI: c.URI, QOP: c.QOP, NC: c.NC, CNonce: c.CNonce, Body: []byte(r.phone.profile.Body.Body),
 	}
 	if c.Response, err = d.Response(password); err != nil {
 		return reply{}, fmt.Errorf("%w: %w", errChallenge, err)

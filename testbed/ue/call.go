@@ -352,7 +352,7 @@ func (c *Call) request(s *dialog.Session, in *dialog.Incoming) {
 
 // warning is a Warning header that says what is wrong (RFC 3261 20.43).
 func warning(p *Phone, err error) sip.Field {
-	return sip.Field{ID: sip.HWarning, Value: "399 " + p.addr.String() + " " + sip.Quote(err.Error())}
+	return sip.Field{ID: sip.HWarning, Value: "399 " + p.Addr().String() + " " + sip.Quote(err.Error())}
 }
 
 // Cancel gives up before the call is answered, if it is not too late.

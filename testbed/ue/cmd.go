@@ -8,10 +8,12 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ipsec"
 )
 
 // Flags are what "testbed ue register" and "testbed ue call" have in common. They
@@ -28,8 +30,11 @@ type Flags struct {
 	SQN       string        `name:"sqn" placeholder:"HEX" help:"Highest sequence number that the SIM has accepted, 12 digits."`
 	Algorithm string        `enum:"milenage,tuak,xor" default:"milenage" help:"The SIM's algorithm: ${enum}."`
 	Transport string        `enum:"udp,tcp" default:"udp" help:"What requests leave by: ${enum}."`
-	IPsec     string        `name:"ipsec" enum:"none,user,kernel" default:"none" help:"IPsec towards the P-CSCF: ${enum}."`
-	Profile   string        `default:"generic" help:"Whose manners the phone has: generic, samsung, qualcomm."`
+	IPsec     string        `name:"ipsec" enum:"auto,none,user,kernel" default:"auto" help:"IPsec towards the P-CSCF, in user space or by the kernel: ${enum}. With auto in user space if the P-CSCF agrees to it, and in clear if it offers none."`
+	ESPUDP    string        `name:"esp-udp" placeholder:"HOST:PORT" help:"Where the P-CSCF takes ESP in UDP; by default port 4500 of its address. Without this flag a phone that may (root) also sends ESP in IP to a P-CSCF on another host."`
+	Offer     []string      `placeholder:"ALG/EALG" help:"Algorithms to offer, in order, as hmac-sha-1-96/aes-cbc; by default the profile's."`
+	Profile   string        `default:"generic" help:"Whose manners the phone has: generic, ios, iphone, mediatek, pixel, pixel-rows, qualcomm, qualcomm-compact, samsung, samsung-6, zte."`
+	Fault     []string      `placeholder:"NAME" help:"What the phone does wrong: wrong-res, wrong-opc, sqn-ahead, wrong-keys, wrong-spi, wrong-verify, no-esp, replay, cut, duplicate, clear-responses; and once registered clear-register, or ip-change (it goes on at the next address)."`
 	Local     string        `placeholder:"ADDRESS[:PORT]" help:"Where the phone listens; by default the address that leads to the P-CSCF, any port."`
 	Timeout   time.Duration `default:"30s" help:"How long all of it may take."`
 	JSON      bool          `name:"json" help:"One JSON object on standard output."`
@@ -50,21 +55,51 @@ type CallCmd struct {
 
 // report is what --json prints.
 type report struct {
-	OK             bool     `json:"ok"`
-	Status         int      `json:"status"` // of the final response; 0: none came
-	Reason         string   `json:"reason,omitempty"`
-	Warning        string   `json:"warning,omitempty"`
-	Error          string   `json:"error,omitempty"`
-	Next           string   `json:"next,omitempty"`
-	IMPU           string   `json:"impu"`
-	Expires        int      `json:"expires,omitempty"` // seconds
-	Challenges     int      `json:"challenges"`
-	Resynchronised bool     `json:"resynchronised,omitempty"`
-	ServiceRoute   []string `json:"service_route,omitempty"`
-	Identities     []string `json:"identities,omitempty"`
-	To             string   `json:"to,omitempty"`
-	RegisterMS     int64    `json:"register_ms"`
-	CallMS         int64    `json:"call_ms,omitempty"` // from INVITE to 200
+	OK             bool        `json:"ok"`
+	Status         int         `json:"status"` // of the final response; 0: none came
+	Reason         string      `json:"reason,omitempty"`
+	Warning        string      `json:"warning,omitempty"`
+	Error          string      `json:"error,omitempty"`
+	Next           string      `json:"next,omitempty"`
+	IMPU           string      `json:"impu"`
+	Expires        int         `json:"expires,omitempty"` // seconds
+	Challenges     int         `json:"challenges"`
+	Resynchronised bool        `json:"resynchronised,omitempty"`
+	IPsec          ipsecReport `json:"ipsec"`
+	ServiceRoute   []string    `json:"service_route,omitempty"`
+	Identities     []string    `json:"identities,omitempty"`
+	To             string      `json:"to,omitempty"`
+	RegisterMS     int64       `json:"register_ms"`
+	CallMS         int64       `json:"call_ms,omitempty"` // from INVITE to 200
+}
+
+// ipsecReport is what protects, without keys. Backend is "none" where nothing does.
+type ipsecReport struct {
+	Backend string     `json:"backend"`
+	Alg     string     `json:"alg,omitempty"`
+	EAlg    string     `json:"ealg,omitempty"`
+	Mod     string     `json:"mod,omitempty"`
+	Phone   *endReport `json:"phone,omitempty"`
+	PCSCF   *endReport `json:"pcscf,omitempty"`
+}
+
+type endReport struct {
+	Addr  netip.Addr `json:"addr"`
+	PortC uint16     `json:"port_c"`
+	PortS uint16     `json:"port_s"`
+	SPIC  uint32     `json:"spi_c"`
+	SPIS  uint32     `json:"spi_s"`
+}
+
+func reportIPsec(p *Protection) ipsecReport {
+	if p == nil {
+		return ipsecReport{Backend: ipsecNone}
+	}
+	end := func(e ipsec.End) *endReport { return &endReport{e.Addr, e.PortC, e.PortS, e.SPIC, e.SPIS} }
+	return ipsecReport{
+		Backend: p.Backend, Alg: p.Pair.Alg.String(), EAlg: p.Pair.EAlg.String(), Mod: p.Mode.String(),
+		Phone: end(p.Local), PCSCF: end(p.Remote),
+	}
 }
 
 // Run registers, prints what came of it and deregisters. Kong binds ctx and out.
@@ -100,7 +135,7 @@ func (c *CallCmd) Run(ctx context.Context, out io.Writer) error {
 
 // with registers a phone, has f use it, and reports.
 func (c *Flags) with(ctx context.Context, out io.Writer, f func(context.Context, *Phone, *report) error) error {
-	r := &report{IMPU: c.IMPU}
+	r := &report{IMPU: c.IMPU, IPsec: reportIPsec(nil)}
 	err := c.do(ctx, r, f)
 	if err != nil {
 		r.OK = false
@@ -121,7 +156,11 @@ func (c *Flags) with(ctx context.Context, out io.Writer, f func(context.Context,
 		return err
 	}
 	if err == nil {
-		_, err = fmt.Fprintf(out, "%s registered for %d s (challenges: %d), in %d ms\n", r.IMPU, r.Expires, r.Challenges, r.RegisterMS)
+		how := "in clear"
+		if i := &r.IPsec; i.Phone != nil {
+			how = fmt.Sprintf("over IPsec (%s, %s/%s, ports %d and %d to %d and %d)", i.Backend, i.Alg, i.EAlg, i.Phone.PortC, i.Phone.PortS, i.PCSCF.PortS, i.PCSCF.PortC)
+		}
+		_, err = fmt.Fprintf(out, "%s registered for %d s %s (challenges: %d), in %d ms\n", r.IMPU, r.Expires, how, r.Challenges, r.RegisterMS)
 		if err == nil && r.To != "" {
 			_, err = fmt.Fprintf(out, "call to %s answered after %d ms\n", r.To, r.CallMS)
 		}
@@ -143,19 +182,53 @@ func (c *Flags) do(ctx context.Context, r *report, f func(context.Context, *Phon
 	defer p.Close()
 	start := time.Now()
 	g, err := p.Register(ctx)
+	if err == nil {
+		g, err = c.afterwards(ctx, p, g)
+	}
 	if err != nil {
 		return err
 	}
 	r.OK, r.Status, r.Reason = true, 200, "OK"
 	r.RegisterMS = time.Since(start).Milliseconds()
 	r.Expires, r.Challenges, r.Resynchronised = int(g.Expires/time.Second), g.Challenges, g.Resynchronised
-	r.ServiceRoute, r.Identities = g.ServiceRoute, g.Identities
+	r.ServiceRoute, r.Identities, r.IPsec = g.ServiceRoute, g.Identities, reportIPsec(g.Protection)
 	err = f(ctx, p, r)
 	// What was asked for is done; leaving in order must not change the result.
 	bye, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
 	_ = p.Deregister(bye)
 	return err
+}
+
+// The faults of a phone that has registered.
+const (
+	faultClearRegister = "clear-register"
+	faultIPChange      = "ip-change"
+)
+
+// afterwards does what --fault has a registered phone do, and registers it again.
+func (c *Flags) afterwards(ctx context.Context, p *Phone, g *Registration) (*Registration, error) {
+	for _, name := range c.Fault {
+		switch name {
+		case faultClearRegister:
+			f := p.cfg.Faults
+			f.ClearRegister = true
+			if err := p.SetFaults(f); err != nil {
+				return nil, err
+			}
+		case faultIPChange:
+			if err := p.Move(p.Addr().Addr().Next()); err != nil {
+				return nil, &Error{Doing: "changing the phone's address", Err: err, Next: "give this host the address, or use one of 127.0.0.0/8 with --local"}
+			}
+		default:
+			continue
+		}
+		var err error
+		if g, err = p.Register(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
 }
 
 // FlagError is a flag that cannot be used.
@@ -174,12 +247,31 @@ func (c *Flags) config(ctx context.Context) (Config, error) {
 		Domain: c.Domain, IMPI: c.IMPI, IMPU: c.IMPU, K: c.K, OPc: c.OPc, OP: c.OP,
 		Algorithm: c.Algorithm, Profile: c.Profile,
 	}
-	if c.IPsec != "" && c.IPsec != "none" {
-		return cfg, fmt.Errorf("--ipsec %s: this phone has no IPsec yet; use --ipsec none and a P-CSCF with the policy none", c.IPsec)
-	}
+	cfg.IPsec = c.IPsec
 	var err error
 	if cfg.PCSCF, err = resolve(ctx, c.PCSCF); err != nil {
 		return cfg, fmt.Errorf("--pcscf %s: %w; want HOST:PORT", c.PCSCF, err)
+	}
+	if c.ESPUDP != "" {
+		if cfg.ESPUDP, err = resolve(ctx, c.ESPUDP); err != nil {
+			return cfg, fmt.Errorf("--esp-udp %s: %w; want HOST:PORT", c.ESPUDP, err)
+		}
+	}
+	for _, o := range c.Offer {
+		alg, ealg, _ := strings.Cut(o, "/")
+		pair, ok := ipsec.ParsePair(alg, ealg)
+		if !ok {
+			return cfg, fmt.Errorf("--offer %s: want ALG/EALG, one of %v", o, ipsec.Pairs)
+		}
+		cfg.Offer = append(cfg.Offer, pair)
+	}
+	for _, f := range c.Fault {
+		if f == faultClearRegister || f == faultIPChange {
+			continue
+		}
+		if err := cfg.Faults.Set(f); err != nil {
+			return cfg, fmt.Errorf("--fault: %w, %s", err, faultIPChange)
+		}
 	}
 	if c.SQN != "" {
 		if cfg.SQN, err = aka.ParseSQN(c.SQN); err != nil {

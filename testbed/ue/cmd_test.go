@@ -41,6 +41,7 @@ func run(t *testing.T, args ...string) (string, error) {
 // The commands over the loopback, as scripts use them.
 func TestCommands(t *testing.T) {
 	w := newNetwork(t, transport.Kernel(), netip.MustParseAddrPort("127.0.0.1:0"))
+	w.set(func() { w.noServer = true })
 	bob, err := New(Config{PCSCF: w.addr, Domain: domain, IMPI: "bob@" + domain, IMPU: "sip:bob@" + domain, K: testK, OPc: testOPc})
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +70,7 @@ func TestCommands(t *testing.T) {
 	t.Run("register", func(t *testing.T) {
 		out, err := run(t, args("register", opc, "--sqn", "000000000001", "--amf", "8000")...)
 		r := read(t, out)
-		if err != nil || !r.OK || r.Status != 200 || r.Expires != 3600 || r.Challenges != 1 || len(r.Identities) != 2 {
+		if err != nil || !r.OK || r.Status != 200 || r.Expires != 3600 || r.Challenges != 1 || len(r.Identities) != 2 || r.IPsec.Backend != "none" {
 			t.Errorf("%v: %s", err, out)
 		}
 	})
@@ -112,7 +113,10 @@ func TestCommands(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"IPsec", args("register", opc, "--ipsec", "kernel"), "no IPsec yet"},
+		{"IPsec that the P-CSCF has not", args("register", opc, "--ipsec", "user"), "no Security-Server"},
+		{"bad offer", args("register", opc, "--offer", "rot13/null"), "--offer rot13/null"},
+		{"bad fault", args("register", opc, "--fault", "asleep"), "ip-change"},
+		{"bad way for ESP", args("register", opc, "--esp-udp", "nowhere"), "want HOST:PORT"},
 		{"OPc and OP", args("register", opc, "--op", opc), "--opc and --op"},
 		{"bad SQN", args("register", opc, "--sqn", "xyz"), "--sqn"},
 		{"bad P-CSCF", args("register", opc, "--pcscf", "nowhere"), "want HOST:PORT"},

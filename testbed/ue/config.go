@@ -14,6 +14,7 @@ import (
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/transport"
 	"github.com/gocscf/gocscf/ims/trace"
+	"github.com/gocscf/gocscf/ipsec"
 )
 
 // Config is a phone and its SIM.
@@ -48,8 +49,24 @@ type Config struct {
 	Transport sip.Proto
 	// Profile says whose manners the phone has: see Profiles. Default "generic".
 	Profile string
-	// SecAgree has the phone offer IPsec in Security-Client, as every real phone
-	// does. It does not set up SAs: a P-CSCF that insists on them refuses it.
+
+	// IPsec is how the phone protects what it sends: "none" (the default), "user" in
+	// user space, "kernel" by the kernel, or "auto", which is "user" where the P-CSCF
+	// agrees and none where it offers nothing.
+	IPsec string
+	// Stack is what protects, shared by many phones; the phone takes out of it what
+	// it has put in, and does not close it. Without, the phone has one of its own.
+	Stack Stack
+	// ESPUDP is where ESP in UDP goes first, until the P-CSCF's first packet has shown
+	// the way; a stack of the phone's own then has no other. Default with a stack of
+	// its own: port 4500 of the P-CSCF; with a shared one: what that does by itself.
+	ESPUDP netip.AddrPort
+	// NAT has the phone offer UDP-enc-tun beside transport mode (TS 33.203 Annex M).
+	NAT bool
+	// Offer are the algorithms that the phone offers, in order. Default: the profile's.
+	Offer []ipsec.Pair
+	// SecAgree has a phone without IPsec offer it in Security-Client, as every real
+	// phone does: a P-CSCF that insists on it refuses the phone.
 	SecAgree bool
 	// Expires is asked for in REGISTER and SUBSCRIBE, in seconds. Default 600000
 	// (TS 24.229 5.1.1.2.1).
@@ -66,7 +83,7 @@ type Config struct {
 	Answer Answer
 	OnCall func(c *Call) Answer
 
-	// Faults is what the phone does wrong.
+	// Faults is what the phone does wrong, from the start.
 	Faults Faults
 
 	// Trace gets the phone's messages, states and failures. Its name, if empty,
@@ -74,19 +91,6 @@ type Config struct {
 	Trace trace.Node
 	// Log gets a line for each state and failure; nil is silence.
 	Log *zap.Logger
-}
-
-// Faults are what a phone does wrong when authenticating. SetFaults changes them
-// between registrations.
-type Faults struct {
-	// WrongRES answers challenges with another RES.
-	WrongRES bool
-	// WrongOPc has another OPc in the SIM than the HSS has (with XOR another K): each
-	// challenge is a MAC failure.
-	WrongOPc bool
-	// SQNAhead, if not 0, makes the SIM's highest sequence number so: the next
-	// challenge is out of range, and the phone asks for resynchronisation.
-	SQNAhead aka.SQN
 }
 
 // complete checks c and fills in what is not set.
@@ -111,6 +115,22 @@ func (c *Config) complete() error {
 	}
 	if _, ok := Profiles[c.profile()]; !ok {
 		bad("profile %q: want one of %s", c.Profile, strings.Join(profileNames(), ", "))
+	}
+	switch c.IPsec {
+	case "", ipsecNone, ipsecAuto, ipsecUser, ipsecKernel:
+	default:
+		bad("IPsec %q: want none, auto, user or kernel", c.IPsec)
+	}
+	for _, p := range c.Offer {
+		if !p.Valid() {
+			bad("offer %v: TS 33.203 Annex H has no such pair", p)
+		}
+	}
+	if len(c.Offer) == 0 {
+		c.Offer = Profiles[c.profile()].Security.Pairs
+	}
+	if c.Faults.Replay && (c.Stack != nil || !c.protects()) {
+		bad("the fault replay: want a stack of the phone's own, IPsec user")
 	}
 	if _, err := c.algorithm(); err != nil {
 		faults = append(faults, err)
@@ -138,6 +158,18 @@ func (c *Config) complete() error {
 	}
 	return nil
 }
+
+// The values of Config.IPsec.
+const (
+	ipsecNone, ipsecAuto   = "none", "auto"
+	ipsecUser, ipsecKernel = "user", "kernel"
+)
+
+// protects reports whether the phone has IPsec.
+func (c *Config) protects() bool { return c.IPsec != "" && c.IPsec != ipsecNone }
+
+// offers reports whether the phone says that it has.
+func (c *Config) offers() bool { return c.SecAgree || c.protects() }
 
 func (c *Config) profile() string {
 	if c.Profile == "" {

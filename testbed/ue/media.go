@@ -64,7 +64,7 @@ func (p *Phone) newMedia(preconditions bool) *media {
 		p.port = firstMedia
 	}
 	return &media{
-		addr: p.addr.Addr(), port: port, id: uint64(rand.Uint32()), preconditions: preconditions,
+		addr: p.Addr().Addr(), port: port, id: uint64(rand.Uint32()), preconditions: preconditions,
 		localQoS: "none", remoteQoS: "none", direction: "sendrecv",
 	}
 }

@@ -44,22 +44,26 @@ type network struct {
 	agent *dialog.Agent
 	addr  netip.AddrPort
 
-	mu        sync.Mutex
-	alg       aka.Algorithm
-	sqn       aka.SQNState
-	qop       string
-	expires   uint32                       // granted at most
-	beyond    string                       // further entries of Service-Route
-	intercept func(x *proxy.Exchange) bool // true: answered
-	registers []*sip.Message               // as they came
-	last      []*sip.Message               // other requests from phones
-	nonces    map[string]challenge         // by IMPI
-	contacts  map[string]netip.AddrPort    // by user part
-	uris      map[string]string            // by user part
-	granted   map[string]bool              // nonces that may be repeated
-	notifiers map[string]*dialog.Notifier  // by user part
-	versions  map[*dialog.Notifier]uint32
-	auts      int // resynchronisations
+	mu         sync.Mutex
+	alg        aka.Algorithm
+	sqn        aka.SQNState
+	qop        string
+	expires    uint32                       // granted at most
+	beyond     string                       // further entries of Service-Route
+	intercept  func(x *proxy.Exchange) bool // true: answered
+	registers  []*sip.Message               // as they came
+	last       []*sip.Message               // other requests from phones
+	nonces     map[string]challenge         // by IMPI
+	contacts   map[string]netip.AddrPort    // by user part
+	uris       map[string]string            // by user part
+	granted    map[string]bool              // nonces that may be repeated
+	notifiers  map[string]*dialog.Notifier  // by user part
+	versions   map[*dialog.Notifier]uint32
+	flows      []sip.Flow // of registers
+	noServer   bool       // no Security-Server
+	auts       int        // resynchronisations
+	gate       *gate      // nil: without IPsec
+	subscriber string     // who has subscribed last
 }
 
 type challenge struct {
@@ -69,19 +73,37 @@ type challenge struct {
 
 // newNetwork starts it at 192.0.2.100, phones being 192.0.2.1 and 192.0.2.2.
 func newNetwork(t *testing.T, n transport.Net, addr netip.AddrPort) *network {
+	return newGatedNetwork(t, n, addr, nil)
+}
+
+// newGatedNetwork is newNetwork with IPsec.
+func newGatedNetwork(t *testing.T, n transport.Net, addr netip.AddrPort, g *gate) *network {
 	w := &network{
 		t: t, alg: must(aka.NewMilenage(testK, testOPc)), sqn: aka.SQNState{SQN: 0x1000}, qop: "auth,auth-int", expires: 3600,
 		nonces: map[string]challenge{}, contacts: map[string]netip.AddrPort{}, uris: map[string]string{},
 		granted: map[string]bool{}, notifiers: map[string]*dialog.Notifier{}, versions: map[*dialog.Notifier]uint32{},
 	}
 	w.agent = dialog.New(dialog.Config{Contact: func() string { return "<sip:" + w.addr.String() + ">" },
-		Hop: func() proxy.Hop { return proxy.Hop{Role: sip.RoleGm} }})
-	core, err := proxy.New(proxy.Config{Net: n, HandlerTimeout: time.Hour, Supported: []string{"sec-agree"}}, w)
+		Hop: func() proxy.Hop {
+			if g != nil {
+				return g.hop(w.subscriber, sip.UDP)
+			}
+			return proxy.Hop{Role: sip.RoleGm}
+		}})
+	pc := proxy.Config{Net: n, HandlerTimeout: time.Hour, Supported: []string{"sec-agree"}}
+	if g != nil {
+		pc.Net, pc.SentBy, pc.ReturnFlow = g.sockets, g.sentBy, g.returnFlow
+	}
+	core, err := proxy.New(pc, w)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(core.Close)
-	w.core = core
+	w.core, w.gate = core, g
+	if g != nil {
+		g.core = core
+		g.listen(gatePS, sip.RoleProtectedServer)
+	}
 	w.agent.Bind(core)
 	w.mu.Lock() // requests may come before it is known
 	defer w.mu.Unlock()
@@ -93,8 +115,17 @@ func newNetwork(t *testing.T, n transport.Net, addr netip.AddrPort) *network {
 
 func (w *network) Ack(x *proxy.Exchange) {
 	if !w.agent.DeliverAck(x) {
-		x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleGm}})
+		x.Forward(proxy.Target{Hop: w.within(x)})
 	}
+}
+
+// within is the way of a request within a dialog.
+func (w *network) within(x *proxy.Exchange) proxy.Hop {
+	if w.gate == nil {
+		return proxy.Hop{Role: sip.RoleGm}
+	}
+	user, _, _ := strings.Cut(strings.TrimPrefix(x.RequestURI(), "sip:"), "@")
+	return w.gate.hop(user, sip.UDP)
 }
 
 func (w *network) Request(x *proxy.Exchange) {
@@ -105,10 +136,14 @@ func (w *network) Request(x *proxy.Exchange) {
 	defer w.mu.Unlock()
 	if x.Req.Method() == "REGISTER" {
 		w.registers = append(w.registers, x.Req)
+		w.flows = append(w.flows, x.Flow)
 	} else {
 		w.last = append(w.last, x.Req)
 	}
 	if w.intercept != nil && w.intercept(x) {
+		return
+	}
+	if w.gate != nil && w.gate.check(x) {
 		return
 	}
 	if x.Req.Has(sip.HSecurityVerify) { // the callee must not see it (RFC 3329 2.3)
@@ -120,7 +155,7 @@ func (w *network) Request(x *proxy.Exchange) {
 	case x.Req.Method() == "REGISTER":
 		w.register(x)
 	case x.Req.ToTag() != "":
-		x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleGm}})
+		x.Forward(proxy.Target{Hop: w.within(x)})
 	case x.Req.Method() == "SUBSCRIBE":
 		w.subscribed(x)
 	default:
@@ -140,7 +175,11 @@ func (w *network) route(x *proxy.Exchange) {
 	}
 	x.Edits.Remove(sip.HPPreferredIdentity)
 	x.Edits.Add(sip.HPAssertedIdentity, x.Req.Get(sip.HPPreferredIdentity))
-	x.Forward(proxy.Target{URI: w.uris[user], Hop: proxy.Hop{Addr: addr, Role: sip.RoleGm}, RecordRoute: &proxy.Own{User: "dlg"}})
+	hop := proxy.Hop{Addr: addr, Role: sip.RoleGm}
+	if w.gate != nil {
+		hop = w.gate.hop(user, sip.UDP)
+	}
+	x.Forward(proxy.Target{URI: w.uris[user], Hop: hop, RecordRoute: &proxy.Own{User: "dlg"}})
 }
 
 // register is the registrar (TS 24.229 5.4.1.2), strict about the digest.
@@ -182,7 +221,15 @@ func (w *network) challenge(x *proxy.Exchange, impi string) {
 	w.nonces[impi] = challenge{v, nonce}
 	ch := sip.Challenge{Scheme: "Digest", Realm: domain, Nonce: nonce, Algorithm: "AKAv1-MD5", QOP: w.qop}
 	f := []sip.Field{{ID: sip.HWWWAuthenticate, Value: string(ch.AppendTo(nil))}}
-	if x.Req.Has(sip.HSecurityClient) {
+	switch {
+	case w.gate != nil:
+		server, err := w.gate.challenge(x, impi, v)
+		if err != nil {
+			x.Reply(488, "Unacceptable Proposal", sip.Field{ID: sip.HWarning, Value: `399 net "` + err.Error() + `"`})
+			return
+		}
+		f = append(f, server...)
+	case x.Req.Has(sip.HSecurityClient) && !w.noServer:
 		f = append(f, sip.Field{ID: sip.HSecurityServer, Value: securityServer})
 	}
 	x.Reply(401, "", f...)
@@ -196,10 +243,17 @@ func (w *network) verify(m *sip.Message, c sip.Credentials, password aka.Secret)
 
 func (w *network) grant(x *proxy.Exchange) {
 	m := x.Req
+	if !m.Has(sip.HContact) { // what is bound (RFC 3261 10.2.3)
+		x.Reply(200, "", sip.Field{ID: sip.HContact, Value: "<" + w.uris["alice"] + ">;expires=100, <sip:other@192.0.2.77>;expires=50"})
+		return
+	}
 	contact := must(sip.ParseNameAddr(m.First(sip.HContact)))
 	to := must(sip.ParseNameAddr(m.Get(sip.HTo)))
 	user := userOf(strings.TrimPrefix(to.URI, "sip:"))
 	asked, _ := m.Expires()
+	if w.gate != nil {
+		w.gate.granted(x.Flow, user)
+	}
 	if asked == 0 {
 		delete(w.contacts, user)
 		x.Reply(200, "")
@@ -217,6 +271,7 @@ func (w *network) subscribed(x *proxy.Exchange) {
 	in := w.agent.Wrap(x)
 	to := must(sip.ParseNameAddr(x.Req.Get(sip.HTo)))
 	user := userOf(strings.TrimPrefix(to.URI, "sip:"))
+	w.subscriber = user
 	n, err := w.agent.AcceptSubscription(in, 3600, dialog.NotifierEvents{})
 	if err != nil {
 		w.t.Error(err)
@@ -271,8 +326,17 @@ func (w *network) registered() []*sip.Message {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m := w.registers
-	w.registers = nil
+	w.registers, w.flows = nil, nil
 	return m
+}
+
+// registeredOver is registered with the flows.
+func (w *network) registeredOver() ([]*sip.Message, []sip.Flow) {
+	synctest.Wait()
+	w.mu.Lock()
+	f := w.flows
+	w.mu.Unlock()
+	return w.registered(), f
 }
 
 // requests returns the other requests since the last call.
@@ -288,8 +352,9 @@ func (w *network) requests() []*sip.Message {
 // world is a network in memory with two phones.
 type world struct {
 	*network
-	mem   *memnet.Network
-	hosts [2]*memnet.Host
+	mem    *memnet.Network
+	hosts  [2]*memnet.Host
+	stacks [2]*sealed // of the phones, with IPsec
 }
 
 var netAddr = netip.MustParseAddrPort("192.0.2.100:5060")
@@ -303,6 +368,28 @@ func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 		w.network = newNetwork(t, mem.Host("192.0.2.100"), netAddr)
 		f(t, w)
 	})
+}
+
+// gated is bubble with IPsec.
+func gated(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		mem := memnet.New(1)
+		mem.SetDefault(memnet.Link{Delay: 10 * time.Millisecond})
+		w := &world{mem: mem, hosts: [2]*memnet.Host{mem.Host("192.0.2.1", "192.0.2.3"), mem.Host("192.0.2.2")}}
+		for i := range w.stacks {
+			w.stacks[i] = newSealed(w.hosts[i])
+		}
+		h := mem.Host("192.0.2.100")
+		w.network = newGatedNetwork(t, h, netAddr, newGate(newSealed(h), h, netAddr.Addr()))
+		f(t, w)
+	})
+}
+
+// secure makes a phone one with IPsec.
+func secure(c Config) Config {
+	c.IPsec = "user"
+	return c
 }
 
 func aliceConfig() Config {
@@ -323,6 +410,9 @@ func bobConfig() Config {
 func (w *world) phone(c Config) *Phone {
 	w.t.Helper()
 	c.Net = w.hosts[c.Local.As4()[3]-1]
+	if c.IPsec != "" && c.Stack == nil {
+		c.Stack = w.stacks[c.Local.As4()[3]-1]
+	}
 	p, err := New(c)
 	if err != nil {
 		w.t.Fatal(err)

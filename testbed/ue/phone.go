@@ -27,10 +27,16 @@ type Phone struct {
 	profile Profile
 	core    *proxy.Core
 	agent   *dialog.Agent
-	addr    netip.AddrPort
+	sockets *sockets
+	guard   *guard // nil without IPsec
 	reg     registrar
 	current atomic.Pointer[Registration]
-	pcscf   atomic.Pointer[netip.AddrPort]
+	addr    atomic.Pointer[netip.AddrPort] // where it listens in clear
+	pcscf   atomic.Pointer[netip.AddrPort] // in clear
+	way     atomic.Pointer[way]
+	faults  atomic.Pointer[Faults]
+	silent  atomic.Bool    // its radio is off
+	tasks   sync.WaitGroup // what runs aside
 
 	ready    atomic.Bool // New is done
 	closing  sync.Once
@@ -67,35 +73,52 @@ func New(cfg Config) (*Phone, error) {
 		}
 	}
 	p := &Phone{
-		cfg: cfg, profile: Profiles[cfg.profile()], closed: make(chan struct{}),
+		cfg: cfg, profile: Profiles[cfg.profile()], closed: make(chan struct{}), sockets: &sockets{clear: cfg.Net},
 		messages: make(chan Message, 64), calls: make(chan *Call, 64), answer: cfg.Answer, port: firstMedia,
 	}
 	p.pcscf.Store(&cfg.PCSCF)
-	own := &ownPort{Net: cfg.Net}
+	p.faults.Store(&cfg.Faults)
 	pc := proxy.Config{
-		Net: own, Shards: 1, MaxTransactions: 1024,
+		Net: p.sockets, Shards: 1, MaxTransactions: 1024, Shape: p.shape,
 		// A callee may let it ring for as long as it likes.
 		HandlerTimeout: 24 * time.Hour,
 		PassOptions:    true,
 	}
 	node.Deps{Log: cfg.Log, Trace: cfg.Trace}.ObserveSIP(&pc)
+	if cfg.protects() {
+		if err := p.protect(&pc); err != nil {
+			return nil, fmt.Errorf("switching phone %q on: %w", cfg.Name, err)
+		}
+	}
 	p.agent = dialog.New(dialog.Config{
-		Contact: p.contact, Hop: p.hop, Fields: p.fields, ViaParams: ";rport",
+		Contact: p.contact, Hop: p.hop, Fields: p.fields, ViaParams: p.profile.ViaParams,
 		Supported: supported, Allow: allow, Request: p.request, Observer: pc.Observer,
 	})
-	if p.core, err = proxy.New(pc, p.agent); err != nil {
+	if p.core, err = proxy.New(pc, door{p}); err != nil {
+		p.unprotect()
 		return nil, fmt.Errorf("switching phone %q on: %w", cfg.Name, err)
 	}
 	p.agent.Bind(p.core)
-	p.addr, err = p.core.Listen(transport.Listen{Addr: netip.AddrPortFrom(cfg.Local, cfg.Port), UDP: true, TCP: true, Role: sip.RoleGm})
-	if err != nil {
+	if err := p.listen(cfg.Local, cfg.Port); err != nil {
 		p.core.Close()
-		return nil, fmt.Errorf("switching phone %q on: listening on %v port %d: %w; choose another port, or 0 for any", cfg.Name, cfg.Local, cfg.Port, err)
+		p.unprotect()
+		return nil, fmt.Errorf("switching phone %q on: %w", cfg.Name, err)
 	}
-	own.port.Store(uint32(p.addr.Port()))
 	p.reg.init(p, usim)
 	p.ready.Store(true)
 	return p, nil
+}
+
+// listen opens the port at which the phone is reached in clear.
+func (p *Phone) listen(addr netip.Addr, port uint16) error {
+	a, err := p.core.Listen(transport.Listen{Addr: netip.AddrPortFrom(addr, port), UDP: true, TCP: true, Role: sip.RoleGm})
+	if err != nil {
+		return fmt.Errorf("listening on %v port %d: %w; choose another port, or 0 for any", addr, port, err)
+	}
+	p.sockets.listening(a.Port())
+	p.addr.Store(&a)
+	p.setWay(nil, nil)
+	return nil
 }
 
 // towards returns our address on the way to a remote one.
@@ -112,31 +135,28 @@ func towards(remote netip.AddrPort) (netip.Addr, error) {
 	return a.AddrPort().Addr().Unmap(), nil
 }
 
-// ownPort dials from the port that the phone listens on: without IPsec its address
-// and port are all that a P-CSCF knows it by.
-type ownPort struct {
-	transport.Net
-	port atomic.Uint32
-}
-
-func (o *ownPort) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
-	if local.Port() == 0 {
-		local = netip.AddrPortFrom(local.Addr(), uint16(o.port.Load()))
-	}
-	return o.Net.Dial(ctx, local, remote)
-}
-
 // Close switches the phone off, without deregistering. Calls and methods that wait
 // end with ErrClosed.
 func (p *Phone) Close() {
 	p.closing.Do(func() {
 		close(p.closed)
 		p.core.Close()
+		p.tasks.Wait()
+		p.unprotect()
 	})
 }
 
-// Addr returns where the phone listens.
-func (p *Phone) Addr() netip.AddrPort { return p.addr }
+// aside runs work off the shard, and then with its error on it, unless the phone is
+// switched off meanwhile. It is called on the shard.
+func (p *Phone) aside(work func() error, then func(error)) {
+	p.tasks.Go(func() {
+		err := work()
+		p.shard().Post(func() { then(err) })
+	})
+}
+
+// Addr returns where the phone listens in clear.
+func (p *Phone) Addr() netip.AddrPort { return *p.addr.Load() }
 
 // Name returns the phone's name.
 func (p *Phone) Name() string { return p.cfg.Name }
@@ -154,8 +174,10 @@ func (p *Phone) Registration() *Registration {
 func (p *Phone) Stats() proxy.Stats { return p.core.Stats() }
 
 // contactURI is the URI at which the phone is reached.
-func (p *Phone) contactURI() string {
-	u := "sip:" + userOf(p.cfg.IMPI) + "@" + p.addr.String()
+func (p *Phone) contactURI() string { return p.contactAt(p.way.Load().contact) }
+
+func (p *Phone) contactAt(a netip.AddrPort) string {
+	u := "sip:" + userOf(p.cfg.IMPI) + "@" + a.String()
 	if p.cfg.Transport == sip.TCP {
 		u += ";transport=tcp"
 	}
@@ -171,9 +193,7 @@ func (p *Phone) contact() string {
 }
 
 // hop is the P-CSCF: a phone sends everything there.
-func (p *Phone) hop() proxy.Hop {
-	return proxy.Hop{Addr: *p.pcscf.Load(), Proto: p.cfg.Transport, Role: sip.RoleGm}
-}
+func (p *Phone) hop() proxy.Hop { return p.way.Load().hop }
 
 // fields are what the phone puts into everything it sends (TS 24.229 5.1.2A.1).
 func (p *Phone) fields(method string, status int) []sip.Field {
@@ -188,11 +208,9 @@ func (p *Phone) fields(method string, status int) []sip.Field {
 	default:
 		f = append(f, sip.Field{ID: sip.HServer, Value: p.profile.UserAgent})
 	}
-	if g := p.current.Load(); g != nil && len(g.verify) > 0 && status == 0 && method != "REGISTER" {
+	if w := p.way.Load(); len(w.verify) > 0 && status == 0 && method != "REGISTER" {
 		f = append(f, sip.Field{ID: sip.HRequire, Value: "sec-agree"}, sip.Field{ID: sip.HProxyRequire, Value: "sec-agree"})
-		for _, v := range g.verify {
-			f = append(f, sip.Field{ID: sip.HSecurityVerify, Value: v})
-		}
+		f = append(f, p.verifyFields(w.verify)...)
 	}
 	return f
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,8 +13,10 @@ import (
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/dialog"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
 	"github.com/gocscf/gocscf/ims/sip/transaction"
 	"github.com/gocscf/gocscf/ims/uri"
+	"github.com/gocscf/gocscf/ipsec"
 )
 
 // Registration is what the network has granted.
@@ -37,8 +38,18 @@ type Registration struct {
 	Resynchronised bool
 	Algorithm      string // of the last challenge
 	CallID         string
+	// Protection is what protects it, nil when nothing does.
+	Protection *Protection
+}
 
-	verify []string // Security-Server of the challenge
+// Protection is a set of security associations in use, seen from the phone.
+type Protection struct {
+	Backend       string // "user" or "kernel"
+	Pair          ipsec.Pair
+	Mode          ipsec.Mode
+	Local, Remote ipsec.End
+	// Verify is the Security-Server that Security-Verify repeats.
+	Verify []string
 }
 
 // maxChallenges bounds the 401s of one registration: one for the password, one
@@ -50,16 +61,16 @@ const maxChallenges = 4
 type registrar struct {
 	phone  *Phone
 	usim   *aka.USIM
-	faults Faults
 	callID string
 	cseq   uint32
 
 	last    *sip.Credentials // repeated while nobody asks for others
-	verify  []string         // Security-Server, to be returned in Security-Verify
+	verify  []string         // Security-Server that came in clear, where nothing protects
+	cnonce  string           // where the profile keeps one
+	plain   bool             // the P-CSCF does not know sec-agree: not offered again
 	doing   *procedure
 	waiting []*procedure
 	timer   transaction.Timer
-	spi     uint32
 
 	sub *dialog.Subscription
 }
@@ -67,8 +78,14 @@ type registrar struct {
 // procedure is one registration, re-registration or deregistration.
 type procedure struct {
 	expires    uint32
-	initial    bool // forget credentials: the network has no state of ours
-	next       int  // P-CSCFs tried
+	initial    bool         // in clear and without credentials: the network has no state of ours
+	fetch      bool         // ask for the bindings, and change nothing
+	offered    bool         // Security-Client has been made
+	answer     *association // of the challenge that is being answered
+	over       *association // on which the last REGISTER went, nil in clear
+	contact    string       // its Contact
+	bindings   []string     // what fetch has found
+	next       int          // P-CSCFs tried
 	challenges int
 	raised     bool
 	resync     bool
@@ -80,29 +97,8 @@ type procedure struct {
 }
 
 func (r *registrar) init(p *Phone, usim *aka.USIM) {
-	r.phone, r.usim, r.faults = p, usim, p.cfg.Faults
+	r.phone, r.usim = p, usim
 	r.callID = sip.NewCallID()
-	r.spi = 1000000000 + rand.Uint32N(1<<30)
-}
-
-// SetFaults changes what the phone does wrong, from the next challenge on.
-func (p *Phone) SetFaults(f Faults) error {
-	cfg := p.cfg
-	cfg.Faults = f
-	usim, err := cfg.usim()
-	if err != nil {
-		return err
-	}
-	done := make(chan struct{})
-	p.shard().Post(func() {
-		if f.SQNAhead == 0 {
-			usim.SQN = p.reg.usim.SQN // what was accepted stays so
-		}
-		p.reg.usim, p.reg.faults = usim, f
-		close(done)
-	})
-	_, err = wait(context.Background(), p, done)
-	return err
 }
 
 // Register registers the phone, or registers it again, and returns what was
@@ -171,58 +167,107 @@ func (r *registrar) start(op *procedure) {
 func (r *registrar) abandon(op *procedure) {
 	r.waiting = slices.DeleteFunc(r.waiting, func(w *procedure) bool { return w == op })
 	op.done = func(*Registration, error) {}
+	if r.doing == op {
+		r.disarm()
+	}
 	r.finish(op, nil, context.Canceled)
 }
 
-// send sends a REGISTER (TS 24.229 5.1.1.2.1, 5.1.1.4.1).
+// send sends a REGISTER (TS 24.229 5.1.1.2.1, 5.1.1.4.1): the answer to a challenge
+// over the set that came with it, others over the current set if there is one.
 func (r *registrar) send(op *procedure) {
 	p := r.phone
+	op.over = op.answer
+	if g := p.guard; g != nil && op.over == nil {
+		if !op.initial {
+			op.over = g.current
+		}
+		if !op.offered || g.offered == nil {
+			if err := g.newOffer(); err != nil {
+				r.fail(op, &Error{Doing: r.what(op), Err: err, Next: "look at what else listens at the phone's address"})
+				return
+			}
+			op.offered = true
+		}
+	}
 	ruri := "sip:" + p.cfg.Domain
 	auth := sip.Credentials{Scheme: "Digest", Username: p.cfg.IMPI, Realm: p.cfg.Domain, URI: ruri}
 	if r.last != nil {
 		auth = *r.last
 	}
 	r.cseq++
-	fields := []sip.Field{
-		{ID: sip.HAuthorization, Value: string(auth.AppendTo(nil))},
-		{ID: sip.HExpires, Value: strconv.FormatUint(uint64(op.expires), 10)},
-		{ID: sip.HSupported, Value: "path, sec-agree"},
-		{ID: sip.HAllow, Value: allow},
-	}
-	if p.cfg.SecAgree {
-		fields = append(fields, r.securityFields()...)
-	}
 	req := &dialog.Request{
 		Method: "REGISTER", URI: ruri, From: "<" + p.cfg.IMPU + ">", To: "<" + p.cfg.IMPU + ">",
-		CallID: r.callID, CSeq: r.cseq, Contact: r.contact(), Fields: fields,
+		CallID: r.callID, CSeq: r.cseq, Fields: []sip.Field{{ID: sip.HAuthorization, Value: string(auth.AppendTo(nil))}},
+		Body: p.profile.Body,
+	}
+	req.Hop, op.contact = r.to(op.over)
+	if !op.fetch {
+		req.Contact = r.contact(op.contact)
+		req.Fields = append(req.Fields, sip.Field{ID: sip.HExpires, Value: strconv.FormatUint(uint64(op.expires), 10)})
+	}
+	req.Fields = append(req.Fields, sip.Field{ID: sip.HSupported, Value: p.profile.Supported}, sip.Field{ID: sip.HAllow, Value: allow})
+	req.Fields = append(req.Fields, p.profile.Fields...)
+	if p.cfg.offers() && !r.plain {
+		req.Fields = append(req.Fields, r.securityFields(op)...)
 	}
 	p.agent.Do(req, func(o dialog.Outcome) {
-		if r.doing == op {
+		if r.doing == op && !p.silent.Load() {
 			r.answered(op, o)
 		}
 	})
 }
 
-// contact is the Contact of a REGISTER (TS 24.229 5.1.1.2.1 d, IR.92 2.2.1).
-func (r *registrar) contact() string {
+// to is where a REGISTER over a set goes, and the contact that it registers: port_us
+// once the phone has one that is protected (TS 24.229 5.1.1.2.2).
+func (r *registrar) to(over *association) (proxy.Hop, string) {
 	p := r.phone
-	return "<" + p.contactURI() + ">" + p.profile.ContactParams + `;+sip.instance="` + p.cfg.Instance +
+	hop := proxy.Hop{Addr: *p.pcscf.Load(), Proto: p.cfg.Transport, Role: sip.RoleGm}
+	if over == nil {
+		return hop, p.contactAt(p.Addr())
+	}
+	proto := p.cfg.Transport
+	if p.profile.RegisterTCP {
+		proto = sip.TCP
+	}
+	contact := p.contactAt(over.set.Local.Server())
+	if p.faults.Load().ClearRegister && over == p.guard.current {
+		hop.Addr = over.set.Remote.Server()
+		return hop, contact
+	}
+	return over.hop(proto), contact
+}
+
+// contact is the Contact of a REGISTER (TS 24.229 5.1.1.2.1 d, IR.92 2.2.1).
+func (r *registrar) contact(uri string) string {
+	p := r.phone
+	return "<" + uri + ">" + p.profile.ContactParams + `;+sip.instance="` + p.cfg.Instance +
 		`";+g.3gpp.icsi-ref="` + mmtel + `";+g.3gpp.smsip;audio`
 }
 
-// securityFields offer IPsec (RFC 3329 2.3.1, TS 33.203 7.2).
-func (r *registrar) securityFields() []sip.Field {
+// securityFields offer IPsec, and repeat what the P-CSCF has offered (RFC 3329 2.3.1,
+// TS 33.203 7.2).
+func (r *registrar) securityFields(op *procedure) []sip.Field {
 	p := r.phone
-	offer := fmt.Sprintf(p.profile.SecurityClient, r.spi, r.spi+1, p.addr.Port()^1, p.addr.Port())
-	f := []sip.Field{
-		{ID: sip.HRequire, Value: "sec-agree"},
-		{ID: sip.HProxyRequire, Value: "sec-agree"},
-		{ID: sip.HSecurityClient, Value: offer},
+	f := []sip.Field{{ID: sip.HRequire, Value: "sec-agree"}, {ID: sip.HProxyRequire, Value: "sec-agree"}}
+	var lines []string
+	switch g := p.guard; {
+	case g == nil: // nothing but talk
+		e := ipsec.End{PortC: p.Addr().Port() ^ 1, PortS: p.Addr().Port()}
+		e.SPIC, e.SPIS = freshSPIs(p.profile.Security.MinSPI)
+		lines = p.profile.Security.lines(p.cfg.Offer, []ipsec.Mode{ipsec.Transport}, e)
+	case op.answer != nil: // the offer that was challenged
+		lines = op.answer.offer.lines
+	default:
+		lines = g.offered.lines
 	}
-	for _, v := range r.verify {
-		f = append(f, sip.Field{ID: sip.HSecurityVerify, Value: v})
+	for _, v := range lines {
+		f = append(f, sip.Field{ID: sip.HSecurityClient, Value: v})
 	}
-	return f
+	if op.over != nil {
+		return append(f, p.verifyFields(op.over.server)...)
+	}
+	return append(f, p.verifyFields(r.verify)...)
 }
 
 // answered takes the outcome of a REGISTER (TS 24.229 5.1.1.2.1, 5.1.1.5).
@@ -241,6 +286,15 @@ func (r *registrar) answered(op *procedure, o dialog.Outcome) {
 		}
 		op.raised, op.expires = true, least
 		r.send(op)
+	case o.Status == 420 && o.Msg != nil && p.cfg.IPsec == ipsecAuto && !r.plain && op.over == nil:
+		p.state(r.callID, "The P-CSCF does not know sec-agree: going on in clear.", "RFC 3329 2.3.1")
+		r.plain = true
+		r.send(op)
+	case o.Msg == nil && op.over != nil && op.over == p.guard.current && op.expires != 0 && !op.fetch && !p.faults.Load().ClearRegister:
+		// A P-CSCF that was restarted knows nothing of our associations.
+		p.state(r.callID, fmt.Sprintf("%v: registering anew in clear.", r.refused(op, o)), "TS 24.229 5.1.1.4.1")
+		r.inClear(op)
+		r.send(op)
 	case o.Status >= 300 && o.Status < 400, o.Status == 408, o.Status >= 500 && o.Status < 600:
 		// TS 24.229 5.1.1.2.1: another P-CSCF, where there is one.
 		if op.next < len(p.cfg.Alternates) {
@@ -248,7 +302,7 @@ func (r *registrar) answered(op *procedure, o dialog.Outcome) {
 			op.next++
 			p.state(r.callID, fmt.Sprintf("%v: trying the P-CSCF %v.", r.refused(op, o), next), "TS 24.229 5.1.1.2.1")
 			p.pcscf.Store(&next)
-			r.last, r.verify = nil, nil
+			r.inClear(op)
 			r.send(op)
 			return
 		}
@@ -256,6 +310,17 @@ func (r *registrar) answered(op *procedure, o dialog.Outcome) {
 	default:
 		r.fail(op, r.refused(op, o))
 	}
+}
+
+// inClear has a procedure begin again as if there had been no registration: the
+// P-CSCF that it goes to has no association with the phone.
+func (r *registrar) inClear(op *procedure) {
+	r.last, r.verify = nil, nil
+	op.initial, op.answer, op.offered = true, nil, false
+	if g := r.phone.guard; g != nil {
+		g.leave(true)
+	}
+	r.phone.setWay(nil, nil)
 }
 
 // challenged takes a 401.
@@ -281,26 +346,81 @@ func (r *registrar) challenged(op *procedure, o dialog.Outcome) {
 		r.phone.state(r.callID, fmt.Sprintf("The SIM refuses the challenge: %v.", answer.cause), "TS 24.229 5.1.1.5.3")
 	}
 	r.last = &answer.credentials
-	r.verify = nil
-	for v := range o.Msg.Values(sip.HSecurityServer) {
-		r.verify = append(r.verify, strings.Clone(v))
+	g := r.phone.guard
+	if g == nil || r.plain {
+		r.verify = nil
+		for v := range o.Msg.Values(sip.HSecurityServer) {
+			r.verify = append(r.verify, strings.Clone(v))
+		}
+		r.send(op)
+		return
 	}
-	r.send(op)
+	// The set of a challenge that was answered before, and is repeated, goes; what
+	// the SIM refuses gets no set, and its answer the way of the REGISTER before, with
+	// a new offer (TS 24.229 5.1.1.5.3).
+	base := op.over
+	if base != nil && base == op.answer {
+		base = base.base
+	}
+	op.answer = nil
+	if answer.cause != nil {
+		g.retire(&g.temp)
+		op.offered = false
+		r.send(op)
+		return
+	}
+	g.challenged(o.Msg, answer.keys, base, func(a *association, err error) {
+		switch {
+		case r.doing != op:
+			if a != nil {
+				g.over(a)
+			}
+		case errors.Is(err, errNoServer) && r.phone.cfg.IPsec == ipsecAuto && base == nil:
+			r.phone.state(r.callID, "The P-CSCF agrees to no IPsec: going on in clear.", "RFC 3329 2.3.1")
+			r.send(op)
+		case err != nil:
+			e := r.refused(op, o)
+			e.Err, e.Next = err, r.disagreement(err)
+			r.fail(op, e)
+		default:
+			op.answer = a
+			r.send(op)
+		}
+	})
+}
+
+// disagreement is what to do about a failed security agreement.
+func (r *registrar) disagreement(err error) string {
+	switch {
+	case errors.Is(err, errNoServer):
+		return "the P-CSCF has no IPsec, or not for this phone: set its policy to required, or have the phone go without (IPsec none)"
+	case errors.Is(err, ErrNoAgreement):
+		return "compare the algorithms of the P-CSCF with those that the phone offers; if it was not the P-CSCF that wrote this, somebody changes messages on the way"
+	}
+	return "look at the phone's stack: " + r.phone.guard.stack.Name() + " space protects, and needs what its error says"
 }
 
 // granted takes the 200.
 func (r *registrar) granted(op *procedure, m *sip.Message) {
 	p := r.phone
-	if op.expires == 0 {
+	switch {
+	case op.fetch:
+		for v := range m.Values(sip.HContact) {
+			if a, err := sip.ParseNameAddr(v); err == nil {
+				op.bindings = append(op.bindings, strings.Clone(a.URI))
+			}
+		}
+		r.finish(op, p.Registration(), nil)
+		return
+	case op.expires == 0:
 		r.lost()
 		p.state(r.callID, p.cfg.IMPU+" is not registered any more.", "TS 24.229 5.1.1.6")
 		r.finish(op, nil, nil)
 		return
 	}
 	g := &Registration{
-		Contact: p.contactURI(), PCSCF: *p.pcscf.Load(), Default: p.cfg.IMPU, CallID: r.callID,
+		Contact: op.contact, PCSCF: *p.pcscf.Load(), Default: p.cfg.IMPU, CallID: r.callID,
 		Challenges: op.challenges, Resynchronised: op.resync, Algorithm: op.algorithm,
-		verify: r.verify,
 	}
 	seconds, ok := grantedExpires(m, g.Contact, op.expires)
 	if !ok {
@@ -322,6 +442,7 @@ func (r *registrar) granted(op *procedure, m *sip.Message) {
 	if i := slices.IndexFunc(g.Identities, func(u string) bool { return strings.HasPrefix(strings.ToLower(u), "sip:") }); i >= 0 {
 		g.Default = g.Identities[i]
 	}
+	r.secured(op, g)
 	p.current.Store(g)
 	r.schedule(dialog.RefreshAfter(g.Expires))
 	p.state(r.callID, fmt.Sprintf("%s is registered for %v; challenges: %d.", p.cfg.IMPU, g.Expires, op.challenges), "TS 24.229 5.1.1.2.1")
@@ -329,6 +450,24 @@ func (r *registrar) granted(op *procedure, m *sip.Message) {
 		r.subscribe(g)
 	}
 	r.finish(op, g, nil)
+}
+
+// secured makes the set that the REGISTER went over the current one.
+func (r *registrar) secured(op *procedure, reg *Registration) {
+	p, a := r.phone, op.over
+	g := p.guard
+	switch {
+	case g == nil, a == nil:
+		p.setWay(nil, r.verify)
+		return
+	case a != g.temp && a != g.current: // its time was up meanwhile
+		return
+	}
+	g.established(a, reg.Expires)
+	g.dropOffer()
+	s := a.set
+	reg.Protection = &Protection{Backend: g.stack.Name(), Pair: s.Pair, Mode: s.Mode, Local: s.Local, Remote: s.Remote, Verify: a.server}
+	p.setWay(a, nil)
 }
 
 // grantedExpires returns for how many seconds the 200 has registered our contact.
@@ -374,10 +513,46 @@ func (r *registrar) again(initial bool) {
 
 // lost forgets the registration, and the subscription with it (TS 24.229 5.1.1.6.1).
 func (r *registrar) lost() {
+	r.forget()
+	if g := r.phone.guard; g != nil {
+		g.leave(false)
+	}
+	r.phone.setWay(nil, nil)
+}
+
+// forget is lost, but for the security associations.
+func (r *registrar) forget() {
 	r.timer.Stop()
 	r.phone.current.Store(nil)
 	r.last, r.verify = nil, nil
 	r.lapse()
+}
+
+// unprotected hears that the current set's time is up: the registration's was before.
+func (r *registrar) unprotected() {
+	r.forget()
+	r.phone.setWay(nil, nil)
+}
+
+// gone forgets everything, as a phone does whose battery was taken out; the network
+// is not told.
+func (r *registrar) gone() {
+	r.forget()
+	r.plain = false
+	if g := r.phone.guard; g != nil {
+		g.leave(true)
+		g.ports = 0
+		g.closeAll()
+	}
+	r.phone.setWay(nil, nil)
+}
+
+// cut is gone for Faults.Cut.
+func (r *registrar) cut() {
+	r.gone()
+	if op := r.doing; op != nil {
+		r.fail(op, &Error{Doing: r.what(op), Err: ErrCut})
+	}
 }
 
 // retryAfter is when a re-registration that failed is tried again.
@@ -388,6 +563,7 @@ func (r *registrar) fail(op *procedure, e *Error) {
 	p := r.phone
 	p.failed(r.callID, e, "TS 24.229 5.1.1")
 	r.last = nil
+	r.disarm()
 	switch {
 	case e.Status == 403 || e.Status == 404: // TS 24.229 5.1.1.2.1: do not come back
 		r.lost()
@@ -397,6 +573,16 @@ func (r *registrar) fail(op *procedure, e *Error) {
 		r.schedule(dialog.RefreshAfter(time.Until(p.Registration().Until)))
 	}
 	r.finish(op, nil, e)
+}
+
+// disarm takes back what a procedure without success has prepared: the set that
+// waits for its 200 and the offer. Those that are established stay (TS 33.203 7.3.1).
+func (r *registrar) disarm() {
+	if g := r.phone.guard; g != nil {
+		g.retire(&g.temp)
+		g.publish()
+		g.dropOffer()
+	}
 }
 
 // finish tells whoever waits and begins what is queued.
@@ -417,6 +603,14 @@ func (r *registrar) finish(op *procedure, g *Registration, err error) {
 	}
 }
 
+// sorted is what a 494 lists (RFC 3329 2.3.1).
+func sorted(m *sip.Message) string {
+	if v := m.Get(sip.HSecurityServer); v != "" {
+		return strings.Clone(v)
+	}
+	return "what it does not say (no Security-Server)"
+}
+
 // refused makes the error for a REGISTER that was not accepted.
 func (r *registrar) refused(op *procedure, o dialog.Outcome) *Error {
 	e := seen(r.what(op), o)
@@ -435,8 +629,14 @@ func (r *registrar) refused(op *procedure, o dialog.Outcome) *Error {
 		e.Next = "the answer to the challenge was refused: compare K, OPc and the algorithm of " + cfg.IMPI + " with the HSS, and look at the S-CSCF's log"
 	case e.Status == 403 || e.Status == 404:
 		e.Next = "check at the HSS that " + cfg.IMPI + " exists, owns " + cfg.IMPU + " and may register in this network"
-	case e.Status == 420 || e.Status == 421 || e.Status == 494:
-		e.Next = "the P-CSCF wants another security agreement: set its IPsec policy to none, or use a phone with IPsec"
+	case e.Status == 421:
+		e.Next = "the P-CSCF insists on IPsec: use a phone that has it (IPsec user or kernel), or set the P-CSCF's policy to none"
+	case e.Status == 420:
+		e.Next = "the P-CSCF does not know " + strings.Clone(o.Msg.Get(sip.HUnsupported)) + ": give it a policy of IPsec, or use a phone without (IPsec none)"
+	case e.Status == 494:
+		e.Next = "the P-CSCF does not accept the security agreement: it wants " + sorted(o.Msg) + "; compare that with the phone's Security-Client and Security-Verify"
+	case op.over != nil && op.over == op.answer && o.Msg == nil:
+		e.Next = fmt.Sprintf("the 401 came, but nothing behind it over %v: look whether ESP reaches the P-CSCF, and what that says of this phone (pcscf --explain %s)", op.over.set, cfg.IMPI)
 	case e.Status == 0:
 		e.Next = fmt.Sprintf("check that a P-CSCF listens at %v over %v", *r.phone.pcscf.Load(), cfg.Transport)
 	case e.Status >= 500 || e.Status == 480 || e.Status == 408:

@@ -68,7 +68,7 @@ func userOf(impi string) string {
 func (p *Phone) newRequest(method, ruri string, g *Registration) *dialog.Request {
 	return &dialog.Request{
 		Method: method, URI: ruri, From: "<" + g.Default + ">", To: "<" + ruri + ">",
-		Routes: append([]string{"<sip:" + g.PCSCF.String() + ";lr>"}, g.ServiceRoute...),
+		Routes: append([]string{"<sip:" + p.way.Load().pcscf.String() + ";lr>"}, g.ServiceRoute...),
 		Fields: []sip.Field{{ID: sip.HPPreferredIdentity, Value: "<" + g.Default + ">"}},
 	}
 }
