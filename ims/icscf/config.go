@@ -29,6 +29,9 @@ type Config struct {
 	// SCSCFTimeout is how long an S-CSCF has for its first response to a REGISTER
 	// before another one is tried. Default 2500ms.
 	SCSCFTimeout node.Duration `yaml:"scscf_timeout"`
+	// Trusted are the networks whose nodes may say who sends a request, as
+	// ADDRESS/BITS. Empty, the default, trusts whoever can reach this service.
+	Trusted node.Trusted `yaml:"trusted"`
 	// Hosts gives addresses to names without DNS: name: HOST:PORT.
 	Hosts map[string]string `yaml:"hosts"`
 	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
@@ -120,7 +123,7 @@ func (c *Config) reachable(u uri.URI) bool {
 
 // Explain says what c means.
 func (c *Config) Explain() []string {
-	out := []string{fmt.Sprintf("Reached at %v, UDP and TCP; home domain %s.", c.Listen, c.Domain)}
+	out := []string{fmt.Sprintf("Reached at %v, UDP and TCP; home domain %s.", c.Listen, c.Domain), c.Trusted.Explain()}
 	for _, p := range c.Diameter.Peers {
 		out = append(out, "Asks the HSS at "+p.Address+".")
 	}

@@ -100,6 +100,9 @@ type handler struct{ s *Server }
 
 // Request is a new request.
 func (h handler) Request(x *proxy.Exchange) {
+	if !h.s.admit(x) {
+		return
+	}
 	switch {
 	case x.Req.Method() == "REGISTER":
 		h.s.register(x)

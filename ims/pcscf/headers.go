@@ -90,8 +90,32 @@ func scrubToPhone(e *sip.Edits, m *sip.Message) {
 	}
 	if m.Has(sip.HPAssertedIdentity) && m.WantsPrivacy("id") { // RFC 3325 7
 		e.Remove(sip.HPAssertedIdentity)
+	} else {
+		oneOfEach(e, m)
 	}
 	sip.HideHistory(e, m) // the phone is outside of the trust domain (TS 24.229 4.4)
+}
+
+// oneOfEach leaves one sip and one tel URI in P-Asserted-Identity, the first of each
+// (RFC 3325 9.1, RFC 5876 4.5).
+func oneOfEach(e *sip.Edits, m *sip.Message) {
+	var seen [2]bool
+	kept := func(v string) bool {
+		i := 0
+		if scheme, _ := sip.Scheme(addressURI(v)); strings.EqualFold(scheme, "tel") {
+			i = 1
+		}
+		first := !seen[i]
+		seen[i] = true
+		return first
+	}
+	for v := range m.Values(sip.HPAssertedIdentity) {
+		if !kept(v) {
+			seen = [2]bool{}
+			keep(e, m, sip.HPAssertedIdentity, kept)
+			return
+		}
+	}
 }
 
 // scrubChallenge takes CK and IK out of a challenge: they never reach the phone

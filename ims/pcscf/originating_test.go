@@ -247,6 +247,26 @@ func TestPrivacyTowardsThePhone(t *testing.T) {
 	}
 }
 
+// A phone hears one sip and one tel identity of its peer, whoever says more.
+func TestTwoAssertedIdentitiesAtMost(t *testing.T) {
+	conformance.Partly(t, "HD-05")
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		token := p.register()
+		for said, want := range map[string][]string{
+			`"B, B" <sip:b@x.org>, <tel:+1>`:            {`"B, B" <sip:b@x.org>`, "<tel:+1>"},
+			"<tel:+1>, <tel:+2>, <sips:b@x.org>":        {"<tel:+1>", "<sips:b@x.org>"},
+			"<sip:b@x.org>, <sip:c@x.org>, <sip:d@x.y>": {"<sip:b@x.org>"},
+		} {
+			w.scscf.send(mwAddr, w.scscf.text("MESSAGE", "sip:alice@198.51.100.1:5060", sip.NewCallID(), "P-Asserted-Identity: "+said, "Route: <sip:"+token+"@"+mwAddr+";lr>"))
+			a := p.request("MESSAGE")
+			check(t, said, values(a.Message, sip.HPAssertedIdentity), want)
+			p.answer(a, 200)
+			w.scscf.status(200)
+		}
+	})
+}
+
 // Who has diverted a call is told to the phones at both ends, but for those who do
 // not want it.
 func TestHistoryTowardsThePhone(t *testing.T) {

@@ -3,6 +3,7 @@ package scscf
 import (
 	"strconv"
 
+	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
@@ -26,6 +27,9 @@ func (l *leg) chargeRequest(e *sip.Edits, typ int) {
 // response changes what comes back (TS 24.229 5.4.3.2, 5.4.3.3).
 func (l *leg) response(b *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 	status := m.Status()
+	if l.outside {
+		node.Arriving(e, m)
+	}
 	if l.delivery != nil && status >= 300 && l.delivery.otherFlow(b, status) {
 		return false
 	}

@@ -42,6 +42,9 @@ type Config struct {
 	Expires Expires `yaml:"expires"`
 	// ASTimeout is how long an application server has for its first response.
 	ASTimeout ASTimeout `yaml:"as_timeout"`
+	// Trusted are the networks whose nodes may say who sends a request, as
+	// ADDRESS/BITS. Empty, the default, trusts whoever can reach this service.
+	Trusted node.Trusted `yaml:"trusted"`
 	// Hosts gives addresses to names without DNS: name: HOST:PORT.
 	Hosts map[string]string `yaml:"hosts"`
 	// SharedIFCSets names files with shared initial filter criteria, by their id.
@@ -134,6 +137,7 @@ func (c *Config) Explain() []string {
 		fmt.Sprintf("Reached at %v, UDP and TCP, as %s.", c.Listen, c.name(c.Listen)),
 		fmt.Sprintf("Challenges with %s in realm %s; registrations last %v at most.", c.Algorithm, c.Domain, c.Expires.Max.D()),
 		fmt.Sprintf("Calls to users of %s go to the I-CSCF at %v.", c.Domain, c.ICSCF),
+		c.Trusted.Explain(),
 	}
 	if c.AKAWithoutIPsec {
 		out = append(out, "Phones may register without IPsec (aka_without_ipsec): for labs only.")

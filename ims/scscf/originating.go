@@ -147,6 +147,7 @@ func (l *leg) route() {
 	if top := x.TopRoute(); top != "" {
 		l.next = "the next hop " + top
 		l.decide("TS 24.229 5.4.3.2", func() string { return "On along its Route to " + top + "." })
+		l.leave(top, false)
 		x.Retry(t)
 		return
 	}
@@ -174,6 +175,7 @@ func (l *leg) route() {
 	default:
 		l.foreign, l.next = true, u.Host
 		l.decide("TS 24.229 5.4.3.2", func() string { return "To " + string(to.Identity) + " of another domain: " + u.Host + "." })
+		l.leave(x.RequestURI(), true)
 	}
 	x.Retry(t)
 }

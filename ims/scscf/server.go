@@ -40,6 +40,7 @@ type Server struct {
 	cfg        Config
 	name       string // our SIP URI towards HSS and I-CSCF
 	host       string // host and port of our URIs
+	hosts      map[string][]netip.AddrPort
 	algorithm  aka.DigestAlgorithm
 	core       *proxy.Core
 	agent      *dialog.Agent
@@ -79,7 +80,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, challenges: newChallenges(), turns: newTurns(), chains: ifc.NewCache(sets, maxChains),
+		cfg: cfg, hosts: hosts, challenges: newChallenges(), turns: newTurns(), chains: ifc.NewCache(sets, maxChains),
 		verdicts: node.NewVerdicts(deps.Deps, "scscf", cfg.Listen.Addr().String()),
 		metrics: metrics{
 			registers: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -221,9 +222,12 @@ func (h handler) Request(x *proxy.Exchange) {
 	}
 	switch method := x.Req.Method(); {
 	case method == "REGISTER":
-		s.register(x)
+		if s.admit(x) {
+			s.register(x)
+		}
 	case x.Req.ToTag() != "":
 		s.inDialog(x)
+	case !s.admit(x):
 	case method == "SUBSCRIBE" && s.isRegEvent(x):
 		s.watch(x)
 	default:

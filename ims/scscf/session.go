@@ -59,6 +59,7 @@ type leg struct {
 	delivery *delivery       // set when the request goes to the contacts
 	next     string          // who was asked to take it on, otherwise
 	foreign  bool            // that is another domain
+	outside  bool            // and not of the trust domain
 }
 
 // session routes a request outside of a dialog (TS 24.229 5.4.3.1): one that an
@@ -87,6 +88,7 @@ func (s *Server) inDialog(x *proxy.Exchange) {
 			return
 		}
 	}
+	s.crossing(x)
 	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}}
 	if x.Req.Method() == "NOTIFY" && x.Route.User != "" {
 		// It may overtake the 2xx to its SUBSCRIBE and make the dialog: who wants to

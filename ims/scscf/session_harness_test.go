@@ -49,7 +49,7 @@ type world struct {
 }
 
 // inWorld runs f in a bubble. An HSS is there if hss is not nil.
-func inWorld(t *testing.T, hss *scriptedHSS, f func(w *world)) {
+func inWorld(t *testing.T, hss *scriptedHSS, f func(w *world), change ...func(*Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, net: memnet.New(1), hss: hss}
@@ -78,6 +78,9 @@ func inWorld(t *testing.T, hss *scriptedHSS, f func(w *world)) {
 		cfg.Domain, cfg.Listen, cfg.ICSCF = home, netip.MustParseAddrPort(scscfAddr), netip.MustParseAddrPort("192.0.2.2:5060")
 		cfg.Diameter.Peers = []node.DiameterPeer{{Address: hssAddr}}
 		cfg.Hosts = map[string]string{"as1.home.test": "192.0.2.21:5060", "as2.home.test": "192.0.2.22:5060", "other.test": "192.0.2.30:5060"}
+		for _, c := range change {
+			c(&cfg)
+		}
 		core, logs := observer.New(zap.InfoLevel)
 		w.logs = logs
 		stream := &trace.Stream{}

@@ -1,0 +1,111 @@
+package scscf
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/testbed/conformance"
+)
+
+func trusting(networks ...string) func(*Config) {
+	return func(c *Config) {
+		for _, n := range networks {
+			c.Trusted = append(c.Trusted, netip.MustParsePrefix(n))
+		}
+	}
+}
+
+// insideOnly are headers with a mark that may not leave the network; inResponse
+// those of a response.
+var insideOnly = []string{
+	"P-Access-Network-Info: 3GPP-E-UTRAN-FDD;MiNe", "P-Charging-Function-Addresses: ccf=MiNe", "P-Served-User: <sip:alice@home.test>;x=MiNe",
+	"P-Visited-Network-ID: MiNe", "P-Asserted-Service: urn:urn-7:MiNe", "P-User-Database: <aaa://MiNe>", "P-Profile-Key: <sip:MiNe!.*!@home.test>",
+	"Feature-Caps: *;+MiNe", "P-Early-Media: supported, MiNe", "Resource-Priority: MiNe.0", "Cellular-Network-Info: MiNe",
+	"History-Info: <sip:MiNe@home.test?Privacy=history>;index=1, <sip:bob@other.test>;index=1.1;mp=1",
+}
+
+// fields are these lines of a response.
+func fields(lines ...string) []sip.Field {
+	var out []sip.Field
+	for _, l := range lines {
+		name, value, _ := strings.Cut(l, ": ")
+		out = append(out, sip.Field{ID: sip.IDOf(name), Value: value})
+	}
+	return out
+}
+
+func TestWhatLeavesTheTrustDomain(t *testing.T) {
+	conformance.Shows(t, "HD-05", "HD-06")
+	conformance.Partly(t, "SO-10")
+	tests := []struct {
+		name, privacy string
+		change        []func(*Config)
+		inside        bool // the other domain is of the trust domain
+		asserted      string
+	}{
+		{"another domain", "X: y", nil, false, "<sip:alice@home.test> | <tel:+4911>"},
+		{"with privacy", "Privacy: id", nil, false, ""},
+		{"others are trusted", "Privacy: id", []func(*Config){trusting("192.0.2.0/28")}, false, ""},
+		{"a partner", "Privacy: id", []func(*Config){trusting("192.0.2.0/28", "192.0.2.30/32")}, true, "<sip:alice@home.test> | <tel:+4911>"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inWorld(t, nil, func(w *world) {
+				w.alice()
+				w.p.call("sip:bob@other.test", append(insideOnly, tt.privacy)...)
+				got := w.other.want("INVITE")
+				w.header(got, sip.HPAssertedIdentity, tt.asserted)
+				w.header(got, sip.HPServedUser, "")
+				if strings.Contains(got.Raw(), "MiNe") != tt.inside || got.Has(sip.HPChargingVector) != tt.inside {
+					t.Errorf("to the other network goes:\n%s", got.Raw())
+				}
+				// What it says of itself counts as little.
+				w.other.reply(got, 180, fields(append(insideOnly, "P-Asserted-Identity: <sip:eve@other.test>", `P-Charging-Vector: icid-value="theirs";orig-ioi="Type 2home.test"`)...)...)
+				back := w.p.want("180")
+				if strings.Contains(back.Raw(), "MiNe") != tt.inside || back.Has(sip.HPAssertedIdentity) != tt.inside {
+					t.Errorf("from the other network comes:\n%s", back.Raw())
+				}
+				w.header(back, sip.HPChargingVector, `icid-value="ic1";orig-ioi="Type 1visited.test";term-ioi="Type 1home.test"`)
+			}, tt.change...)
+		})
+	}
+}
+
+// What another network sends to the S-CSCF itself: nothing that begins here, and
+// nothing about itself within a dialog.
+func TestWhatComesFromOutsideOfTheTrustDomain(t *testing.T) {
+	conformance.Shows(t, "HD-05", "HD-06")
+	lines := append([]string{"P-Asserted-Identity: <sip:MiNe@home.test>"}, insideOnly...)
+	inWorld(t, nil, func(w *world) {
+		w.alice()
+		w.bob()
+		for _, method := range []string{"INVITE", "REGISTER", "SUBSCRIBE", "MESSAGE"} {
+			w.other.send(method, "sip:bob@home.test", append(lines, alongSR, "Event: reg")...)
+			w.why(w.other.want("403"), "not of the trust domain")
+		}
+		w.p.nothing()
+
+		within := []string{"To: <sip:bob@home.test>;tag=t"}
+		w.other.send("BYE", "sip:bob@10.0.0.2", append(append(within, lines...), "Route: <sip:mt@"+scscfAddr+";lr>, <sip:token@192.0.2.1;lr>")...)
+		got := w.p.want("BYE")
+		if strings.Contains(got.Raw(), "MiNe") || got.Has(sip.HPChargingVector) {
+			t.Errorf("within a dialog comes:\n%s", got.Raw())
+		}
+		w.p.reply(got, 200, fields(insideOnly...)...)
+		if back := w.other.want("200"); strings.Contains(back.Raw(), "MiNe") {
+			t.Errorf("within a dialog leaves:\n%s", back.Raw())
+		}
+
+		w.p.send("INFO", "sip:eve@192.0.2.30", append(append(within, insideOnly...), "Route: <sip:mo@"+scscfAddr+";lr>")...)
+		got = w.other.want("INFO")
+		if strings.Contains(got.Raw(), "MiNe") || got.Has(sip.HPChargingVector) {
+			t.Errorf("within a dialog leaves:\n%s", got.Raw())
+		}
+		w.other.reply(got, 200, fields(lines...)...)
+		if back := w.p.want("200"); strings.Contains(back.Raw(), "MiNe") {
+			t.Errorf("within a dialog comes:\n%s", back.Raw())
+		}
+	}, trusting("192.0.2.0/28"))
+}
