@@ -49,6 +49,14 @@ type installed struct {
 	waits bool
 	// told are the expiry events passed on: soft, hard.
 	told [2]bool
+	// seen is what Stats has found last, of each association.
+	seen [4]sighting
+}
+
+// sighting is when an association was found to have carried so many packets.
+type sighting struct {
+	packets uint64
+	at      time.Time
 }
 
 var _ ipsec.Backend = (*Backend)(nil)
@@ -285,7 +293,8 @@ func (b *Backend) remove(id ipsec.SetID) error {
 	return nil
 }
 
-// Stats asks the kernel what has gone over a set.
+// Stats asks the kernel what has gone over a set. Kernels before 6.2 do not tell when
+// an association was used last: then Last is when Stats first saw its packets.
 func (b *Backend) Stats(id ipsec.SetID) (ipsec.SetStats, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -299,6 +308,9 @@ func (b *Backend) Stats(id ipsec.SetID) (ipsec.SetStats, bool) {
 			continue
 		}
 		got, ok := b.standing(a.key())
+		if ok && got.stats.Packets != 0 && got.stats.Last.IsZero() {
+			got.stats.Last = in.sighted(i, got, b.now())
+		}
 		switch {
 		case !ok:
 		case a.in:
@@ -308,6 +320,18 @@ func (b *Backend) Stats(id ipsec.SetID) (ipsec.SetStats, bool) {
 		}
 	}
 	return st, true
+}
+
+// sighted is when the i-th association's last packet was, as far as is known.
+func (in *installed) sighted(i int, got standing, now time.Time) time.Time {
+	if seen := in.seen[i]; seen.packets == got.stats.Packets {
+		return seen.at
+	}
+	if first := int64(got.info.Curlft.UseTime); got.stats.Packets == 1 && first != 0 {
+		now = time.Unix(first, 0)
+	}
+	in.seen[i] = sighting{got.stats.Packets, now}
+	return now
 }
 
 // standing asks for one state; false when the kernel does not have it.

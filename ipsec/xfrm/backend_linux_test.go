@@ -253,7 +253,14 @@ func TestStatsReadTheKernelsCounters(t *testing.T) {
 		t.Fatalf("the counters are %+v, %v", got, ok)
 	}
 	got.In[ipsec.AtClient].Last = last
-	// A state without XFRMA_LASTUSED has no time of its last packet.
+	// An older kernel's state without XFRMA_LASTUSED: the last packet was before now.
+	seen := got.Out[ipsec.AtClient].Last
+	if age := time.Since(seen); age < 0 || age > time.Minute {
+		t.Errorf("a packet was seen at %v", seen)
+	}
+	if again, _ := b.Stats(1); again.Out[ipsec.AtClient].Last != seen {
+		t.Errorf("the same packet was seen at %v, and at %v", seen, again.Out[ipsec.AtClient].Last)
+	}
 	got.Out[ipsec.AtClient].Last = time.Time{}
 	if got != want {
 		t.Errorf("the counters are %+v, want %+v", got, want)

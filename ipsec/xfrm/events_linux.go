@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -19,7 +18,7 @@ func (b *Backend) listen() {
 	for {
 		msgs, from, err := b.events.Receive()
 		switch {
-		case errors.Is(err, os.ErrClosed), errors.Is(err, unix.EBADF):
+		case err != nil && b.ending():
 			return
 		case errors.Is(err, unix.ENOBUFS):
 			b.recount()
@@ -38,6 +37,17 @@ func (b *Backend) listen() {
 				b.remap(m.Data)
 			}
 		}
+	}
+}
+
+// ending reports whether Close has been called: it makes a read fail, in one of
+// several ways.
+func (b *Backend) ending() bool {
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
 	}
 }
 
