@@ -37,6 +37,10 @@ type Config struct {
 	MaxTransactions int `yaml:"max_transactions"`
 	// MaxBindings bounds the registered phones. Default 1000000.
 	MaxBindings int `yaml:"max_bindings"`
+	// ResourcePriority are the namespaces of Resource-Priority that phones may ask for,
+	// for instance wps; the S-CSCF holds them to what the user may have. None by
+	// default: the header is removed.
+	ResourcePriority []string `yaml:"resource_priority"`
 	// HomeTimeout is how long the home network has for its first response to a
 	// REGISTER. Default 4s.
 	HomeTimeout node.Duration `yaml:"home_timeout"`

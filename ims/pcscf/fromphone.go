@@ -66,6 +66,7 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 		return
 	}
 	scrubFromPhone(&x.Edits, x.Req)
+	s.passPriority(x)
 	asserted, set := s.assertIdentity(x, b, now)
 	icid := s.newICID()
 	x.Edits.Add(sip.HPChargingVector, s.chargingVector(icid))
