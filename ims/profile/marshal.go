@@ -108,13 +108,12 @@ func (w *writer) publicIdentity(id *PublicIdentity) {
 	depth := 1
 	nest := func() { w.open("Extension"); depth++ }
 	imp := !psi && id.Wildcard != "" || id.PriorityLevel >= 0
-	last := id.MaxRegistrations > 0 || len(id.Priorities) > 0
-	if id.DisplayName != "" || id.AliasGroup != "" || imp || last {
+	if id.DisplayName != "" || id.AliasGroup != "" || imp || id.MaxRegistrations > 0 {
 		nest()
 		w.optional("DisplayName", id.DisplayName)
 		w.optional("AliasIdentityGroupID", id.AliasGroup)
 	}
-	if imp || last {
+	if imp || id.MaxRegistrations > 0 {
 		nest()
 		if !psi {
 			w.optional("WildcardedIMPU", string(id.Wildcard))
@@ -123,17 +122,9 @@ func (w *writer) publicIdentity(id *PublicIdentity) {
 			w.number("ServicePriorityLevel", int64(id.PriorityLevel))
 		}
 	}
-	if last {
+	if id.MaxRegistrations > 0 {
 		nest()
-		for _, p := range id.Priorities {
-			w.open("ExtendedPriority")
-			w.text("PriorityNamespace", p.Namespace)
-			w.text("PriorityLevel", p.Level)
-			w.close("ExtendedPriority")
-		}
-		if id.MaxRegistrations > 0 {
-			w.number("MaxNumOfAllowedSimultRegistrations", int64(id.MaxRegistrations))
-		}
+		w.number("MaxNumOfAllowedSimultRegistrations", int64(id.MaxRegistrations))
 	}
 	for range depth {
 		w.close("Extension")

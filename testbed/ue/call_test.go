@@ -462,6 +462,7 @@ func TestDialledForms(t *testing.T) {
 		{"+49 30 12345", SIPPhone, "sip:+493012345@home.net;user=phone"},
 		{"0612", Tel, "tel:0612;phone-context=home.net"},
 		{"0612", SIPPhone, "sip:0612;phone-context=home.net@home.net;user=phone"},
+		{"0612", OddContext, "sip:0612;phone-context=0612@0612;user=phone"},
 		{"*21#", Tel, "tel:*21#;phone-context=home.net"},
 		{"*21#", SIPPhone, "sip:*21%23;phone-context=home.net@home.net;user=phone"},
 		{"urn:service:sos", Tel, "urn:service:sos"},

@@ -37,7 +37,7 @@ type Faults struct {
 	// Cut switches the radio off behind the next protected request: the phone has
 	// lost its SAs then, and hears nothing.
 	Cut bool
-	// Duplicate sends each REGISTER twice.
+	// Duplicate sends each REGISTER twice that goes by UDP.
 	Duplicate bool
 	// ClearRegister sends the REGISTER of a registered phone in clear to the
 	// protected port of the P-CSCF.
@@ -128,7 +128,7 @@ func (p *Phone) shape(f sip.Flow, data []byte) [][]byte {
 		p.shard().Post(func() { p.shard().After(lastWords, p.reg.cut) })
 	}
 	data = p.profile.spell(data)
-	if faults.Duplicate && register {
+	if faults.Duplicate && register && f.Proto == sip.UDP {
 		return [][]byte{data, data}
 	}
 	return [][]byte{data}

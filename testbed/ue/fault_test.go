@@ -69,12 +69,13 @@ func TestProtectionFaults(t *testing.T) {
 					}
 					before := packets
 					time.Sleep(10 * time.Minute)
+					synctest.Wait()
 					if packets != before {
 						t.Errorf("%d packets from a phone that is cut off", packets-before)
 					}
 				case "duplicate": // a transaction over UDP absorbs the second
-					if registers != 4 || n > 3 {
-						t.Errorf("%d REGISTERs sent, %d taken; want 4 and no more than 3", registers, n)
+					if registers < 3 || n != 2 {
+						t.Errorf("%d REGISTERs sent, %d taken; want at least 3 and 2", registers, n)
 					}
 				}
 				if err := p.SetFaults(Faults{}); err != nil {
@@ -143,10 +144,7 @@ func TestClearResponses(t *testing.T) {
 					return memnet.Pass
 				})
 				s := w.gate.last["alice"]
-				via := netip.AddrPortFrom(netAddr.Addr(), to.Port())
-				raw := "OPTIONS sip:alice@" + s.Remote.Server().String() + " SIP/2.0\r\nVia: SIP/2.0/UDP " + via.String() +
-					";branch=z9hG4bKclear\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:alice@b>\r\nCall-ID: clear\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-				w.core.Shard("clear").Post(func() { w.gate.send(s, raw) })
+				w.gate.send(s, options(s, to.Port()))
 				time.Sleep(time.Second)
 				synctest.Wait()
 				if len(clear) != 1 || !strings.HasPrefix(clear[0], "SIP/2.0 200") {

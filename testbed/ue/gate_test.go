@@ -12,6 +12,7 @@ import (
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
 	"github.com/gocscf/gocscf/ims/sip/transport"
+	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
 	"github.com/gocscf/gocscf/ipsec"
 )
 
@@ -199,6 +200,26 @@ func (g *gate) hop(user string, p sip.Proto) proxy.Hop {
 	defer g.mu.Unlock()
 	s := g.last[user]
 	return proxy.Hop{Proto: p, Role: sip.RoleProtectedClient, Local: s.Local.Client(), Addr: s.Remote.Server()}
+}
+
+// options is an OPTIONS for a phone by UDP, with that port of ours in its Via.
+func options(s *gateSet, port uint16) string {
+	return fmt.Sprintf("OPTIONS sip:x@%v SIP/2.0\r\nVia: SIP/2.0/UDP %v:%d;branch=z9hG4bKo%d\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\n"+
+		"Call-ID: o%d\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n", s.Remote.Server(), s.Local.Addr, port, port, port)
+}
+
+// count counts the answers to OPTIONS that come to port_ps by TCP, and those that
+// leave a phone in clear.
+func (w *world) count(tcp, clear *int) func(memnet.Packet) memnet.Verdict {
+	return func(p memnet.Packet) memnet.Verdict {
+		switch answer := strings.Contains(string(p.Data), "1 OPTIONS") && strings.Contains(string(p.Data), "SIP/2.0 200"); {
+		case answer && p.Kind == memnet.Segment && p.To.Port() == gatePS:
+			*tcp++
+		case answer && strings.HasPrefix(string(p.Data), "SIP/2.0 200"):
+			*clear++
+		}
+		return memnet.Pass
+	}
 }
 
 // send sends octets from port_pc to port_us.

@@ -60,6 +60,7 @@ type network struct {
 	notifiers  map[string]*dialog.Notifier  // by user part
 	versions   map[*dialog.Notifier]uint32
 	flows      []sip.Flow // of registers
+	akav2      bool       // challenges are AKAv2-SHA-256
 	noServer   bool       // no Security-Server
 	auts       int        // resynchronisations
 	gate       *gate      // nil: without IPsec
@@ -205,11 +206,19 @@ func (w *network) register(x *proxy.Exchange) {
 		w.challenge(x, cred.Username)
 	case cred.Response == "":
 		x.Reply(403, "MAC Failure Reported", sip.Field{ID: sip.HWarning, Value: `399 net "the phone reports MAC failure"`})
-	case w.verify(m, cred, aka.AKAv1MD5.Password(c.vector.XRES, c.vector.CK, c.vector.IK)) != nil:
+	case w.verify(m, cred, w.digest().Password(c.vector.XRES, c.vector.CK, c.vector.IK)) != nil:
 		x.Reply(403, "Wrong RES")
 	default:
 		w.grant(x)
 	}
+}
+
+// digest is the algorithm of the challenges.
+func (w *network) digest() aka.DigestAlgorithm {
+	if w.akav2 {
+		return aka.AKAv2SHA256
+	}
+	return aka.AKAv1MD5
 }
 
 const securityServer = "ipsec-3gpp;q=0.1;alg=hmac-sha-1-96;ealg=null;mod=trans;prot=esp;spi-c=4096;spi-s=4097;port-c=5100;port-s=6100"
@@ -219,7 +228,7 @@ func (w *network) challenge(x *proxy.Exchange, impi string) {
 	v := must(aka.NewVector(w.alg, aka.NewRAND(), sqn, aka.AMFSeparation))
 	nonce := v.Nonce(nil).String()
 	w.nonces[impi] = challenge{v, nonce}
-	ch := sip.Challenge{Scheme: "Digest", Realm: domain, Nonce: nonce, Algorithm: "AKAv1-MD5", QOP: w.qop}
+	ch := sip.Challenge{Scheme: "Digest", Realm: domain, Nonce: nonce, Algorithm: w.digest().String(), QOP: w.qop}
 	f := []sip.Field{{ID: sip.HWWWAuthenticate, Value: string(ch.AppendTo(nil))}}
 	switch {
 	case w.gate != nil:
@@ -236,7 +245,7 @@ func (w *network) challenge(x *proxy.Exchange, impi string) {
 }
 
 func (w *network) verify(m *sip.Message, c sip.Credentials, password aka.Secret) error {
-	d := aka.Digest{Method: m.Method(), Username: c.Username, Realm: c.Realm, Nonce: c.Nonce, URI: c.URI,
+	d := aka.Digest{Algorithm: w.digest(), Method: m.Method(), Username: c.Username, Realm: c.Realm, Nonce: c.Nonce, URI: c.URI,
 		QOP: c.QOP, NC: c.NC, CNonce: c.CNonce, Body: []byte(m.Body())}
 	return d.Verify(password, c.Response)
 }

@@ -128,10 +128,14 @@ func (p *Phone) procedure(ctx context.Context, op *procedure) (*Registration, er
 	p.shard().Post(func() { p.reg.start(op) })
 	v, err := wait(ctx, p, c)
 	if err != nil {
-		p.shard().Post(func() { p.reg.abandon(op) })
+		next := make(chan string, 1)
+		p.shard().Post(func() {
+			next <- p.reg.silence(op)
+			p.reg.abandon(op)
+		})
 		e := &Error{Doing: doing, Err: err}
 		if ctx.Err() != nil {
-			e.Next = fmt.Sprintf("check that a P-CSCF listens at %v over %v and that nothing between drops it", *p.pcscf.Load(), p.cfg.Transport)
+			e.Next, _ = wait(context.Background(), p, next)
 		}
 		return nil, e
 	}
@@ -603,6 +607,17 @@ func (r *registrar) finish(op *procedure, g *Registration, err error) {
 	}
 }
 
+// silence is what to do when nothing is answered.
+func (r *registrar) silence(op *procedure) string {
+	switch {
+	case op.over == nil:
+		return fmt.Sprintf("check that a P-CSCF listens at %v over %v and that nothing between drops it", *r.phone.pcscf.Load(), r.phone.cfg.Transport)
+	case op.over == op.answer:
+		return fmt.Sprintf("the 401 came in clear, but nothing over %v: look whether ESP reaches the P-CSCF, and what that says of this phone (pcscf --explain %s)", op.over.set, r.phone.cfg.IMPI)
+	}
+	return fmt.Sprintf("nothing comes over %v, which was in use: look whether the P-CSCF has been restarted (pcscf --explain %s); Reset has the phone come in clear", op.over.set, r.phone.cfg.IMPI)
+}
+
 // sorted is what a 494 lists (RFC 3329 2.3.1).
 func sorted(m *sip.Message) string {
 	if v := m.Get(sip.HSecurityServer); v != "" {
@@ -635,10 +650,8 @@ func (r *registrar) refused(op *procedure, o dialog.Outcome) *Error {
 		e.Next = "the P-CSCF does not know " + strings.Clone(o.Msg.Get(sip.HUnsupported)) + ": give it a policy of IPsec, or use a phone without (IPsec none)"
 	case e.Status == 494:
 		e.Next = "the P-CSCF does not accept the security agreement: it wants " + sorted(o.Msg) + "; compare that with the phone's Security-Client and Security-Verify"
-	case op.over != nil && op.over == op.answer && o.Msg == nil:
-		e.Next = fmt.Sprintf("the 401 came, but nothing behind it over %v: look whether ESP reaches the P-CSCF, and what that says of this phone (pcscf --explain %s)", op.over.set, cfg.IMPI)
 	case e.Status == 0:
-		e.Next = fmt.Sprintf("check that a P-CSCF listens at %v over %v", *r.phone.pcscf.Load(), cfg.Transport)
+		e.Next = r.silence(op)
 	case e.Status >= 500 || e.Status == 480 || e.Status == 408:
 		e.Next = "a node behind the P-CSCF did not answer: look at the logs of I-CSCF, S-CSCF and HSS for this Call-ID " + r.callID
 	}

@@ -18,6 +18,10 @@ const (
 	// SIPPhone is "sip:+49…@DOMAIN;user=phone", or
 	// "sip:0612;phone-context=DOMAIN@DOMAIN;user=phone".
 	SIPPhone
+	// OddContext is "sip:0612;phone-context=0612@0612;user=phone": what Samsung's
+	// phones make of a local number when the network has given them no sip URI with a
+	// domain.
+	OddContext
 )
 
 // target makes a Request-URI of what a user dials: a URI as it stands, a telephone
@@ -38,6 +42,9 @@ func target(dialled, domain string, form NumberForm) (string, error) {
 	number := digits != "" && strings.Trim(strings.TrimPrefix(digits, "+"), "0123456789*#") == "" && digits != "+"
 	var u string
 	switch global := strings.HasPrefix(digits, "+"); {
+	case number && form == OddContext:
+		user := uri.EscapeUser(digits)
+		return "sip:" + user + ";phone-context=" + user + "@" + user + ";user=phone", nil
 	case number && global && form == Tel:
 		u = "tel:" + digits
 	case number && form == Tel:
