@@ -12,7 +12,9 @@ type Report struct {
 	At      time.Time `json:"at"`
 	Policy  string    `json:"policy"`  // "none" or "required"
 	Backend string    `json:"backend"` // "kernel" or "user"
-	Facts   Facts     `json:"facts"`
+	// BackendWhy is why that one was chosen.
+	BackendWhy string `json:"backend_why,omitempty"`
+	Facts      Facts  `json:"facts"`
 	// Sets are those that stand, the one in use first.
 	Sets []SetReport `json:"sets"`
 	// Explanation is what follows from all that: see Explain.

@@ -1,6 +1,7 @@
 // Command pcscf runs a Proxy-CSCF.
 //
 //	pcscf --config pcscf.yaml [--check] [--pid-file FILE]
+//	pcscf --config pcscf.yaml --explain IMPI [--json]
 package main
 
 import (
@@ -14,6 +15,7 @@ func main() {
 	cfg := pcscf.DefaultConfig()
 	os.Exit(node.Program{
 		Name: "pcscf", Config: &cfg, Common: &cfg.Common, Check: cfg.Check, Explain: cfg.Explain,
-		New: func(d node.Deps) (node.Service, error) { return pcscf.New(cfg, pcscf.Deps{Deps: d}) },
+		New:   func(d node.Deps) (node.Service, error) { return pcscf.New(cfg, pcscf.Deps{Deps: d}) },
+		Admin: pcscf.Admin, Questions: pcscf.Questions(),
 	}.Main(os.Args[1:], os.Stdout, os.Stderr))
 }

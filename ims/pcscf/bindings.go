@@ -19,6 +19,7 @@ type binding struct {
 	impi    string
 	contact string // the URI that the phone registered
 
+	phone  phoneKey       // whose SA sets protect it; zero in clear
 	source netip.AddrPort // from where it registered last
 	flow   sip.Flow       // how it is reached
 	// at is the contact's own address and port. It is valid only when the REGISTER
@@ -53,6 +54,16 @@ const grace = 32 * time.Second
 // registered reports whether some identity of the phone is registered.
 func (b *binding) registered(now time.Time) bool {
 	return slices.ContainsFunc(b.sets, func(s set) bool { return s.expires.After(now) })
+}
+
+// until is when the last of what is registered runs out.
+func (b *binding) until() (t time.Time) {
+	for _, s := range b.sets {
+		if s.expires.After(t) {
+			t = s.expires
+		}
+	}
+	return t
 }
 
 // alive reports whether the binding is of any use.
@@ -117,13 +128,21 @@ func (b *binding) without(name string, now time.Time) (*binding, bool) {
 }
 
 // sourceKey is from where requests come. UDP and TCP ports are mapped apart by a
-// NAT: the same number may be two phones.
+// NAT: the same number may be two phones. With IPsec so may the same address, and
+// our own port tells them apart.
 type sourceKey struct {
 	stream bool
 	addr   netip.AddrPort
+	local  netip.AddrPort // protected ports only
 }
 
-func sourceOf(f sip.Flow) sourceKey { return sourceKey{f.Proto.Stream(), f.Remote} }
+func sourceOf(f sip.Flow) sourceKey {
+	k := sourceKey{stream: f.Proto.Stream(), addr: f.Remote}
+	if f.Role == sip.RoleProtectedServer || f.Role == sip.RoleProtectedClient {
+		k.local = f.Local
+	}
+	return k
+}
 
 // bindings holds the registered contacts. Its methods may be called from any
 // goroutine.
@@ -138,12 +157,14 @@ type bindings struct {
 	bySource map[sourceKey]*binding
 	byAt     map[netip.AddrPort]*binding
 	byIMPI   map[string][]*binding
+	byPhone  map[phoneKey]*binding // the latest of a phone with SA sets
 }
 
 func newBindings(limit int, left func(impi string)) *bindings {
 	return &bindings{
 		max: limit, left: left, byToken: map[string]*binding{}, bySource: map[sourceKey]*binding{},
 		byAt: map[netip.AddrPort]*binding{}, byIMPI: map[string][]*binding{},
+		byPhone: map[phoneKey]*binding{},
 	}
 }
 
@@ -163,6 +184,13 @@ func (t *bindings) ofFlow(f sip.Flow, now time.Time) *binding {
 		return b
 	}
 	return living(t.byAt[f.Remote], now)
+}
+
+// ofPhone returns the binding of a phone that is known by its SA sets.
+func (t *bindings) ofPhone(k phoneKey, now time.Time) *binding {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return living(t.byPhone[k], now)
 }
 
 // ofContact returns the binding of a private identity's contact.
@@ -208,7 +236,9 @@ func (t *bindings) put(b *binding) bool {
 	}
 	t.drop(t.byToken[b.token], b.impi)
 	t.drop(t.bySource[sourceOf(b.flow)], b.impi)
-	t.drop(t.byAt[b.source], b.impi)
+	if b.phone == (phoneKey{}) {
+		t.drop(t.byAt[b.source], b.impi)
+	}
 	if b.at.IsValid() {
 		t.drop(t.byAt[b.at], b.impi)
 	}
@@ -219,6 +249,9 @@ func (t *bindings) put(b *binding) bool {
 	t.bySource[sourceOf(b.flow)] = b
 	if b.at.IsValid() {
 		t.byAt[b.at] = b
+	}
+	if b.phone != (phoneKey{}) {
+		t.byPhone[b.phone] = b
 	}
 	t.byIMPI[b.impi] = append(t.byIMPI[b.impi], b)
 	return true
@@ -247,6 +280,9 @@ func (t *bindings) replace(old, b *binding) {
 	}
 	if t.byAt[b.at] == old {
 		t.byAt[b.at] = b
+	}
+	if t.byPhone[b.phone] == old {
+		t.byPhone[b.phone] = b
 	}
 	list := t.byIMPI[b.impi]
 	list[slices.Index(list, old)] = b
@@ -279,6 +315,9 @@ func (t *bindings) drop(b *binding, keep string) {
 	}
 	if t.byAt[b.at] == b {
 		delete(t.byAt, b.at)
+	}
+	if t.byPhone[b.phone] == b {
+		delete(t.byPhone, b.phone)
 	}
 	list := slices.DeleteFunc(t.byIMPI[b.impi], func(o *binding) bool { return o == b })
 	if len(list) > 0 {

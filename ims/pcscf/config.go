@@ -37,6 +37,10 @@ type Config struct {
 	MaxTransactions int `yaml:"max_transactions"`
 	// MaxBindings bounds the registered phones. Default 1000000.
 	MaxBindings int `yaml:"max_bindings"`
+	// ResourcePriority are the namespaces of Resource-Priority that phones may ask for,
+	// for instance wps; the S-CSCF holds them to what the user may have. None by
+	// default: the header is removed.
+	ResourcePriority []string `yaml:"resource_priority"`
 	// HomeTimeout is how long the home network has for its first response to a
 	// REGISTER. Default 4s.
 	HomeTimeout node.Duration `yaml:"home_timeout"`
@@ -50,14 +54,6 @@ type Listen struct {
 	Gm netip.AddrPort `yaml:"gm"`
 	// Mw is the port towards the core, IP:PORT or HOST:PORT; Path carries it.
 	Mw netip.AddrPort `yaml:"mw"`
-}
-
-// IPsec says how Gm is protected.
-type IPsec struct {
-	// Policy is none or required.
-	Policy string `yaml:"policy"`
-	// Backend is auto, kernel or user.
-	Backend string `yaml:"backend"`
 }
 
 // Addresses is one IP:PORT or HOST:PORT, or a list of them.
@@ -85,7 +81,7 @@ func (a *Addresses) UnmarshalYAML(decode func(any) error) error {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		IPsec:       IPsec{Policy: "none", Backend: "auto"},
+		IPsec:       defaultIPsec(),
 		MaxBindings: 1_000_000,
 		HomeTimeout: node.Duration(4 * time.Second),
 		Drain:       node.Duration(5 * time.Second),
@@ -115,18 +111,7 @@ func (c *Config) Check() error {
 			bad("icscf[%d] is %v: that is this P-CSCF itself", i, a)
 		}
 	}
-	switch c.IPsec.Policy {
-	case "none":
-	case "required":
-		bad("ipsec.policy is required: this build has no IPsec towards phones yet; set it to none")
-	default:
-		bad("ipsec.policy is %q: it must be none or required", c.IPsec.Policy)
-	}
-	switch c.IPsec.Backend {
-	case "auto", "kernel", "user":
-	default:
-		bad("ipsec.backend is %q: it must be auto, kernel or user", c.IPsec.Backend)
-	}
+	c.IPsec.check(c.Listen.Gm, c.Listen.Mw, bad)
 	if c.MaxBindings < 1 {
 		bad("max_bindings is %d: no phone could register; want 1 or more", c.MaxBindings)
 	}
@@ -165,7 +150,7 @@ func (l *Listen) check(bad func(format string, args ...any)) {
 // Explain says what c means.
 func (c *Config) Explain() []string {
 	return []string{
-		fmt.Sprintf("Phones reach it at %v, UDP and TCP, without IPsec.", c.Listen.Gm),
+		c.IPsec.explain(c.Listen.Gm),
 		fmt.Sprintf("The core reaches it at %v; Path and Record-Route carry that.", c.Listen.Mw),
 		fmt.Sprintf("REGISTERs go to the I-CSCF at %v, visited network %q.", c.ICSCF, c.visited()),
 	}

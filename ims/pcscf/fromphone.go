@@ -39,7 +39,15 @@ func (s *Server) coreTimeout(method string) time.Duration {
 // tells phones apart; the contact's own address is as good where no NAT is between
 // (a phone that registers over a connection may send the rest over UDP, and one
 // that registers over UDP may dial for a large INVITE from that port).
+// With IPsec the SA set tells, and has to be one that the phone has answered for.
 func (s *Server) sender(x *proxy.Exchange, now time.Time) *binding {
+	if s.sec != nil {
+		on := s.sec.of(x.Flow)
+		if on == nil || !s.sec.established(on) {
+			return nil
+		}
+		return s.bindings.ofPhone(on.phone.key, now)
+	}
 	b := s.bindings.ofFlow(x.Flow, now)
 	if b != nil && x.Flow.Proto.Stream() && x.Flow != b.flow {
 		f := x.Flow
@@ -55,6 +63,29 @@ func (s *Server) unknown(x *proxy.Exchange) {
 		Next: "Register first, and send from the address and port, or over the connection, that registered."})
 }
 
+// overSet refuses what a phone sends outside of an SA set that it has answered for
+// (TS 33.203 7.1, TS 24.229 5.2.6.3): in clear a phone may register, and nothing
+// else.
+func (s *Server) overSet(x *proxy.Exchange) bool {
+	on := s.sec.of(x.Flow)
+	switch {
+	case on == nil:
+		s.sec.metric.clear.WithLabelValues("open_port").Inc()
+		s.sec.facts.inClear(x.Flow.Remote.Addr(), false)
+		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "in_clear", Clause: "TS 33.203 7.1",
+			Text: "A " + x.Req.Method() + " came in clear from " + x.Flow.Remote.String() + ": on this port phones may only register.",
+			Next: "The phone must send it over its SAs, to port_ps; one that has lost them registers anew."})
+		return false
+	case !s.sec.established(on):
+		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "not_authenticated", Clause: "TS 24.229 5.2.6.3", IMPI: on.Owner,
+			Text: "A " + x.Req.Method() + " came over an SA set of " + on.Owner + " whose challenge the phone has not answered.",
+			Next: "The phone must wait for the 200 to its REGISTER."})
+		return false
+	}
+	on.phone.unanswered.Store(0)
+	return s.keepToSet(x, on)
+}
+
 // fromPhone takes an initial or standalone request of a phone to its S-CSCF
 // (TS 24.229 5.2.6.3.3, 5.2.6.3.7). A method that nobody here knows is standalone
 // (5.2.6.3.11).
@@ -66,6 +97,7 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 		return
 	}
 	scrubFromPhone(&x.Edits, x.Req)
+	s.passPriority(x)
 	asserted, set := s.assertIdentity(x, b, now)
 	icid := s.newICID()
 	x.Edits.Add(sip.HPChargingVector, s.chargingVector(icid))

@@ -54,6 +54,10 @@ type world struct {
 	peers []*peer
 	icscf *peer
 	scscf *peer
+
+	esp    *memnet.Network // between protected ports
+	ipsec  *fakeBackend    // says what esp carries
+	events *trace.Subscription
 }
 
 // run makes a world within a bubble; f scripts the peers.
@@ -61,9 +65,13 @@ func run(t *testing.T, f func(w *world), adjust ...func(*Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
-		w := &world{t: t, net: memnet.New(1), logs: logs}
-		w.net.SetDefault(memnet.Link{Delay: 5 * time.Millisecond})
+		w := &world{t: t, net: memnet.New(1), logs: logs, esp: memnet.New(2), ipsec: newFakeBackend()}
+		for _, n := range []*memnet.Network{w.net, w.esp} {
+			n.SetDefault(memnet.Link{Delay: 5 * time.Millisecond})
+		}
+		w.esp.SetHook(w.ipsec.carries)
 		cfg := DefaultConfig()
+		cfg.IPsec.Policy = policyNone
 		cfg.Domain = domain
 		cfg.Listen = Listen{Gm: netip.MustParseAddrPort(gmAddr), Mw: netip.MustParseAddrPort(mwAddr)}
 		cfg.ICSCF = Addresses{netip.MustParseAddrPort(icscfAddr)}
@@ -73,8 +81,13 @@ func run(t *testing.T, f func(w *world), adjust ...func(*Config)) {
 		stream := &trace.Stream{}
 		events := stream.Subscribe(10_000)
 		defer events.Close()
+		w.events = events
+		ours := []string{cfg.Listen.Mw.Addr().String()}
+		if gm := cfg.Listen.Gm.Addr().String(); gm != ours[0] {
+			ours = append(ours, gm)
+		}
 		var err error
-		w.p, err = New(cfg, Deps{Net: w.net.Host("192.0.2.1"), Deps: node.Deps{
+		w.p, err = New(cfg, Deps{Net: w.net.Host(ours...), Protection: &Protection{w.ipsec, w.esp.Host(ours...)}, Deps: node.Deps{
 			Log: zap.New(core), Trace: trace.Node{Stream: stream, Name: "pcscf"}, Metrics: prometheus.NewRegistry(),
 		}})
 		if err != nil {

@@ -1,9 +1,11 @@
 package pcscf
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
 )
 
 // idSet is a set of header fields.
@@ -19,9 +21,8 @@ func setOf(ids ...sip.ID) (s idSet) {
 // fromPhoneOut are headers that a phone may not send on: those that the network
 // puts in (TS 24.229 4.4, 5.2.6.3; RFC 3325 6, RFC 5502 4, RFC 7315 4), and the
 // security agreement, which is between it and us alone (RFC 3329 2.3). A phone is
-// no proxy: a Record-Route of its would be a way around us. No subscription here
-// authorizes a priority, so Resource-Priority goes too (TS 24.229 5.2.1, RFC 4412 4.7),
-// and nobody believes a phone who has diverted what (RFC 7044 11).
+// no proxy: a Record-Route of its would be a way around us. Resource-Priority goes
+// too (TS 24.229 5.2.1, RFC 4412 4.7), but for what passPriority puts back, and nobody believes a phone who has diverted what (RFC 7044 11).
 var fromPhoneOut = setOf(
 	sip.HPAssertedIdentity, sip.HPChargingVector, sip.HPChargingFunctionAddresses, sip.HPServedUser,
 	sip.HPUserDatabase, sip.HPProfileKey, sip.HPAssertedService, sip.HPVisitedNetworkID, sip.HPCalledPartyID,
@@ -199,4 +200,22 @@ func addressURI(value string) string {
 		return ""
 	}
 	return a.URI
+}
+
+// passPriority puts the priorities back that the operator lets phones ask for (TS
+// 24.229 5.2.1).
+func (s *Server) passPriority(x *proxy.Exchange) {
+	if len(s.cfg.ResourcePriority) == 0 || !x.Req.Has(sip.HResourcePriority) {
+		return
+	}
+	var pass []string
+	for v := range x.Req.Values(sip.HResourcePriority) {
+		namespace, _, _ := strings.Cut(v, ".")
+		if slices.ContainsFunc(s.cfg.ResourcePriority, func(n string) bool { return strings.EqualFold(n, namespace) }) {
+			pass = append(pass, v)
+		}
+	}
+	if len(pass) > 0 {
+		x.Edits.Add(sip.HResourcePriority, strings.Join(pass, ", "))
+	}
 }

@@ -247,6 +247,25 @@ func TestPrivacyTowardsThePhone(t *testing.T) {
 	}
 }
 
+// Phones may ask for priority in the namespaces that the operator allows; whether a
+// user may have it, his S-CSCF knows.
+func TestPriorityOfPhones(t *testing.T) {
+	conformance.Partly(t, "HD-11")
+	for _, tt := range []struct {
+		allowed []string
+		want    []string
+	}{
+		{nil, nil}, {[]string{"q735"}, nil}, {[]string{"WPS", "dsn"}, []string{"wps.2", "Dsn.flash"}},
+	} {
+		run(t, func(w *world) {
+			p := w.peer("alice", "198.51.100.1:5060")
+			p.register()
+			p.send(gmAddr, p.text("INVITE", "sip:bob@"+domain, "c1", "Resource-Priority: wps.2, ets.0", "+Resource-Priority: Dsn.flash"))
+			check(t, "Resource-Priority", values(w.scscf.request("INVITE").Message, sip.HResourcePriority), tt.want)
+		}, func(c *Config) { c.ResourcePriority = tt.allowed })
+	}
+}
+
 // A phone hears one sip and one tel identity of its peer, whoever says more.
 func TestTwoAssertedIdentitiesAtMost(t *testing.T) {
 	conformance.Partly(t, "HD-05")

@@ -16,6 +16,7 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/proxy"
 	"github.com/gocscf/gocscf/ims/trace"
 	"github.com/gocscf/gocscf/ims/uri"
+	"github.com/gocscf/gocscf/ipsec"
 )
 
 // registration is a REGISTER on its way to the home network.
@@ -30,12 +31,19 @@ type registration struct {
 	token   string // of Path
 	icid    string
 	next    int // the entry point to try when this one does not answer
+
+	agreeing agreeing
+	keys     keys // of the 401, until its set is made
 }
 
 // register takes a phone's REGISTER to the home network (TS 24.229 5.2.2).
 func (s *Server) register(x *proxy.Exchange) {
 	r := &registration{s: s, x: x, impu: addressURI(x.Req.Get(sip.HTo)), icid: s.newICID()}
+	r.agreeing.on = s.sec.of(x.Flow)
 	cred, refusal := r.identify()
+	if refusal.Status == 0 {
+		refusal = r.agree(cred)
+	}
 	if refusal.Status == 0 {
 		refusal = r.choose()
 	}
@@ -56,9 +64,25 @@ func (s *Server) register(x *proxy.Exchange) {
 		r.token = b.token
 	}
 	r.edit(cred)
+	r.forwarded()
 	x.OnResponse(r.response)
 	x.OnBest(r.failed)
 	x.Forward(r.target())
+}
+
+// forwarded remembers that the REGISTER went on, and whether it answers a challenge.
+func (r *registration) forwarded() {
+	sec, on := r.s.sec, r.agreeing.on
+	if sec == nil {
+		return
+	}
+	now := time.Now()
+	answers := on != nil && !sec.established(on)
+	sec.facts.note(r.impi, func(k *fact) {
+		if k.ForwardedAt = now; answers {
+			k.AnsweredAt = now
+		}
+	})
 }
 
 // fullRetryAfter is how many seconds a phone waits that finds no room.
@@ -82,7 +106,9 @@ func (r *registration) identify() (sip.Credentials, node.Refusal) {
 		return cred, node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + ".", Next: "Look at the identity that the phone is configured with."}
 	}
 	r.key = string(to)
-	if r.impi = cred.Username; r.impi == "" {
+	if r.impi = cred.Username; r.impi == "" && r.agreeing.on != nil {
+		r.impi = r.agreeing.on.Owner
+	} else if r.impi == "" {
 		// TS 24.229 5.3.1.2: without one the private identity follows from To.
 		u, err := uri.Parse(r.impu)
 		if err == nil {
@@ -125,7 +151,7 @@ func (r *registration) choose() node.Refusal {
 		ip, ok := u.Addr()
 		if same := ok && ip.Unmap() == r.x.Flow.Remote.Addr().Unmap(); same {
 			rank = 2
-			if u.PortOr(5060) == r.x.Flow.Remote.Port() {
+			if u.PortOr(5060) == r.reachedAt() {
 				rank = 4
 			}
 		}
@@ -141,6 +167,15 @@ func (r *registration) choose() node.Refusal {
 			Next: "Look at the REGISTER in the trace: it is the phone's to mend."}
 	}
 	return node.Refusal{}
+}
+
+// reachedAt is the phone's port at which requests reach it: the one that it sends
+// from, or with IPsec its server port.
+func (r *registration) reachedAt() uint16 {
+	if on := r.agreeing.on; on != nil {
+		return on.Remote.PortS
+	}
+	return r.x.Flow.Remote.Port()
 }
 
 // target is the next entry point of the home network (TS 24.229 5.2.2.1).
@@ -170,10 +205,17 @@ func (r *registration) edit(cred sip.Credentials) {
 		e.Remove(sip.HAuthorization)
 		if cred.Username != "" {
 			cred.IntegrityProtected, cred.IK, cred.CK = "no", "", ""
+			if r.agreeing.on != nil {
+				cred.IntegrityProtected = "yes"
+			}
 			e.Add(sip.HAuthorization, string(cred.AppendTo(nil)))
 		}
 	}
-	text := "REGISTER of " + r.impi + " in clear: to the home network with Path, visited network and charging identifier."
+	how := " in clear"
+	if r.agreeing.on != nil {
+		how = " over its SA set"
+	}
+	text := "REGISTER of " + r.impi + how + ": to the home network with Path, visited network and charging identifier."
 	if r.contact != "" && !r.direct() {
 		text += " Its contact " + r.contact + " is not where it came from, " + x.Flow.Remote.String() + ": the phone is reached there."
 	}
@@ -196,9 +238,20 @@ func (r *registration) decide(text string) {
 // response sees each answer of the home network before the phone does.
 func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 	s := r.s
+	if s.sec != nil && m.Status() == 401 {
+		r.keys = keysOf(m)
+	}
 	scrubToPhone(e, m)
 	if m.Status()/100 == 2 {
+		if r.unprotected(m) {
+			return false
+		}
 		r.registered(m)
+	} else if m.Status() >= 300 {
+		r.rejected(m.Status())
+	}
+	if s.sec != nil && m.Status() >= 200 {
+		s.sec.facts.note(r.impi, func(k *fact) { k.HomeAt, k.HomeStatus = time.Now(), m.Status() })
 	}
 	if m.Status() >= 200 && m.Status() != 503 {
 		s.metrics.registers.WithLabelValues(strconv.Itoa(m.Status())).Inc()
@@ -206,6 +259,31 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) b
 			zap.String("impi", r.impi), zap.String("impu", r.impu), zap.String("icid", r.icid), zap.String("call_id", m.CallID()))
 	}
 	return true
+}
+
+// unprotected refuses a registration that the home network has granted to a phone
+// in clear: its requests would be refused, there is no SA to send them over.
+func (r *registration) unprotected(m *sip.Message) bool {
+	if r.s.sec == nil || r.agreeing.on != nil || grants(m).of(r.contact) == 0 {
+		return false
+	}
+	r.s.verdicts.Refuse(r.x, r.s.sec.refuse(r.impi, node.Refusal{Status: 403, Cause: "granted_in_clear", Clause: "TS 24.229 5.2.2.2", IMPI: r.impi,
+		Text: "The S-CSCF has registered " + r.impi + " in clear, without a challenge whose answer came over IPsec.",
+		Next: "It must challenge what comes with integrity-protected=no; ours does so unless aka_without_ipsec is set."}, nil))
+	return true
+}
+
+// rejected tells the phone's SA sets of an answer that ends an authentication (TS
+// 33.203 7.3.1). After 423 the phone tries again over the same set, and after what
+// is no word of the registrar's it may.
+func (r *registration) rejected(status int) {
+	g := &r.agreeing
+	switch {
+	case r.s.sec == nil || g.on == nil && !g.anew:
+	case status == 401, status == 408, status == 423, status == 480, status >= 500 && status < 600:
+	default:
+		r.s.sec.rejected(g.key, g.on)
+	}
 }
 
 // registered learns from the 2xx (TS 24.229 5.2.2.1), which lists all contacts of
@@ -225,7 +303,28 @@ func (r *registration) registered(m *sip.Message) {
 			r.state("Contact " + b.contact + " of " + r.impi + " is no longer registered as " + r.impu + ".")
 		}
 	}
+	r.protectedUntil(now)
 	s.metrics.registered.Set(float64(s.bindings.len()))
+}
+
+// protectedUntil makes the SA sets of the private identity live as long as what is
+// registered over them (TS 24.229 5.2.2.2, 5.2.5.1).
+func (r *registration) protectedUntil(now time.Time) {
+	s := r.s
+	if s.sec == nil {
+		return
+	}
+	if on := r.agreeing.on; on != nil {
+		if b := s.bindings.ofPhone(r.agreeing.key, now); b != nil && b.registered(now) {
+			s.sec.registered(on, b.until().Sub(now))
+			s.sec.facts.success(r.impi, now, s.sec.stack.strangers)
+		}
+	}
+	for _, k := range s.sec.phonesOf(r.impi) {
+		if b := s.bindings.ofPhone(k, now); b == nil || !b.registered(now) {
+			s.sec.deregistered(k)
+		}
+	}
 }
 
 // leaves reports whether the contact was to be removed.
@@ -246,7 +345,10 @@ func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 		token: r.token, impi: strings.Clone(r.impi), contact: strings.Clone(r.contact),
 		source: x.Flow.Remote, flow: x.Flow, stream: new(atomic.Pointer[sip.Flow]),
 	}
-	if r.direct() {
+	if r.agreeing.on != nil {
+		b.phone = r.agreeing.key
+	}
+	if on := r.agreeing.on; r.direct() && (on == nil || on.Mode == ipsec.Transport) {
 		ip, _ := r.at.Addr()
 		b.at = netip.AddrPortFrom(ip.Unmap(), r.at.PortOr(5060))
 		if t, ok := r.at.Param("transport"); ok {
@@ -365,6 +467,10 @@ func (l grantList) of(contact string) uint32 {
 // failed hears that no address of the home network gave a usable answer.
 func (r *registration) failed(best *proxy.Final) bool {
 	s := r.s
+	if s.sec != nil && best.Status == 401 {
+		r.challenged(best)
+		return false
+	}
 	silent := best.Local()
 	busy := !silent && best.Status == 503
 	if !silent && !busy {

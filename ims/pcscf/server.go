@@ -22,6 +22,9 @@ type Deps struct {
 	node.Deps
 	// Net is where sockets come from; nil is the kernel.
 	Net transport.Net
+	// Protection, if not nil, protects Gm in place of what the configuration names,
+	// for tests.
+	Protection *Protection
 }
 
 // Server is a P-CSCF.
@@ -31,6 +34,7 @@ type Server struct {
 	core     *proxy.Core
 	bindings *bindings
 	dialogs  *dialogs
+	sec      *security // nil without IPsec
 	metrics  metrics
 	verdicts *node.Verdicts
 	running  atomic.Bool
@@ -58,7 +62,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, fmt.Errorf("hosts: %w", err)
 	}
 	d := newDialogs()
-	s := &Server{cfg: cfg, deps: deps, bindings: newBindings(cfg.MaxBindings, d.forget), dialogs: d, metrics: metrics{
+	s := &Server{cfg: cfg, deps: deps, dialogs: d, metrics: metrics{
 		registered: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gocscf_pcscf_registered_contacts", Help: "Contacts of phones that are registered through this P-CSCF.",
 		}),
@@ -72,6 +76,11 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Metrics != nil {
 		deps.Metrics.MustRegister(s.metrics.registered, s.metrics.dialogs, s.metrics.registers)
 	}
+	s.bindings = newBindings(cfg.MaxBindings, s.left)
+	s.verdicts = node.NewVerdicts(deps.Deps, "pcscf", cfg.Listen.Gm.Addr().String())
+	if s.sec, err = newSecurity(s); err != nil {
+		return nil, fmt.Errorf("protecting Gm: %w", err)
+	}
 	pc := proxy.Config{
 		Net:             deps.Net,
 		Hosts:           hosts,
@@ -79,22 +88,45 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		MaxTransactions: cfg.MaxTransactions,
 	}
 	deps.ObserveSIP(&pc)
+	s.sec.engine(&pc)
 	if s.core, err = proxy.New(pc, handler{s}); err != nil {
+		s.sec.close()
 		return nil, fmt.Errorf("starting the P-CSCF's SIP engine: %w", err)
 	}
-	s.verdicts = node.NewVerdicts(deps.Deps, "pcscf", cfg.Listen.Gm.Addr().String())
 	// Only now may messages come.
-	for _, l := range []transport.Listen{
-		{Addr: cfg.Listen.Mw, UDP: true, TCP: true, Role: sip.RoleCore},
-		{Addr: cfg.Listen.Gm, UDP: true, TCP: true, Role: sip.RoleGm},
-	} {
-		if _, err := s.core.Listen(l); err != nil {
-			s.core.Close()
-			return nil, fmt.Errorf("opening the P-CSCF's sockets: %w", err)
-		}
+	if err := s.listen(); err != nil {
+		s.core.Close()
+		s.sec.close()
+		return nil, fmt.Errorf("opening the P-CSCF's sockets: %w", err)
 	}
 	s.running.Store(true)
 	return s, nil
+}
+
+func (s *Server) listen() error {
+	for _, l := range []transport.Listen{
+		{Addr: s.cfg.Listen.Mw, UDP: true, TCP: true, Role: sip.RoleCore},
+		{Addr: s.cfg.Listen.Gm, UDP: true, TCP: true, Role: sip.RoleGm},
+	} {
+		if _, err := s.core.Listen(l); err != nil {
+			return err
+		}
+	}
+	if s.sec != nil {
+		return s.sec.listen()
+	}
+	return nil
+}
+
+// left hears that the last contact of a private identity is gone. The bindings are
+// locked.
+func (s *Server) left(impi string) {
+	s.dialogs.forget(impi)
+	if s.sec != nil {
+		for _, k := range s.sec.phonesOf(impi) {
+			s.sec.deregistered(k)
+		}
+	}
 }
 
 // Gm returns the address of the open port towards phones.
@@ -113,6 +145,7 @@ func (s *Server) Ready() error {
 
 // Run serves until ctx ends, then lets running transactions finish.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.sec.close()
 	defer s.core.Close()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -137,6 +170,7 @@ func (s *Server) sweep(ctx context.Context) {
 		case now := <-tick.C:
 			s.metrics.registered.Set(float64(s.bindings.sweep(now)))
 			s.metrics.dialogs.Set(float64(s.dialogs.sweep(now)))
+			s.sec.count()
 		}
 	}
 }
@@ -149,9 +183,11 @@ type handler struct{ s *Server }
 func (h handler) Request(x *proxy.Exchange) {
 	s := h.s
 	method := x.Req.Method()
-	switch fromPhone := x.Flow.Role == sip.RoleGm; {
+	s.sec.received(s.sec.of(x.Flow))
+	switch fromPhone := x.Flow.Role != sip.RoleCore; {
 	case fromPhone && method == "REGISTER":
 		s.register(x)
+	case fromPhone && s.sec != nil && !s.overSet(x):
 	case fromPhone && x.Req.ToTag() != "":
 		s.fromPhoneInDialog(x)
 	case fromPhone:
@@ -168,7 +204,8 @@ func (h handler) Request(x *proxy.Exchange) {
 
 // Ack is an ACK to a 2xx.
 func (h handler) Ack(x *proxy.Exchange) {
-	if x.Flow.Role == sip.RoleGm {
+	h.s.sec.received(h.s.sec.of(x.Flow))
+	if x.Flow.Role != sip.RoleCore {
 		h.s.ackFromPhone(x)
 	} else {
 		h.s.ackToPhone(x)
@@ -176,4 +213,7 @@ func (h handler) Ack(x *proxy.Exchange) {
 }
 
 // Closed is the end of a connection.
-func (h handler) Closed(f sip.Flow) { h.s.bindings.closed(f) }
+func (h handler) Closed(f sip.Flow) {
+	h.s.bindings.closed(f)
+	h.s.sec.closedStream(f)
+}

@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -21,8 +22,46 @@ func (s *Server) receiver(x *proxy.Exchange) *binding {
 	return b
 }
 
-// hop is the way to the phone: the flow by which it registered. When that is a
-// connection that has ended, one is dialled to its contact.
+// errNoSet is why a phone with IPsec is not reached.
+var errNoSet = errors.New("it has no SA set any more")
+
+// hop is the way to the phone. With IPsec it is the SA set in use: from port_pc to
+// port_us, over the phone's own connection, or one that we dial (TS 33.203 7.1).
+func (s *Server) hop(b *binding) (proxy.Hop, error) {
+	if b.phone == (phoneKey{}) {
+		return b.hop(), nil
+	}
+	a := s.sec.current(b.phone)
+	if a == nil {
+		return proxy.Hop{}, errNoSet
+	}
+	open := a.stream.Load()
+	us, pc := a.Remote.Server(), a.Local.Client()
+	if b.flow.Proto.Stream() {
+		h := proxy.Hop{Addr: us, Proto: b.flow.Proto, Role: sip.RoleProtectedClient, Local: pc}
+		if open != nil {
+			h.Flow = *open
+		}
+		return h, nil
+	}
+	h := proxy.Hop{Flow: sip.Flow{Role: sip.RoleProtectedClient, Local: pc, Remote: us}}
+	if open != nil {
+		h.Stream = *open
+	}
+	return h, nil
+}
+
+// way is hop, or the refusal of x.
+func (s *Server) way(x *proxy.Exchange, b *binding) (proxy.Hop, bool) {
+	h, err := s.hop(b)
+	if err != nil {
+		s.unreachable(x, b, err)
+	}
+	return h, err == nil
+}
+
+// hop is the way to a phone in clear: the flow by which it registered. When that is
+// a connection that has ended, one is dialled to its contact.
 func (b *binding) hop() proxy.Hop {
 	h := proxy.Hop{Flow: b.flow, Addr: b.source, Proto: b.flow.Proto, Role: b.flow.Role}
 	if b.flow.Proto.Stream() && b.at.IsValid() {
@@ -57,7 +96,11 @@ func (s *Server) toPhone(x *proxy.Exchange) {
 	if c.as == "" {
 		c.as, _ = b.byDefault(time.Now())
 	}
-	t := proxy.Target{Hop: b.hop()}
+	hop, ok := s.way(x, b)
+	if !ok {
+		return
+	}
+	t := proxy.Target{Hop: hop}
 	if formsDialog(x.Req.Method()) {
 		t.RecordRoute = &proxy.Own{User: b.token}
 		c.forms = true
@@ -77,6 +120,10 @@ func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 		return
 	}
 	editToPhone(x)
+	hop, ok := s.way(x, b)
+	if !ok {
+		return
+	}
 	k := keyToPhone(b, x.Req)
 	s.follow(k, x.Req, time.Now())
 	x.OnResponse(func(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
@@ -89,7 +136,7 @@ func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 		return true
 	})
 	x.OnBest(func(best *proxy.Final) bool { return s.phoneFailed(x, b, best) })
-	x.Forward(proxy.Target{Hop: b.hop()})
+	x.Forward(proxy.Target{Hop: hop})
 }
 
 // notified learns of a dialog from the NOTIFY that made it, which the phone has
@@ -164,14 +211,22 @@ func (c *called) checkRecordRoute(f sip.Flow, m *sip.Message, e *sip.Edits) {
 // ackToPhone takes the ACK to a 2xx to the phone.
 func (s *Server) ackToPhone(x *proxy.Exchange) {
 	if b := s.bindings.ofToken(x.Route.User, time.Now()); b != nil {
+		hop, err := s.hop(b)
+		if err != nil {
+			s.verdicts.Decide(x, "ACK for "+b.impi+" dropped: "+err.Error()+".", "TS 33.203 7.1")
+			return
+		}
 		editToPhone(x)
-		x.Forward(proxy.Target{Hop: b.hop()})
+		x.Forward(proxy.Target{Hop: hop})
 	}
 }
 
 // phoneFailed turns a phone that is not reached into 480, on which the S-CSCF
 // tries other contacts (RFC 5626 5.3, TS 24.229 5.2.6.4).
 func (s *Server) phoneFailed(x *proxy.Exchange, b *binding, best *proxy.Final) bool {
+	if s.sec != nil && best.Local() && !best.Branch.Heard() {
+		s.sec.unanswered(b.phone)
+	}
 	switch {
 	case !best.Local():
 		s.phoneRefuses(x, b, best)
@@ -184,8 +239,12 @@ func (s *Server) phoneFailed(x *proxy.Exchange, b *binding, best *proxy.Final) b
 	case best.Status == 408 && x.Req.Method() != "INVITE":
 		return true // RFC 4320 4.2
 	}
-	s.verdicts.Refuse(x, node.Refusal{Status: 480, Cause: "phone_unreachable", Clause: "TS 24.229 5.2.6.4", IMPI: b.impi,
-		Text: "The phone of " + b.impi + " at " + b.source.String() + " is not reached: " + best.Err.Error() + ".",
-		Next: "Is the phone still attached? It registers anew when it is back."})
+	s.unreachable(x, b, best.Err)
 	return false
+}
+
+func (s *Server) unreachable(x *proxy.Exchange, b *binding, err error) {
+	s.verdicts.Refuse(x, node.Refusal{Status: 480, Cause: "phone_unreachable", Clause: "TS 24.229 5.2.6.4", IMPI: b.impi,
+		Text: "The phone of " + b.impi + " at " + b.source.String() + " is not reached: " + err.Error() + ".",
+		Next: "Is the phone still attached? It registers anew when it is back."})
 }

@@ -108,12 +108,13 @@ func (w *writer) publicIdentity(id *PublicIdentity) {
 	depth := 1
 	nest := func() { w.open("Extension"); depth++ }
 	imp := !psi && id.Wildcard != "" || id.PriorityLevel >= 0
-	if id.DisplayName != "" || id.AliasGroup != "" || imp || id.MaxRegistrations > 0 {
+	last := id.MaxRegistrations > 0 || len(id.Priorities) > 0
+	if id.DisplayName != "" || id.AliasGroup != "" || imp || last {
 		nest()
 		w.optional("DisplayName", id.DisplayName)
 		w.optional("AliasIdentityGroupID", id.AliasGroup)
 	}
-	if imp || id.MaxRegistrations > 0 {
+	if imp || last {
 		nest()
 		if !psi {
 			w.optional("WildcardedIMPU", string(id.Wildcard))
@@ -122,9 +123,17 @@ func (w *writer) publicIdentity(id *PublicIdentity) {
 			w.number("ServicePriorityLevel", int64(id.PriorityLevel))
 		}
 	}
-	if id.MaxRegistrations > 0 {
+	if last {
 		nest()
-		w.number("MaxNumOfAllowedSimultRegistrations", int64(id.MaxRegistrations))
+		for _, p := range id.Priorities {
+			w.open("ExtendedPriority")
+			w.text("PriorityNamespace", p.Namespace)
+			w.text("PriorityLevel", p.Level)
+			w.close("ExtendedPriority")
+		}
+		if id.MaxRegistrations > 0 {
+			w.number("MaxNumOfAllowedSimultRegistrations", int64(id.MaxRegistrations))
+		}
 	}
 	for range depth {
 		w.close("Extension")

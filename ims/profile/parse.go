@@ -228,6 +228,8 @@ func (r *reader) publicIdentityExtension(id *PublicIdentity) error {
 			n, err := r.number(math.MaxInt8)
 			id.PriorityLevel = int8(n)
 			return err
+		case "ExtendedPriority":
+			return r.priority(id)
 		case "MaxNumOfAllowedSimultRegistrations":
 			n, err := r.number(math.MaxUint16)
 			id.MaxRegistrations = uint16(n)
@@ -237,6 +239,34 @@ func (r *reader) publicIdentityExtension(id *PublicIdentity) error {
 		}
 		return r.skip()
 	})
+}
+
+// maxPriorities bounds the namespaces of one identity.
+const maxPriorities = 64
+
+// priority reads ExtendedPriority (TS 29.228 Annex E); one without a namespace
+// allows nothing.
+func (r *reader) priority(id *PublicIdentity) error {
+	var p Priority
+	err := r.children(func(name string) (err error) {
+		switch name {
+		case "PriorityNamespace":
+			p.Namespace, err = r.text()
+		case "PriorityLevel":
+			p.Level, err = r.text()
+		default:
+			err = r.skip()
+		}
+		return err
+	})
+	if err != nil || p.Namespace == "" {
+		return err
+	}
+	if len(id.Priorities) == maxPriorities {
+		return r.failf("%w: more than %d priorities of %s", ErrTooBig, maxPriorities, id.Identity)
+	}
+	id.Priorities = append(id.Priorities, p)
+	return nil
 }
 
 func (r *reader) coreNetworkServices(sp *ServiceProfile) error {

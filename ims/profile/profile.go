@@ -54,9 +54,15 @@ type PublicIdentity struct {
 	AliasGroup string
 	// PriorityLevel is ServicePriorityLevel, 0 (highest) to 4; -1 when absent.
 	PriorityLevel int8
+	// Priorities are those of ExtendedPriority, what the user may ask for in
+	// Resource-Priority (RFC 4412).
+	Priorities []Priority
 	// MaxRegistrations is MaxNumOfAllowedSimultRegistrations; 0 when absent.
 	MaxRegistrations uint16
 }
+
+// Priority is a level within a namespace of RFC 4412, for instance wps and 2.
+type Priority struct{ Namespace, Level string }
 
 // CoreNetworkServices is CoreNetworkServicesAuthorization.
 type CoreNetworkServices struct {

@@ -142,7 +142,8 @@ func TestAllElements(t *testing.T) {
    <Extension><IdentityType>3</IdentityType><Future/><Extension>
      <DisplayName>J` + "\xfc" + `rgen</DisplayName><AliasIdentityGroupID>g1</AliasIdentityGroupID>
      <Extension><WildcardedIMPU>sip:![a-z]!@H</WildcardedIMPU><ServicePriorityLevel>2</ServicePriorityLevel>
-       <Extension><MaxNumOfAllowedSimultRegistrations>4</MaxNumOfAllowedSimultRegistrations></Extension></Extension></Extension></Extension>
+       <Extension><ExtendedPriority><PriorityNamespace>wps</PriorityNamespace><PriorityLevel>2</PriorityLevel><New/></ExtendedPriority>
+       <ExtendedPriority><PriorityLevel>0</PriorityLevel></ExtendedPriority><MaxNumOfAllowedSimultRegistrations>4</MaxNumOfAllowedSimultRegistrations></Extension></Extension></Extension></Extension>
    <x:Other xmlns:x="urn:y"><Identity>sip:not@this</Identity></x:Other>
   </PublicIdentity>
   <PublicIdentity><Identity>sip:198101</Identity></PublicIdentity>
@@ -166,7 +167,7 @@ func TestAllElements(t *testing.T) {
 			{
 				PublicIdentities: []profile.PublicIdentity{
 					{Identity: "sip:a@h", Barred: true, Type: profile.NonDistinctIMPU, Wildcard: "sip:![a-z]!@h", DisplayName: "Jürgen",
-						AliasGroup: "g1", PriorityLevel: 2, MaxRegistrations: 4},
+						AliasGroup: "g1", PriorityLevel: 2, Priorities: []profile.Priority{{Namespace: "wps", Level: "2"}}, MaxRegistrations: 4},
 					user("sip:198101"),
 				},
 				CoreNetworkServices: &profile.CoreNetworkServices{MediaProfileID: 5, ServiceIDs: []string{"urn:urn-7:3gpp-service.ims.icsi.mmtel"}},
@@ -402,6 +403,9 @@ func anyProfile() *rapid.Generator[*profile.Profile] {
 				id.DisplayName = strings.TrimSpace(text.Draw(t, "name"))
 				id.PriorityLevel = rapid.Int8Range(-1, 4).Draw(t, "level")
 				id.MaxRegistrations = rapid.Uint16().Draw(t, "max")
+				for range rapid.IntRange(0, 2).Draw(t, "priorities") {
+					id.Priorities = append(id.Priorities, profile.Priority{Namespace: rapid.SampledFrom([]string{"wps", "ets"}).Draw(t, "namespace"), Level: "1"})
+				}
 				if rapid.Bool().Draw(t, "wild") {
 					id.Wildcard, id.Type = "sip:!.*!@h", profile.IdentityType(rapid.IntRange(0, 4).Draw(t, "type"))
 				}

@@ -90,6 +90,9 @@ func (l *leg) originateFor(reg *registrar.Registration, impu identity.IMPU, kase
 		return
 	}
 	l.assertService(reg, impu)
+	if kase == profile.OriginatingRegistered && !l.x.Route.HasParam("orig") {
+		l.authorizePriority(reg, impu)
+	}
 	l.serve(reg, impu, kase)
 }
 

@@ -133,6 +133,7 @@ func startCore(tb testing.TB, n *network) *core {
 			tb.Fatal("one port for Gm and Mw")
 		}
 		cfg.ICSCF = pcscf.Addresses{i.Addr()}
+		cfg.IPsec.Policy = "none"
 		p, err := pcscf.New(cfg, pcscf.Deps{Deps: d, Net: n.sockets(pcscfName)})
 		if err == nil {
 			c.gm = p.Gm()

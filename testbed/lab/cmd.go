@@ -60,9 +60,6 @@ func (c *Cmd) writeConfig(out io.Writer) error {
 	for _, p := range paths {
 		fmt.Fprintln(out, "wrote", p)
 	}
-	if c.IPsec == "required" {
-		fmt.Fprintln(out, "This build has no IPsec towards phones yet: pcscf refuses pcscf.yaml until ipsec.policy is none.")
-	}
 	dir := filepath.Clean(c.WriteConfig)
 	fmt.Fprintf(out, `
 Run each in a terminal of its own:

@@ -34,6 +34,7 @@ func NewConfigs(domain string, at Addresses) Configs {
 	c.P.Domain, c.P.Drain = domain, labDrain
 	c.P.Listen = pcscf.Listen{Gm: at.Gm, Mw: at.Mw}
 	c.P.ICSCF = pcscf.Addresses{at.I}
+	c.P.IPsec.Policy = "none"
 
 	c.I.Domain, c.I.Listen, c.I.Drain = domain, at.I, labDrain
 	c.I.SCSCFs = []icscf.SCSCF{{Name: "sip:" + at.S.String()}}

@@ -58,7 +58,7 @@ func TestLargeRequestKeepsItsSASet(t *testing.T) {
 					c.Listen = append(c.Listen, transport.Listen{Addr: netip.MustParseAddrPort(pc), UDP: true, Role: sip.RoleProtectedClient})
 				}
 				// What the phone answers over UDP comes to the socket of the Via.
-				c.SentBy = func(sip.Flow) string { return coreAddr }
+				c.Listen = append(c.Listen, transport.Listen{Addr: netip.MustParseAddrPort("192.0.2.1:6100"), UDP: true, Role: sip.RoleProtectedServer})
 			})
 		})
 	}

@@ -182,10 +182,20 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 		sh.layer.cfg.User.Stray(sh, f, m)
 		return
 	}
+	if guarded(t.to.Role) && !guarded(f.Role) {
+		sh.layer.drop(&sh.layer.count.unprotected, f, m.Raw(), "a response in clear to a request that went over an SA")
+		return
+	}
 	if t.class == classLingering && t.state == completed {
 		sh.layer.absorbed(f, m)
 	}
 	t.clientEvent(statusEvent(m.Status()), f, m, nil)
+}
+
+// guarded reports whether what passes a socket of that role goes over an SA. What
+// left over one is answered over one (TS 33.203 7.1).
+func guarded(r sip.Role) bool {
+	return r == sip.RoleProtectedServer || r == sip.RoleProtectedClient
 }
 
 func (sh *Shard) clientKey(branch, method string) {

@@ -24,13 +24,14 @@ type Stats struct {
 	RateLimited uint64 // dropped: malformed, beyond Config.RejectRate
 	Unavailable uint64 // answered 503
 	Cut         uint64 // ended early because of Config.MaxLingering
+	Unprotected uint64 // dropped: responses in clear to requests that went over an SA
 }
 
 // counters is what Stats is taken from.
 type counters struct {
-	servers, clients, timers, queued                     atomic.Int64
-	absorbed, retransmits, timeouts, malformed, overflow atomic.Uint64
-	badRequests, rateLimited, unavailable, cut           atomic.Uint64
+	servers, clients, timers, queued                        atomic.Int64
+	absorbed, retransmits, timeouts, malformed, overflow    atomic.Uint64
+	badRequests, rateLimited, unavailable, cut, unprotected atomic.Uint64
 }
 
 // Stats returns the numbers of this moment.
@@ -44,7 +45,7 @@ func (l *Layer) Stats() Stats {
 		Absorbed: c.absorbed.Load(), Retransmits: c.retransmits.Load(), Timeouts: c.timeouts.Load(),
 		Malformed: c.malformed.Load(), Overflow: c.overflow.Load(),
 		BadRequests: c.badRequests.Load(), RateLimited: c.rateLimited.Load(),
-		Unavailable: c.unavailable.Load(), Cut: c.cut.Load(),
+		Unavailable: c.unavailable.Load(), Cut: c.cut.Load(), Unprotected: c.unprotected.Load(),
 	}
 }
 

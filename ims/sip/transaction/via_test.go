@@ -219,3 +219,29 @@ func TestCancelOverSASet(t *testing.T) {
 		})
 	}
 }
+
+// What went over an SA is not answered in clear: anybody could.
+func TestResponseInClear(t *testing.T) {
+	conformance.Partly(t, "IP-12", "IP-13")
+	out := sip.Flow{Role: sip.RoleProtectedClient, Local: portPC, Remote: portUS}
+	for _, c := range []struct {
+		name string
+		by   sip.Flow
+		want string
+	}{
+		{"the open port", gmUDP, ""},
+		{"the core", udp, ""},
+		{"port_ps", sip.Flow{Role: sip.RoleProtectedServer, Local: portPS, Remote: portUC}, "200 MESSAGE"},
+		{"port_ps over TCP", sip.Flow{Proto: sip.TCP, Role: sip.RoleProtectedServer, Local: portPS, Remote: portUC, Conn: 5}, "200 MESSAGE"},
+		{"port_pc", out, "200 MESSAGE"},
+	} {
+		bubble(t, Config{}, func(r *rig) {
+			r.on(func(sh *Shard) { sh.Client(r.tu.client(out, "MESSAGE", "1")) })
+			r.receive(c.by, response(200, "MESSAGE", "1"))
+			r.want("over "+c.name, r.tu.take(), c.want)
+			if n := r.l.Stats().Unprotected; (n == 0) != (c.want != "") {
+				r.Errorf("over %s: %d counted", c.name, n)
+			}
+		})
+	}
+}

@@ -37,6 +37,11 @@ func (t *Transport) accept(l *listen) {
 func (t *Transport) accepted(l *listen, nc net.Conn) {
 	f := sip.Flow{Proto: sip.TCP, Role: l.Role, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}
 	addr := f.Remote.Addr()
+	if a := t.cfg.Admit; a != nil && !a(f) {
+		t.dropped(f, NotAdmitted, nil)
+		_ = nc.Close()
+		return
+	}
 	t.mu.Lock()
 	var why Reason
 	switch {

@@ -45,6 +45,10 @@ type Config struct {
 	// KeepAlive turns TCP keep-alive probes on, at this interval. Default off:
 	// each probe wakes a phone's radio.
 	KeepAlive time.Duration
+	// Admit, if not nil, says of a datagram or a connection that comes in whether it
+	// may: what may not is dropped without an answer, before anything is read of it.
+	// It is called on reader goroutines and must not block.
+	Admit func(sip.Flow) bool
 	// Observer sees every message. Nil is off.
 	Observer Observer
 }

@@ -331,3 +331,40 @@ func TestPingsOfOneWhoDoesNotRead(t *testing.T) {
 		}
 	})
 }
+
+// What is not admitted is neither read nor answered, and counted.
+func TestAdmit(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+		known := netip.MustParseAddrPort("192.0.2.2:7000")
+		a := newEnd(t, ha, addrA, sip.RoleProtectedServer, Config{Admit: func(f sip.Flow) bool {
+			return f.Role == sip.RoleProtectedServer && f.Local.String() == addrA && f.Remote == known
+		}})
+		for _, port := range []uint16{7000, 7001} {
+			local := netip.AddrPortFrom(known.Addr(), port)
+			pc, err := hb.ListenPacket(local)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pc.Close()
+			if _, err := pc.WriteTo([]byte(message("udp", int(port))), net.UDPAddrFromAddrPort(a.addr)); err != nil {
+				t.Fatal(err)
+			}
+			c, err := hb.Dial(t.Context(), local, a.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_, _ = c.Write([]byte(message("tcp", int(port)))) // may find it closed
+			time.Sleep(time.Second)
+		}
+		if got := a.of("receive"); len(got) != 2 || got[0].flow.Remote != known || got[1].flow.Remote != known {
+			t.Errorf("received %v, want one over each protocol from %v", got, known)
+		}
+		if n := a.counted(NotAdmitted); n != 2 {
+			t.Errorf("%d dropped, want 2", n)
+		}
+		if n := a.Stats().Conns; n != 1 {
+			t.Errorf("%d connections, want 1", n)
+		}
+	})
+}

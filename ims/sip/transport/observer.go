@@ -49,6 +49,8 @@ const (
 	DialFailed
 	// DialRefused: a connection was not tried because of an earlier refusal.
 	DialRefused
+	// NotAdmitted: Config.Admit did not let a datagram or connection in.
+	NotAdmitted
 )
 
 var reasonNames = [...]string{
@@ -57,6 +59,7 @@ var reasonNames = [...]string{
 	AcceptFailed: "accept_failed", ReadFailed: "read_failed", Malformed: "malformed",
 	MessageTimeout: "message_timeout", Idle: "idle", KeepAlive: "keep_alive",
 	NotSIP: "not_sip", DialFailed: "dial_failed", DialRefused: "dial_refused",
+	NotAdmitted: "not_admitted",
 }
 
 func (r Reason) String() string {

@@ -98,6 +98,10 @@ func (s *socket) deliver(d Deliverer) {
 }
 
 func (s *socket) receive(f sip.Flow, data []byte) {
+	if a := s.t.cfg.Admit; a != nil && !a(f) {
+		s.t.dropped(f, NotAdmitted, nil)
+		return
+	}
 	data = bytes.TrimLeft(data, "\r\n") // before a start line they mean nothing (RFC 3261 §7.5)
 	switch {
 	case len(data) <= 4:
