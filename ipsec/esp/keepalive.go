@@ -1,7 +1,6 @@
 package esp
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/gocscf/gocscf/ipsec"
@@ -10,25 +9,25 @@ import (
 // keepAlive is what holds a NAT's binding (RFC 3948 2.3).
 var keepAlive = []byte{0xff}
 
-// startKeepAlive sends keep-alives for a set while it is in and has nothing else to
-// send. The caller holds e.mu.
+// startKeepAlive sends a keep-alive whenever a set has sent nothing for a while.
 func (e *Engine) startKeepAlive(a *association) {
-	if e.cfg.KeepAlive <= 0 || a.set.Mode != ipsec.UDPTunnel {
+	every := e.cfg.KeepAlive
+	if every <= 0 || a.set.Mode != ipsec.UDPTunnel {
 		return
 	}
-	var sent atomic.Uint64 // packets at the last look
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.alive = time.AfterFunc(e.cfg.KeepAlive, func() {
-		if n := a.out[0].packets.Load() + a.out[1].packets.Load(); n == sent.Load() {
+	a.alive = time.AfterFunc(every, func() {
+		last := max(a.out[0].last.Load(), a.out[1].last.Load())
+		wait := every - time.Since(time.Unix(0, last))
+		if wait <= 0 {
 			_ = e.transmit(a, keepAlive, time.Now())
-		} else {
-			sent.Store(n)
+			wait = every
 		}
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if !a.removed {
-			a.alive.Reset(e.cfg.KeepAlive)
+			a.alive.Reset(wait)
 		}
 	})
 }
