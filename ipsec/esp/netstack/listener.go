@@ -2,7 +2,6 @@ package netstack
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -90,11 +89,12 @@ func (l *listener) begin(g *gvisor) {
 }
 
 // newEndpoint makes a TCP endpoint that may share its port with others: a listening
-// one and connections to several peers.
+// one and connections to several peers. gVisor then lets two share even both
+// addresses and both ports, which connect sees to.
 func newEndpoint(g *gvisor, a netip.Addr, wq *waiter.Queue) (tcpip.Endpoint, tcpip.Error) {
 	ep, err := g.NewEndpoint(tcp.ProtocolNumber, networkOf(a), wq)
 	if err == nil {
-		ep.SocketOptions().SetReuseAddress(true)
+		ep.SocketOptions().SetReusePort(true)
 		if a.Is6() {
 			ep.SocketOptions().SetV6Only(true)
 		}
@@ -173,53 +173,66 @@ func (s *Stack) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Con
 		return nil, opError("dial", "tcp", remote, err)
 	}
 	c, err := g.dial(ctx, local, remote)
-	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
-		// A connection that was closed, but whose end the peer has not confirmed,
-		// must not keep its successor from coming up.
-		if ep := g.endpoint(local, remote); ep != nil && closing(ep) {
-			ep.Abort()
-			c, err = g.dial(ctx, local, remote)
-		}
-	}
 	if err != nil {
 		return nil, opError("dial", "tcp", remote, err)
 	}
 	return c, nil
 }
 
-// closing reports whether this side has closed a connection.
-func closing(ep *tcp.Endpoint) bool {
-	switch ep.EndpointState() {
-	case tcp.StateFinWait1, tcp.StateFinWait2, tcp.StateClosing, tcp.StateLastAck, tcp.StateTimeWait:
-		return true
-	}
-	return false
-}
-
 func (g *gvisor) dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
 	wq := new(waiter.Queue)
-	ep, err := newEndpoint(g, local.Addr(), wq)
-	if err != nil {
-		return nil, gvisorError(err)
+	ep, gerr := newEndpoint(g, local.Addr(), wq)
+	if gerr != nil {
+		return nil, gvisorError(gerr)
 	}
 	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents)
 	wq.EventRegister(&entry)
 	defer wq.EventUnregister(&entry)
-	if err = ep.Bind(fullAddress(local)); err == nil {
-		err = ep.Connect(fullAddress(remote))
-	}
-	if _, begun := err.(*tcpip.ErrConnectStarted); begun {
+	err := g.connect(ep, local, remote)
+	if err == nil {
 		select {
 		case <-ctx.Done():
-			ep.Close()
-			return nil, ctx.Err()
+			err = ctx.Err()
 		case <-ready:
+			if gerr := ep.LastError(); gerr != nil {
+				err = gvisorError(gerr)
+			}
 		}
-		err = ep.LastError()
 	}
 	if err != nil {
 		ep.Close()
-		return nil, gvisorError(err)
+		return nil, err
 	}
 	return newConn(ep, wq)
+}
+
+// connect begins to connect ep. A connection that this side has closed, but whose
+// end the peer has not confirmed, does not keep its successor from coming up.
+func (g *gvisor) connect(ep tcpip.Endpoint, local, remote netip.AddrPort) error {
+	g.mu.Lock() // from the look to the registration
+	defer g.mu.Unlock()
+	if old := g.endpoint(local, remote); old != nil {
+		if !closing(old) {
+			return syscall.EADDRINUSE
+		}
+		old.Abort()
+	}
+	if err := ep.Bind(fullAddress(local)); err != nil {
+		return gvisorError(err)
+	}
+	switch err := ep.Connect(fullAddress(remote)); err.(type) {
+	case nil, *tcpip.ErrConnectStarted:
+		return nil
+	default:
+		return gvisorError(err)
+	}
+}
+
+// closing reports whether this side has closed a connection.
+func closing(ep *tcp.Endpoint) bool {
+	switch ep.EndpointState() {
+	case tcp.StateFinWait1, tcp.StateFinWait2, tcp.StateClosing, tcp.StateLastAck, tcp.StateTimeWait, tcp.StateClose, tcp.StateError:
+		return true
+	}
+	return false
 }

@@ -112,8 +112,9 @@ func exchangeTCP(t *testing.T, server, client *netstack.Stack, to, from netip.Ad
 			if c.RemoteAddr().String() != from.String() || c.LocalAddr().String() != to.String() {
 				err = fmt.Errorf("accepted %v -> %v", c.RemoteAddr(), c.LocalAddr())
 			}
-			_, err2 := io.Copy(c, c)
-			err = errors.Join(err, err2, c.Close())
+			b, err2 := io.ReadAll(c)
+			_, err3 := c.Write(b)
+			err = errors.Join(err, err2, err3, c.Close())
 		}
 		echoed <- err
 	}()

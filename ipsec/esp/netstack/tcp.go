@@ -4,7 +4,9 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
@@ -19,10 +21,12 @@ const (
 	nic = 1
 
 	// What a connection may buffer in each direction. gVisor takes the memory
-	// only as octets wait.
+	// only as octets wait. With less room, segments out of order can make it take
+	// back a window that it has offered; two ends that both write without reading
+	// then wait for each other.
 	tcpBufferMin     = 4 << 10
-	tcpBufferDefault = 64 << 10
-	tcpBufferMax     = 256 << 10
+	tcpBufferDefault = 256 << 10
+	tcpBufferMax     = 1 << 20
 )
 
 // tcpStack is gVisor's stack and what listens on it. gVisor starts when it is
@@ -41,7 +45,7 @@ type gvisor struct {
 	link *link
 
 	mu    sync.Mutex
-	addrs map[netip.Addr]bool
+	addrs map[netip.Addr]bool // assigned
 }
 
 // start returns gVisor's stack, and starts it where it is not running; nil when
@@ -66,7 +70,15 @@ func (t *tcpStack) start() (*gvisor, error) {
 	return g, nil
 }
 
+// silence keeps gVisor from writing to standard error what strangers can provoke.
+var silence = sync.OnceFunc(func() { log.SetTarget(nowhere{}) })
+
+type nowhere struct{}
+
+func (nowhere) Emit(int, log.Level, time.Time, string, ...any) {}
+
 func newGVisor(s *Stack) (*gvisor, error) {
+	silence()
 	st := stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
 			ipv4.NewProtocolWithOptions(ipv4.Options{AllowExternalLoopbackTraffic: true}),
