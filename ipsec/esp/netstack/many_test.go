@@ -1,0 +1,136 @@
+package netstack_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"testing"
+
+	"github.com/gocscf/gocscf/ipsec"
+	"github.com/gocscf/gocscf/ipsec/esp"
+	"github.com/gocscf/gocscf/ipsec/esp/netstack"
+)
+
+// many is a P-CSCF and phones that share a stack, joined by sockets on loopback.
+type many struct {
+	pcscf, phones *netstack.Stack
+	sets          []*ipsec.Set
+	open          []interface{ Close() error }
+}
+
+func newMany(t testing.TB) *many {
+	t.Helper()
+	a, b := udpCarrier(t, "127.0.0.1:0"), udpCarrier(t, "127.0.0.1:0")
+	m := new(many)
+	var err1, err2 error
+	m.pcscf, err1 = netstack.New(netstack.Config{Carriers: []esp.Carrier{a}})
+	m.phones, err2 = netstack.New(netstack.Config{Carriers: []esp.Carrier{b}, PeerUDPPort: a.Local().Port()})
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func (m *many) Close() {
+	for _, c := range m.open {
+		_ = c.Close()
+	}
+	_, _ = m.pcscf.Close(), m.phones.Close()
+}
+
+// install adds phones, each with an address of its own.
+func (m *many) install(t testing.TB, n int, pair ipsec.Pair) {
+	t.Helper()
+	for range n {
+		i := len(m.sets)
+		p, u := sets(ipsec.SetID(i+1), "127.0.0.1", fmt.Sprintf("10.%d.%d.%d", 1+i>>16, i>>8&255, i&255), pair)
+		if err := errors.Join(m.pcscf.Install(p), m.phones.Install(u)); err != nil {
+			t.Fatal(err)
+		}
+		m.sets = append(m.sets, p)
+	}
+}
+
+// sockets opens what each phone has: two UDP sockets and one that listens.
+func (m *many) sockets(t testing.TB) {
+	t.Helper()
+	for _, s := range m.sets {
+		uc, err1 := m.phones.ListenPacket(s.Remote.Client())
+		us, err2 := m.phones.ListenPacket(s.Remote.Server())
+		l, err3 := m.phones.Listen(s.Remote.Server())
+		if err := errors.Join(err1, err2, err3); err != nil {
+			t.Fatal(err)
+		}
+		m.open = append(m.open, uc, us, l)
+	}
+}
+
+// connect dials from each phone.
+func (m *many) connect(t testing.TB) (phones, pcscf []net.Conn) {
+	t.Helper()
+	l, err := m.pcscf.Listen(netip.MustParseAddrPort("127.0.0.1:6100"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.open = append(m.open, l)
+	for _, s := range m.sets {
+		c := dial(t, m.phones, s.Remote.Client(), s.Local.Server())
+		a := accept(t, l)
+		if a.RemoteAddr().String() != c.LocalAddr().String() {
+			t.Fatalf("accepted %v, dialled from %v", a.RemoteAddr(), c.LocalAddr())
+		}
+		m.open = append(m.open, c, a)
+		phones, pcscf = append(phones, c), append(pcscf, a)
+	}
+	return phones, pcscf
+}
+
+func TestManyAddressesOnOneStack(t *testing.T) {
+	m := newMany(t)
+	defer m.Close()
+	m.install(t, 300, ipsec.Pairs[0])
+	m.sockets(t)
+	phones, pcscf := m.connect(t)
+	for i := range phones {
+		ping(t, phones[i], pcscf[i])
+		ping(t, pcscf[i], phones[i])
+	}
+	// And a call comes in over a connection of its own.
+	c := dial(t, m.pcscf, m.sets[299].Local.Client(), m.sets[299].Remote.Server())
+	defer c.Close()
+	ping(t, pcscf[299], phones[299])
+}
+
+// BenchmarkMemory tells what 1000 phones take on both sides together, by what they
+// have: their set, their sockets, a TCP connection.
+func BenchmarkMemory(b *testing.B) {
+	const n = 1000
+	heap := func() uint64 {
+		var s runtime.MemStats
+		for range 2 {
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc + s.StackInuse
+	}
+	for _, pair := range []ipsec.Pair{ipsec.Pairs[0], ipsec.Pairs[2], ipsec.Pairs[6]} {
+		b.Run(pair.String(), func(b *testing.B) {
+			for b.Loop() {
+				m := newMany(b)
+				at := []uint64{heap()}
+				m.install(b, n, pair)
+				at = append(at, heap())
+				m.sockets(b)
+				at = append(at, heap())
+				m.connect(b)
+				at = append(at, heap())
+				for i, what := range []string{"set", "sockets", "connection"} {
+					b.ReportMetric(float64(at[i+1]-at[i])/n, what+"-octets/phone")
+				}
+				m.Close()
+			}
+		})
+	}
+}
