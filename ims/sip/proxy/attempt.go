@@ -105,11 +105,11 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	if r.Method == "INVITE" && x.origin == nil {
 		b.began = time.Now()
 		if !b.timerC.running() {
-			b.timerC.start(x.Shard, x.core.cfg.TimerC, b.timeC)
+			b.timerC.startWith(x.Shard, x.core.cfg.TimerC, branchTimeC, b)
 		}
 	}
 	if b.timeoutAfter > 0 {
-		b.wait.start(x.Shard, b.timeoutAfter, b.silent)
+		b.wait.startWith(x.Shard, b.timeoutAfter, branchSilent, b)
 	}
 }
 

@@ -111,6 +111,9 @@ func (b *Branch) again() bool {
 	return b.x.awaited()
 }
 
+func branchSilent(b any) { b.(*Branch).silent() }
+func branchTimeC(b any)  { b.(*Branch).timeC() }
+
 // silent is Target.Timeout: the address has not answered.
 func (b *Branch) silent() {
 	b.wait.on = false
@@ -135,7 +138,7 @@ func (b *Branch) timeC() {
 		return
 	}
 	if left := b.x.core.cfg.TimerC - time.Since(b.began); left > 0 {
-		b.timerC.start(b.x.Shard, left, b.timeC)
+		b.timerC.startWith(b.x.Shard, left, branchTimeC, b)
 		return
 	}
 	b.x.core.stats.timerC.Add(1)

@@ -21,6 +21,13 @@ func (t *timer) start(sh *transaction.Shard, d time.Duration, f func()) {
 	t.t = sh.After(d, f)
 }
 
+// startWith is start for a function of the package, which spares an allocation.
+func (t *timer) startWith(sh *transaction.Shard, d time.Duration, f func(arg any), arg any) {
+	t.stop()
+	t.on = true
+	t.t = sh.AfterWith(d, f, arg)
+}
+
 func (t *timer) stop() {
 	if t.on {
 		t.t.Stop()

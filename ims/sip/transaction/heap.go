@@ -6,7 +6,9 @@ type timer struct {
 	pos  int32 // index in the heap plus 1; 0: idle
 	what timerKind
 	tx   *tx
-	fn   func()
+	fn   func(arg any)
+	arg  any
+	use  uint32 // how often the record has been used before
 }
 
 type timerKind uint8

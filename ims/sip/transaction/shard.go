@@ -16,6 +16,7 @@ type Shard struct {
 	timers  heap
 	base    time.Time // timers count from here
 	free    []*tx
+	idle    []*timer // of After, for reuse
 	scratch []byte   // a key under construction
 	later   []func() // run when the event in hand is done
 
@@ -36,7 +37,8 @@ type item struct {
 	fn       func()
 }
 
-// maxFree bounds the transaction records that a shard keeps for reuse.
+// maxFree bounds the records, of transactions and of timers, that a shard keeps for
+// reuse.
 const maxFree = 1024
 
 func newShard(l *Layer) *Shard {
@@ -164,9 +166,9 @@ func (sh *Shard) expire() {
 		}
 		switch t.what {
 		case timerFunc:
-			fn := t.fn
-			t.fn = nil
-			fn()
+			fn, arg := t.fn, t.arg
+			sh.recycleTimer(t)
+			fn(arg)
 		case timerRetransmit:
 			sh.layer.timerFired(t.tx, evRetransmit)
 		case timerEnd:
@@ -178,26 +180,49 @@ func (sh *Shard) expire() {
 
 // Timer is a timer made by After, for use on the shard alone.
 type Timer struct {
-	sh *Shard
-	t  *timer
+	sh  *Shard
+	t   *timer
+	use uint32
 }
 
 // Stop prevents the timer from firing and reports whether it did. The zero Timer
 // is stopped.
 func (t Timer) Stop() bool {
-	if t.t == nil || !t.t.running() {
+	if t.t == nil || t.t.use != t.use || !t.t.running() {
 		return false
 	}
 	t.sh.timers.remove(t.t)
-	t.t.fn = nil
+	t.sh.recycleTimer(t.t)
 	return true
 }
 
 // After runs fn on the shard when d has passed.
-func (sh *Shard) After(d time.Duration, fn func()) Timer {
-	t := &timer{what: timerFunc, fn: fn}
+func (sh *Shard) After(d time.Duration, fn func()) Timer { return sh.AfterWith(d, call, fn) }
+
+func call(fn any) { fn.(func())() }
+
+// AfterWith runs fn(arg) on the shard when d has passed. With a function of the
+// package and a pointer it allocates nothing, which a method of arg would.
+func (sh *Shard) AfterWith(d time.Duration, fn func(arg any), arg any) Timer {
+	var t *timer
+	if n := len(sh.idle); n > 0 {
+		t, sh.idle = sh.idle[n-1], sh.idle[:n-1]
+	} else {
+		t = &timer{what: timerFunc}
+	}
+	t.fn, t.arg = fn, arg
 	sh.timers.set(t, sh.now()+int64(d))
-	return Timer{sh, t}
+	return Timer{sh, t, t.use}
+}
+
+// recycleTimer takes back a timer that runs no more. Who still holds it, holds an
+// earlier use.
+func (sh *Shard) recycleTimer(t *timer) {
+	t.fn, t.arg = nil, nil
+	t.use++
+	if len(sh.idle) < maxFree {
+		sh.idle = append(sh.idle, t)
+	}
 }
 
 func (sh *Shard) close() {

@@ -288,3 +288,36 @@ func TestBucket(t *testing.T) {
 		}
 	})
 }
+
+// The record of a timer is used again; whoever holds the timer that it was before
+// stops nothing.
+func TestTimersAreUsedAgain(t *testing.T) {
+	bubble(t, Config{}, func(r *rig) {
+		r.on(func(sh *Shard) {
+			a := sh.After(time.Second, func() { r.tu.note("a") })
+			if !a.Stop() || a.Stop() {
+				t.Error("a timer is stopped once")
+			}
+			b := sh.After(time.Second, func() { r.tu.note("b") })
+			if a.t != b.t {
+				t.Error("the record is not used again")
+			}
+			if a.Stop() {
+				t.Error("a timer of before has stopped another one")
+			}
+			var c Timer
+			c = sh.After(2*time.Second, func() {
+				d := sh.After(time.Second, func() { r.tu.note("d") })
+				if c.Stop() || b.Stop() {
+					t.Error("a timer that has fired can be stopped")
+				}
+				_ = d
+			})
+		})
+		time.Sleep(10 * time.Second)
+		r.want("log", r.tu.take(), "b, d")
+		if (Timer{}).Stop() {
+			t.Error("the zero Timer is stopped")
+		}
+	})
+}
