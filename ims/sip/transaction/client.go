@@ -182,8 +182,8 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 		sh.layer.cfg.User.Stray(sh, f, m)
 		return
 	}
-	if guarded(t.to.Role) && !guarded(f.Role) {
-		sh.layer.drop(&sh.layer.count.unprotected, f, m.Raw(), "a response in clear to a request that went over an SA")
+	if !t.admits(f) {
+		sh.layer.drop(&sh.layer.count.unprotected, f, m.Raw(), "a response outside of the SAs that its request went over")
 		return
 	}
 	if t.class == classLingering && t.state == completed {
@@ -192,8 +192,14 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 	t.clientEvent(statusEvent(m.Status()), f, m, nil)
 }
 
-// guarded reports whether what passes a socket of that role goes over an SA. What
-// left over one is answered over one (TS 33.203 7.1).
+// admits reports whether what came over f may belong to the transaction: what goes
+// over SAs is answered, acknowledged and cancelled by the same phone over SAs (TS
+// 33.203 7.1), whoever has read its branch.
+func (t *tx) admits(f sip.Flow) bool {
+	return !guarded(t.to.Role) || guarded(f.Role) && f.Remote.Addr() == t.to.Remote.Addr()
+}
+
+// guarded reports whether what passes a socket of that role goes over an SA.
 func guarded(r sip.Role) bool {
 	return r == sip.RoleProtectedServer || r == sip.RoleProtectedClient
 }

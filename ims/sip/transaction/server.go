@@ -192,22 +192,30 @@ func (sh *Shard) request(s *Server) {
 	legacy := sh.serverKey(s)
 	pre := len(sh.scratch)
 	hash := sh.hash(sh.scratch)
-	switch m.Method() {
-	case "ACK":
-		sh.requestAck(s, sh.servers.findPrefix(hash, sh.scratch))
-		return
-	case "CANCEL":
-		sh.requestCancel(s, sh.servers.findPrefix(hash, sh.scratch))
-		return
+	find := sh.servers.findPrefix
+	own := m.Method() != "ACK" && m.Method() != "CANCEL"
+	if own {
+		sh.scratch = append(append(sh.scratch, 0), m.Method()...)
+		find = sh.servers.find
 	}
-	sh.scratch = append(append(sh.scratch, 0), m.Method()...)
-	if t := sh.servers.find(hash, sh.scratch); t != nil {
-		t.serverEvent(evRequest, 0, nil, nil)
-		l.absorbed(s.Flow, m)
+	t := find(hash, sh.scratch)
+	if t != nil && !t.admits(s.Flow) {
+		l.drop(&l.count.unprotected, s.Flow, m.Raw(), "outside of the SAs that its transaction is on")
 		l.recycle(s)
 		return
 	}
 	switch {
+	case m.Method() == "ACK":
+		sh.requestAck(s, t)
+		return
+	case !own:
+		sh.requestCancel(s, t)
+		return
+	case t != nil:
+		t.serverEvent(evRequest, 0, nil, nil)
+		l.absorbed(s.Flow, m)
+		l.recycle(s)
+		return
 	case s.shed || l.full(s):
 		l.unavailable(s, "too many transactions")
 		l.recycle(s)
@@ -222,7 +230,7 @@ func (sh *Shard) request(s *Server) {
 	if m.Method() == "INVITE" {
 		k = inviteServer
 	}
-	t := sh.newTx(k, s.Flow, l.cfg.TimersFor(s.Flow))
+	t = sh.newTx(k, s.Flow, l.cfg.TimersFor(s.Flow))
 	t.key, t.pre, t.legacy = append(t.key[:0], sh.scratch...), pre, legacy
 	t.to = s.to
 	t.hold(s)

@@ -24,7 +24,7 @@ type Stats struct {
 	RateLimited uint64 // dropped: malformed, beyond Config.RejectRate
 	Unavailable uint64 // answered 503
 	Cut         uint64 // ended early because of Config.MaxLingering
-	Unprotected uint64 // dropped: responses in clear to requests that went over an SA
+	Unprotected uint64 // dropped: outside of the SAs that their transaction is on
 }
 
 // counters is what Stats is taken from.

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -220,28 +221,62 @@ func TestCancelOverSASet(t *testing.T) {
 	}
 }
 
-// What went over an SA is not answered in clear: anybody could.
-func TestResponseInClear(t *testing.T) {
+// What went over SAs is answered, acknowledged and cancelled over them, by the same
+// phone: anybody else may have read the branch.
+func TestOutsideOfTheSAs(t *testing.T) {
 	conformance.Partly(t, "IP-12", "IP-13")
 	out := sip.Flow{Role: sip.RoleProtectedClient, Local: portPC, Remote: portUS}
+	in := sip.Flow{Role: sip.RoleProtectedServer, Local: portPS, Remote: portUC}
+	other := in
+	other.Remote = addr("192.0.2.77:5000")
+	overTCP := in
+	overTCP.Proto, overTCP.Conn = sip.TCP, 5
 	for _, c := range []struct {
 		name string
 		by   sip.Flow
-		want string
+		good bool
 	}{
-		{"the open port", gmUDP, ""},
-		{"the core", udp, ""},
-		{"port_ps", sip.Flow{Role: sip.RoleProtectedServer, Local: portPS, Remote: portUC}, "200 MESSAGE"},
-		{"port_ps over TCP", sip.Flow{Proto: sip.TCP, Role: sip.RoleProtectedServer, Local: portPS, Remote: portUC, Conn: 5}, "200 MESSAGE"},
-		{"port_pc", out, "200 MESSAGE"},
+		{"the open port", gmUDP, false},
+		{"the core", udp, false},
+		{"another phone's SAs", other, false},
+		{"port_ps", in, true},
+		{"port_ps over TCP", overTCP, true},
+		{"port_pc", out, true},
 	} {
+		counted := func(r *rig) {
+			if n := r.l.Stats().Unprotected; (n == 0) != c.good {
+				r.Errorf("over %s: %d counted", c.name, n)
+			}
+		}
+		want := func(s string) string {
+			if c.good {
+				return s
+			}
+			return ""
+		}
 		bubble(t, Config{}, func(r *rig) {
 			r.on(func(sh *Shard) { sh.Client(r.tu.client(out, "MESSAGE", "1")) })
 			r.receive(c.by, response(200, "MESSAGE", "1"))
-			r.want("over "+c.name, r.tu.take(), c.want)
-			if n := r.l.Stats().Unprotected; (n == 0) != (c.want != "") {
-				r.Errorf("over %s: %d counted", c.name, n)
-			}
+			r.want("response over "+c.name, r.tu.take(), want("200 MESSAGE"))
+			counted(r)
+		})
+		bubble(t, Config{ReturnFlow: protectedReturn}, func(r *rig) {
+			var invite *Server
+			r.tu.request = func(s *Server) { invite = s }
+			r.receive(in, request("INVITE", "1", ""))
+			r.tu.take()
+			r.receive(c.by, request("CANCEL", "1", ""))
+			r.want("CANCEL over "+c.name, r.tu.take(), want("cancel"))
+			counted(r)
+			r.on(func(*Shard) { answer(invite, 487) })
+		})
+		bubble(t, Config{ReturnFlow: protectedReturn}, func(r *rig) {
+			r.tu.request = func(s *Server) { answer(s, 486) }
+			r.receive(in, request("INVITE", "1", ""))
+			r.wire.take()
+			r.receive(c.by, requestVia("ACK", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1", "us", ""))
+			r.sleepTo(10 * time.Second)
+			r.want("still repeated after an ACK over "+c.name, fmt.Sprint(len(r.wire.take()) > 0), fmt.Sprint(!c.good))
 		})
 	}
 }
