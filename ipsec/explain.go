@@ -241,7 +241,11 @@ func (e *explainer) state() {
 		e.say(codeGone, "last registered "+e.ago(f.RegisteredAt)+" ago, and no longer", "the registration has expired, or phone or network ended it", "Nothing, if that was meant")
 	case e.inUse == nil:
 		e.say(codeWaiting, "REGISTER received "+e.ago(f.RegisterAt)+" ago", "it is being dealt with", "Ask again in a few seconds")
-	case f.RegisterAt.After(f.RegisteredAt) && f.RegisterAt.Sub(f.RegisteredAt) < soon:
+	case !f.Registered && e.temp == nil: // its set lingers
+		if len(e.said) == 0 {
+			e.say(codeGone, "last registered "+e.ago(f.RegisteredAt)+" ago, and no longer", "the registration has expired, or phone or network ended it", "Nothing, if that was meant")
+		}
+	case f.Registered && f.RegisterAt.After(f.RegisteredAt) && f.RegisterAt.Sub(f.RegisteredAt) < soon:
 		e.say(codeStartsOver, fmt.Sprintf("registered %s ago, and REGISTER in clear again %s later", e.ago(f.RegisteredAt), words(f.RegisterAt.Sub(f.RegisteredAt))),
 			"the 200 does not reach the phone or does not please it, or the phone has lost its SAs or its network",
 			"If it comes again and again, set ipsec: {response_port: uc} for this phone, and look at its Expires and P-Associated-URI")

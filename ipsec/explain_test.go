@@ -136,7 +136,14 @@ func TestExplanations(t *testing.T) {
 		{"deaf", registered(func(f *Facts) { f.Unanswered = 2 }), []SetReport{storySet(InUse, SAStats{Packets: 9})}, map[string]string{"phone-is-deaf": "2 requests to the phone without a response"}},
 		{"no IPsec wanted", registered(func(f *Facts) { f.Via = "policy none" }), nil, map[string]string{"unprotected": "registered without IPsec"}},
 		{"SAs flushed", registered(), nil, map[string]string{"set-lost": "registered, and no SA set stands"}},
-		{"gone", registered(func(f *Facts) { f.Registered = false }), nil, map[string]string{"gone": "last registered 1 min 58 s ago, and no longer"}},
+		{"gone a moment ago", registered(func(f *Facts) { f.Registered = false }), []SetReport{storySet(InUse, SAStats{Packets: 9})}, map[string]string{"gone": "last registered 1 min 58 s ago, and no longer"}},
+		{"gone, and back", registered(func(f *Facts) { f.Registered, f.RegisterAt = false, at("100s") }), []SetReport{storySet(InUse, SAStats{Packets: 1})}, map[string]string{"gone": ""}},
+		{"gone, and challenged anew", registered(func(f *Facts) {
+			f.Registered, f.RegisterAt, f.ForwardedAt, f.HomeAt, f.HomeStatus = false, at("10s"), at("10s"), at("9s"), 401
+			f.ChallengedAt, f.Challenges = at("9s"), 1
+		}),
+			[]SetReport{storySet(InUse, SAStats{Packets: 9}), storySet(Temporary, SAStats{})}, map[string]string{"no-esp": "no ESP packet has arrived in 9 s"}},
+		{"gone for long", registered(func(f *Facts) { f.Registered = false }), nil, map[string]string{"gone": "last registered 1 min 58 s ago, and no longer"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := Report{IMPI: "001010000000001@ims.example", At: at("0s"), Policy: "required", Facts: c.facts, Sets: c.sets}

@@ -59,8 +59,8 @@ type Facts struct {
 	Registered   bool      `json:"registered"`
 	// The counters that follow are since the last success.
 	//
-	// UnknownSPIs counts ESP packets from the phone's address that belong to no set;
-	// UnknownSPI is that of the last.
+	// UnknownSPIs counts ESP packets from the phone's address that belong to no set,
+	// since the last challenge; UnknownSPI is that of the last.
 	UnknownSPIs uint64 `json:"unknown_spis,omitempty"`
 	UnknownSPI  uint32 `json:"unknown_spi,omitempty"`
 	// ClearDropped counts messages in clear from its address to our protected ports,
