@@ -150,7 +150,7 @@ func (s *Server) verify(on *association, m *sip.Message, must bool) error {
 	if bad != nil {
 		return ipsec.ErrVerify
 	}
-	return ipsec.Compare(on.server, verify)
+	return ipsec.Compare(s.sec.server(on), verify)
 }
 
 // mismatch refuses what does not agree with its set, with what it must agree with.
@@ -158,7 +158,7 @@ func (c *security) mismatch(on *association, err error, cause, clause string) no
 	return c.refuse(on.Owner, node.Refusal{Status: 494, Cause: cause, Clause: clause, IMPI: on.Owner,
 		Text:   "The security agreement of " + on.Owner + " does not hold: " + err.Error() + ".",
 		Next:   "Compare the Security headers of the phone's REGISTERs with the Security-Server of the 401 in the trace.",
-		Fields: []sip.Field{{ID: sip.HRequire, Value: secAgree}, {ID: sip.HSecurityServer, Value: securityServer(on.server)}}}, err)
+		Fields: []sip.Field{{ID: sip.HRequire, Value: secAgree}, {ID: sip.HSecurityServer, Value: securityServer(c.server(on))}}}, err)
 }
 
 // refuse counts a failed agreement, and remembers why it failed.

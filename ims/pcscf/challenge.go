@@ -69,9 +69,8 @@ func (r *registration) challenged(best *proxy.Final) {
 			case err != nil:
 				r.noSet("sa_set_up", "The SA set for "+r.impi+" cannot be set up: "+err.Error()+".", "What the back end says tells what is missing.", "TS 33.203 7.2", err)
 			default:
-				best.Edits.Add(sip.HSecurityServer, securityServer(a.server))
-				now := time.Now()
-				s.sec.facts.note(r.impi, func(k *fact) { k.ChallengedAt, k.Challenges = now, k.Challenges+1 })
+				best.Edits.Add(sip.HSecurityServer, securityServer(s.sec.server(a)))
+				s.sec.facts.challenged(r.impi, time.Now(), s.sec.stack.strangers)
 				x.Relay(best)
 			}
 		})
@@ -106,7 +105,7 @@ func (c *security) propose(r *registration) (*association, error) {
 		c.spis.Release(s.Local.SPIC, s.Local.SPIS)
 		return nil, err
 	}
-	a := &association{Set: s, client: g.client, server: ipsec.Answer(c.policy, g.choice, s.Local)}
+	a := &association{Set: s, client: g.client, toClient: c.cfg.toClient(r.x.Req.Get(sip.HUserAgent))}
 	if err := s.Check(); err != nil {
 		c.release(s)
 		return nil, fmt.Errorf("the set that would be made is impossible: %w", err)

@@ -41,10 +41,10 @@ home_timeout: 0s
 hosts: {b.org: nowhere, a.org: "1.2.3.4:x"}
 `, []string{"domain is", "listen.gm is missing", "listen.mw is [::]:5070", "icscf is missing", "ipsec.policy is \"perhaps\"", "ipsec.backend is \"magic\"",
 			"max_bindings is 0", "max_transactions is -1", "home_timeout is 0s", "hosts: a.org is", "b.org is"}},
-		{"all of IPsec", goodConfig + "ipsec:\n  policy: required\n  backend: user\n  server_ports: 6100-6103, 6200\n  client_ports: 5100\n  algorithms: [hmac-sha-1-96/aes-cbc, hmac-md5-96/null]\n  offer: chosen\n  udp: 192.0.2.1:0\n  response_port: uc\n  reg_await_auth: 1m\n", nil},
+		{"all of IPsec", goodConfig + "ipsec:\n  policy: required\n  backend: user\n  server_ports: 6100-6103, 6200\n  client_ports: 5100\n  algorithms: [hmac-sha-1-96/aes-cbc, hmac-md5-96/null]\n  offer: chosen\n  udp: 192.0.2.1:0\n  response_port: uc\n  response_port_uc_agents: [Foo/1]\n  reg_await_auth: 1m\n", nil},
 		{"without IPsec the rest does not matter", goodConfig + "ipsec: {policy: none, offer: perhaps, server_ports: 5060}\n", nil},
-		{"IPsec all wrong", goodConfig + "ipsec: {server_ports: 5060-5061, client_ports: 5061, algorithms: [hmac-md5-96/rot13], offer: some, udp: 0.0.0.0:4500, response_port: ps, reg_await_auth: 0s}\n", []string{
-			"ipsec.offer is \"some\"", "ipsec.response_port is \"ps\"", "ipsec.server_ports has port 5060, which is in listen.gm", "ipsec.client_ports has port 5061, which is in ipsec.server_ports",
+		{"IPsec all wrong", goodConfig + "ipsec: {server_ports: 5060-5061, client_ports: 5061, algorithms: [hmac-md5-96/rot13], offer: some, udp: 0.0.0.0:4500, response_port: ps, response_port_uc_agents: [\"\"], reg_await_auth: 0s}\n", []string{
+			"ipsec.offer is \"some\"", "ipsec.response_port is \"ps\"", "ipsec.response_port_uc_agents has an empty entry", "ipsec.server_ports has port 5060, which is in listen.gm", "ipsec.client_ports has port 5061, which is in ipsec.server_ports",
 			"ipsec.algorithms: \"hmac-md5-96/rot13\" is no pair", "ipsec.udp is 0.0.0.0:4500", "ipsec.reg_await_auth is 0s"}},
 		{"an algorithm twice, ESP over the other IP version", goodConfig + "ipsec: {algorithms: [null/aes-gcm, NULL/AES-GCM], udp: \"[2001:db8::1]:4500\"}\n", []string{
 			"ipsec.algorithms: null/aes-gcm is named twice", "ipsec.udp is [2001:db8::1]:4500"}},
@@ -84,7 +84,7 @@ func TestConfigDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, "visited network", c.visited(), "ims.example.org")
-	check(t, "ipsec", c.IPsec, "{required auto 6100-6107 5100-5131 [] all invalid AddrPort us 240000000000}")
+	check(t, "ipsec", c.IPsec, "{required auto 6100-6107 5100-5131 [] all invalid AddrPort us [] 240000000000}")
 	check(t, "times", []time.Duration{c.HomeTimeout.D(), c.Drain.D()}, "[4s 5s]")
 	said := strings.Join(c.Explain(), "\n")
 	for _, part := range []string{"192.0.2.1:5060", "over IPsec", "6100-6107", "5100-5131", "192.0.2.1:4500", "hmac-md5-96/null", "192.0.2.1:5070", "192.0.2.10:5060", `"ims.example.org"`} {

@@ -108,14 +108,27 @@ func (t *facts) inClear(from netip.Addr, protected bool) {
 	t.clear[from] = c
 }
 
-// success is a 200 that leaves a registration: the counters begin anew.
-func (t *facts) success(impi string, now time.Time, strangers func(netip.Addr) (uint64, uint32)) {
+// challenged is a 401 that is about to leave: what came before for no set is no
+// answer to it.
+func (t *facts) challenged(impi string, now time.Time, strangers func(netip.Addr) (uint64, uint32)) {
 	t.note(impi, func(k *fact) {
-		k.RegisteredAt, k.Registered = now, true
-		k.Challenges, k.Resyncs, k.MACFailures = 0, 0, 0
+		k.ChallengedAt, k.Challenges = now, k.Challenges+1
 		if strangers != nil {
 			k.strangers, _ = strangers(k.Source.Addr())
 		}
+	})
+}
+
+// gone is the end of the last registration.
+func (t *facts) gone(impi string) {
+	t.note(impi, func(k *fact) { k.Registered = false })
+}
+
+// success is a 200 that leaves a registration: the counters begin anew.
+func (t *facts) success(impi string, now time.Time) {
+	t.note(impi, func(k *fact) {
+		k.RegisteredAt, k.Registered = now, true
+		k.Challenges, k.Resyncs, k.MACFailures = 0, 0, 0
 		delete(t.clear, k.Source.Addr())
 	})
 }
@@ -123,5 +136,5 @@ func (t *facts) success(impi string, now time.Time, strangers func(netip.Addr) (
 // fact is what is known of one private identity.
 type fact struct {
 	ipsec.Facts
-	strangers uint64 // ESP packets for no set from its address before its last success
+	strangers uint64 // ESP packets for no set from its address before its last challenge
 }

@@ -51,7 +51,7 @@ func (c *security) returnFlow(f sip.Flow, port uint16) (sip.Flow, bool) {
 	if a == nil {
 		return sip.Flow{}, true // its set is gone: nothing carries it
 	}
-	if !f.Proto.Stream() && (f.Role == sip.RoleProtectedClient || c.cfg.ResponsePort == responseUC || port == a.Remote.PortC) {
+	if !f.Proto.Stream() && (f.Role == sip.RoleProtectedClient || a.toClient || port == a.Remote.PortC) {
 		return f, true
 	}
 	return sip.Flow{Proto: f.Proto, Role: sip.RoleProtectedClient, Local: a.Local.Client(), Remote: a.Remote.Server()}, true

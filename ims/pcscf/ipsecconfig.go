@@ -41,6 +41,9 @@ type IPsec struct {
 	// server port, as TS 33.203 has it, or uc, the client port that the request came
 	// from, for phones that expect that. Default us.
 	ResponsePort string `yaml:"response_port"`
+	// ClientPortAgents are phones for which that is uc, whatever ResponsePort says:
+	// parts of their User-Agent, in any letter case.
+	ClientPortAgents []string `yaml:"response_port_uc_agents"`
 	// RegAwaitAuth is how long a phone has to answer a challenge (TS 24.229 7.8).
 	// Default 4m.
 	RegAwaitAuth node.Duration `yaml:"reg_await_auth"`
@@ -135,6 +138,9 @@ func (c *IPsec) check(gm, mw netip.AddrPort, bad func(format string, args ...any
 	}
 	oneOf("offer", c.Offer, offerAll, offerChosen)
 	oneOf("response_port", c.ResponsePort, responseUS, responseUC)
+	if slices.Contains(c.ClientPortAgents, "") {
+		bad("ipsec.response_port_uc_agents has an empty entry: it would be any phone; set response_port to uc for that")
+	}
 	c.checkPorts(gm, mw, bad)
 	if _, err := c.pairs(); err != nil {
 		bad("ipsec.algorithms: %w", err)
@@ -205,6 +211,14 @@ func (c *IPsec) espAddr(gm netip.AddrPort) netip.AddrPort {
 		return c.UDP
 	}
 	return netip.AddrPortFrom(gm.Addr(), ipsec.NATPort)
+}
+
+// toClient reports whether a phone with that User-Agent gets responses at port_uc.
+func (c *IPsec) toClient(agent string) bool {
+	agent = strings.ToLower(agent)
+	return c.ResponsePort == responseUC || slices.ContainsFunc(c.ClientPortAgents, func(part string) bool {
+		return strings.Contains(agent, strings.ToLower(part))
+	})
 }
 
 // explain says what c means.

@@ -317,8 +317,11 @@ func (r *registration) protectedUntil(now time.Time) {
 	if on := r.agreeing.on; on != nil {
 		if b := s.bindings.ofPhone(r.agreeing.key, now); b != nil && b.registered(now) {
 			s.sec.registered(on, b.until().Sub(now))
-			s.sec.facts.success(r.impi, now, s.sec.stack.strangers)
+			s.sec.facts.success(r.impi, now)
 		}
+	}
+	if !slices.ContainsFunc(s.bindings.of(r.impi), func(b *binding) bool { return b.registered(now) }) {
+		s.sec.facts.gone(r.impi)
 	}
 	for _, k := range s.sec.phonesOf(r.impi) {
 		if b := s.bindings.ofPhone(k, now); b == nil || !b.registered(now) {

@@ -83,17 +83,23 @@ func TestRegistrationOverIPsec(t *testing.T) {
 // A phone that expects the answer where its request came from.
 func TestResponsePortOfAPhone(t *testing.T) {
 	conformance.Shows(t, "IP-15")
-	for name, via := range map[string]string{"by configuration": "6000", "by its own Via": "7000"} {
+	for name, via := range map[string]string{"by configuration": "6000", "by its User-Agent": "6000", "by its own Via": "7000"} {
 		t.Run(name, func(t *testing.T) {
 			secure(t, func(w *world) {
 				u := w.ue("alice", "192.0.2.50")
-				u.begin()
+				u.clearRegister("User-Agent: ODD-Phone/2.1")
+				w.challenge()
+				u.challenged(u.open)
+				u.take()
 				u.say(u.register("Security-Verify: "+u.server, u.auth("n", "ok"), "Via: SIP/2.0/UDP 192.0.2.50:"+via+";branch="+sip.NewBranch()))
 				w.icscf.answer(w.icscf.request("REGISTER"), 200, u.peer.granted()...)
 				check(t, "the 200 comes from", u.out.status(200).from, u.ps)
 			}, func(c *Config) {
-				if via == "6000" {
+				switch name {
+				case "by configuration":
 					c.IPsec.ResponsePort = responseUC
+				case "by its User-Agent":
+					c.IPsec.ClientPortAgents = []string{"other", "odd-phone"}
 				}
 			})
 		})

@@ -368,3 +368,40 @@ func TestKeysOfASetAreNeverShown(t *testing.T) {
 		}
 	})
 }
+
+// What an operator watches.
+func TestSecurityMetrics(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50").up()
+		w.ue("bob", "192.0.2.51").begin()
+		u.again(7001)
+		u.open.send(gmAddr, u.open.text("OPTIONS", "sip:bob@"+domain, "o1"))
+		u.open.status(403)
+		u.open.send("192.0.2.1:6101", "x")
+		u.open.send(gmAddr, u.register("Via: SIP/2.0/UDP 192.0.2.50:5060;branch="+sip.NewBranch(), "Security-Client: tls"))
+		u.open.status(494)
+		families, err := w.p.deps.Metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				name := f.GetName()
+				for _, l := range m.GetLabel() {
+					name += " " + l.GetValue()
+				}
+				got[name] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+		}
+		for name, want := range map[string]float64{
+			"gocscf_pcscf_sa_sets in use": 1, "gocscf_pcscf_sa_sets unused": 1, "gocscf_pcscf_sa_sets temporary": 1, "gocscf_pcscf_sa_sets old": 0,
+			"gocscf_pcscf_sec_agree_failures_total unacceptable_proposal": 1,
+			"gocscf_pcscf_clear_messages_total open_port":                 1, "gocscf_pcscf_clear_messages_total protected_port": 1,
+		} {
+			if v, there := got[name]; !there || v != want {
+				t.Errorf("%s is %v, want %v", name, v, want)
+			}
+		}
+	})
+}

@@ -52,7 +52,6 @@ type phone struct {
 	life  *ipsec.Life
 	sets  map[ipsec.SetID]*association
 	timer *time.Timer // runs life.Tick; nil before the first
-	since time.Time   // of its first challenge
 	// unanswered counts requests that went to the phone since its last message and
 	// were not answered.
 	unanswered atomic.Int32
@@ -63,9 +62,8 @@ type association struct {
 	*ipsec.Set
 	phone  *phone
 	client []ipsec.Mechanism // the Security-Client that began it
-	server []ipsec.Mechanism // the Security-Server that was sent for it
-	// challenged is when its 401 left.
-	challenged time.Time
+	// toClient is set for a phone that expects responses at port_uc.
+	toClient bool
 	// fresh is set while the first further message on the set is awaited, which
 	// moves our sending to it.
 	fresh atomic.Bool
@@ -82,6 +80,11 @@ func (a *association) flows() [2]addrPair {
 		{a.Local.Server(), a.Remote.Client()},
 		{a.Local.Client(), a.Remote.Server()},
 	}
+}
+
+// server is the Security-Server that was sent for a set.
+func (c *security) server(a *association) []ipsec.Mechanism {
+	return ipsec.Answer(c.policy, ipsec.Choice{Pair: a.Pair, Mode: a.Mode}, a.Local)
 }
 
 // of returns the set of a flow, nil when it has none. A nil security has none.
@@ -160,9 +163,10 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 	}
 	p := c.phones[k]
 	if p == nil {
-		p = c.enter(k, now)
+		p = c.enter(k)
 	}
-	a.phone, a.challenged = p, now
+	a.phone = p
+	p.unanswered.Store(0)
 	p.sets[a.ID] = a
 	id := ipsec.SetID(0)
 	if on != nil {
@@ -182,7 +186,7 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 }
 
 // enter makes a phone. The caller holds c.mu.
-func (c *security) enter(k phoneKey, now time.Time) *phone {
+func (c *security) enter(k phoneKey) *phone {
 	list := c.byIMPI[k.impi]
 	if len(list) >= maxPhonesOfOne {
 		for _, o := range list { // the oldest that has never answered
@@ -192,7 +196,7 @@ func (c *security) enter(k phoneKey, now time.Time) *phone {
 			}
 		}
 	}
-	p := &phone{key: k, life: ipsec.NewLife(c.timers), sets: map[ipsec.SetID]*association{}, since: now}
+	p := &phone{key: k, life: ipsec.NewLife(c.timers), sets: map[ipsec.SetID]*association{}}
 	c.phones[k] = p
 	c.byIMPI[k.impi] = append(c.byIMPI[k.impi], p)
 	return p

@@ -8,17 +8,14 @@ import (
 )
 
 type securityMetrics struct {
-	sets     *prometheus.GaugeVec
 	failures *prometheus.CounterVec
 	clear    *prometheus.CounterVec
 	drops    *prometheus.CounterVec
 	esp      [esp.Reasons]prometheus.Counter // of drops, for packets that come fast
 }
 
-func (m *securityMetrics) init(reg *prometheus.Registry) {
-	m.sets = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "gocscf_pcscf_sa_sets", Help: "SA sets of phones, by state.",
-	}, []string{"state"})
+func (c *security) measure(reg *prometheus.Registry) {
+	m := &c.metric
 	m.failures = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocscf_pcscf_sec_agree_failures_total", Help: "Security agreements that came to nothing, by cause.",
 	}, []string{"cause"})
@@ -32,38 +29,38 @@ func (m *securityMetrics) init(reg *prometheus.Registry) {
 		m.esp[r] = m.drops.WithLabelValues(esp.Reason(r).String())
 	}
 	if reg != nil {
-		reg.MustRegister(m.sets, m.failures, m.clear, m.drops)
+		reg.MustRegister(setCollector{c}, m.failures, m.clear, m.drops)
 	}
 }
 
-// count brings the gauges up to date.
-func (c *security) count() {
-	if c == nil {
-		return
-	}
-	states := map[string]int{}
-	for _, st := range [...]ipsec.State{ipsec.Temporary, ipsec.Unused, ipsec.InUse, ipsec.Old, ipsec.Leaving} {
-		states[st.String()] = 0
-	}
-	c.mu.RLock()
-	for _, p := range c.phones {
+// setCollector counts the sets when somebody asks.
+type setCollector struct{ c *security }
+
+var setsDesc = prometheus.NewDesc("gocscf_pcscf_sa_sets", "SA sets of phones, by state.", []string{"state"}, nil)
+
+func (setCollector) Describe(ch chan<- *prometheus.Desc) { ch <- setsDesc }
+
+func (k setCollector) Collect(ch chan<- prometheus.Metric) {
+	n := map[ipsec.State]int{}
+	k.c.mu.RLock()
+	for _, p := range k.c.phones {
 		for id := range p.sets {
 			st, _ := p.life.Status(id)
-			states[st.String()]++
+			n[st]++
 		}
 	}
-	c.mu.RUnlock()
-	for st, n := range states {
-		c.metric.sets.WithLabelValues(st).Set(float64(n))
-	}
-	if c.stack.kernel != nil {
-		c.countKernel()
+	k.c.mu.RUnlock()
+	for _, st := range [...]ipsec.State{ipsec.Temporary, ipsec.Unused, ipsec.InUse, ipsec.Old, ipsec.Leaving} {
+		ch <- prometheus.MustNewConstMetric(setsDesc, prometheus.GaugeValue, float64(n[st]), st.String())
 	}
 }
 
 // countKernel adds what the kernel has dropped since the last time. It counts for
 // the whole network namespace.
 func (c *security) countKernel() {
+	if c == nil || c.stack.kernel == nil {
+		return
+	}
 	now, err := c.stack.kernel.Drops()
 	if err != nil {
 		return // the file is not there in every container

@@ -123,6 +123,7 @@ func (s *Server) listen() error {
 func (s *Server) left(impi string) {
 	s.dialogs.forget(impi)
 	if s.sec != nil {
+		s.sec.facts.gone(impi)
 		for _, k := range s.sec.phonesOf(impi) {
 			s.sec.deregistered(k)
 		}
@@ -134,6 +135,15 @@ func (s *Server) Gm() netip.AddrPort { a, _ := s.core.Addr(sip.RoleGm); return a
 
 // Mw returns the address of the port towards the core.
 func (s *Server) Mw() netip.AddrPort { a, _ := s.core.Addr(sip.RoleCore); return a }
+
+// IPsec returns the back end that protects Gm, "kernel" or "user", and where ESP in
+// UDP is received; "none" without IPsec.
+func (s *Server) IPsec() (backend string, udp netip.AddrPort) {
+	if s.sec == nil {
+		return policyNone, netip.AddrPort{}
+	}
+	return s.sec.stack.Name(), s.sec.stack.udp
+}
 
 // Ready reports whether phones can be served.
 func (s *Server) Ready() error {
@@ -170,7 +180,7 @@ func (s *Server) sweep(ctx context.Context) {
 		case now := <-tick.C:
 			s.metrics.registered.Set(float64(s.bindings.sweep(now)))
 			s.metrics.dialogs.Set(float64(s.dialogs.sweep(now)))
-			s.sec.count()
+			s.sec.countKernel()
 		}
 	}
 }

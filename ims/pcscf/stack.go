@@ -145,7 +145,7 @@ func newSecurity(s *Server) (*security, error) {
 	if c.ports, err = ipsec.NewPorts(c.cfg.ServerPorts, c.cfg.ClientPorts); err != nil {
 		return nil, fmt.Errorf("ipsec.server_ports and client_ports: %w", err)
 	}
-	c.metric.init(s.deps.Metrics)
+	c.measure(s.deps.Metrics)
 	if c.stack, err = c.newStack(); err != nil {
 		return nil, err
 	}
