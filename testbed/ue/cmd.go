@@ -32,6 +32,7 @@ type Flags struct {
 	Transport string        `enum:"udp,tcp" default:"udp" help:"What requests leave by: ${enum}."`
 	IPsec     string        `name:"ipsec" enum:"auto,none,user,kernel" default:"auto" help:"IPsec towards the P-CSCF, in user space or by the kernel: ${enum}. With auto in user space if the P-CSCF agrees to it, and in clear if it offers none."`
 	ESPUDP    string        `name:"esp-udp" placeholder:"HOST:PORT" help:"Where the P-CSCF takes ESP in UDP; by default port 4500 of its address. Without this flag a phone that may (root) also sends ESP in IP to a P-CSCF on another host."`
+	NAT       bool          `name:"nat" help:"Offer UDP-enc-tun too, for a phone behind a NAT."`
 	Offer     []string      `placeholder:"ALG/EALG" help:"Algorithms to offer, in order, as hmac-sha-1-96/aes-cbc; by default the profile's."`
 	Profile   string        `default:"generic" help:"Whose manners the phone has: generic, ios, iphone, mediatek, pixel, pixel-rows, qualcomm, qualcomm-compact, samsung, samsung-6, zte."`
 	Fault     []string      `placeholder:"NAME" help:"What the phone does wrong: wrong-res, wrong-opc, sqn-ahead, wrong-keys, wrong-spi, wrong-verify, no-esp, replay, cut, duplicate, clear-responses; and once registered clear-register, or ip-change (it goes on at the next address)."`
@@ -247,7 +248,7 @@ func (c *Flags) config(ctx context.Context) (Config, error) {
 		Domain: c.Domain, IMPI: c.IMPI, IMPU: c.IMPU, K: c.K, OPc: c.OPc, OP: c.OP,
 		Algorithm: c.Algorithm, Profile: c.Profile,
 	}
-	cfg.IPsec = c.IPsec
+	cfg.IPsec, cfg.NAT = c.IPsec, c.NAT
 	var err error
 	if cfg.PCSCF, err = resolve(ctx, c.PCSCF); err != nil {
 		return cfg, fmt.Errorf("--pcscf %s: %w; want HOST:PORT", c.PCSCF, err)

@@ -124,9 +124,18 @@ func (g *gate) challenge(x *proxy.Exchange, user string, v aka.Vector) ([]sip.Fi
 		if i < 0 {
 			continue
 		}
-		m := offers[i]
+		m, mode, outer := offers[i], ipsec.Transport, netip.AddrPort{}
+		via, _ := x.Req.TopVia()
+		shown, _ := via.HostAddr()
+		if base := g.find(x.Flow); shown != x.Flow.Remote.Addr() || base != nil && base.Mode == ipsec.UDPTunnel { // a NAT is between
+			i := slices.IndexFunc(offers, func(m sip.SecMechanism) bool { return m.Mode() == ipsec.UDPTunnel.String() })
+			if i < 0 {
+				return nil, fmt.Errorf("no mode for a phone behind a NAT in %v", offers)
+			}
+			m, mode, outer = offers[i], ipsec.UDPTunnel, netip.AddrPortFrom(x.Flow.Remote.Addr(), 0)
+		}
 		s := &gateSet{user: user, Set: &ipsec.Set{
-			ID: ipsec.NewSetID(), Pair: p, Owner: user,
+			ID: ipsec.NewSetID(), Pair: p, Owner: user, Mode: mode, Outer: outer,
 			Local:  ipsec.End{Addr: g.addr, PortC: g.nextPC, PortS: gatePS, SPIC: g.nextSPI, SPIS: g.nextSPI + 1},
 			Remote: ipsec.End{Addr: x.Flow.Remote.Addr(), PortC: m.PortC, PortS: m.PortS, SPIC: m.SPIC, SPIS: m.SPIS},
 			CK:     ipsec.Key(v.CK.Bytes()), IK: ipsec.Key(v.IK.Bytes()),
@@ -141,8 +150,8 @@ func (g *gate) challenge(x *proxy.Exchange, user string, v aka.Vector) ([]sip.Fi
 		if err := g.back.Install(s.Set); err != nil {
 			return nil, err
 		}
-		s.server = []string{fmt.Sprintf("ipsec-3gpp;q=0.1;alg=%v;ealg=%v;mod=trans;prot=esp;spi-c=%d;spi-s=%d;port-c=%d;port-s=%d",
-			p.Alg, p.EAlg, s.Local.SPIC, s.Local.SPIS, s.Local.PortC, s.Local.PortS)}
+		s.server = []string{fmt.Sprintf("ipsec-3gpp;q=0.1;alg=%v;ealg=%v;mod=%v;prot=esp;spi-c=%d;spi-s=%d;port-c=%d;port-s=%d",
+			p.Alg, p.EAlg, mode, s.Local.SPIC, s.Local.SPIS, s.Local.PortC, s.Local.PortS)}
 		g.mu.Lock()
 		g.sets[s.Remote.Client()] = s
 		g.mu.Unlock()

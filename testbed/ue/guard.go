@@ -177,6 +177,7 @@ func (g *guard) challenged(m *sip.Message, keys [2]ipsec.Key, base *association,
 		}
 		g.temp, g.offered = a, nil
 		g.publish()
+		g.closeUnused(a.offer.end.Client()) // with another address than the set's
 		a.timer = g.phone.shard().After(authWait, func() { g.over(a) })
 		g.tell(fmt.Sprintf("Security associations stand: %v; the answer to the challenge goes over them.", s), "TS 24.229 5.1.1.5.1")
 		then(a, nil)

@@ -468,7 +468,6 @@ func (r *registrar) secured(op *procedure, reg *Registration) {
 		return
 	}
 	g.established(a, reg.Expires)
-	g.dropOffer()
 	s := a.set
 	reg.Protection = &Protection{Backend: g.stack.Name(), Pair: s.Pair, Mode: s.Mode, Local: s.Local, Remote: s.Remote, Verify: a.server}
 	p.setWay(a, nil)
@@ -579,13 +578,12 @@ func (r *registrar) fail(op *procedure, e *Error) {
 	r.finish(op, nil, e)
 }
 
-// disarm takes back what a procedure without success has prepared: the set that
-// waits for its 200 and the offer. Those that are established stay (TS 33.203 7.3.1).
+// disarm takes back the set that waits for a 200 which will not come. Those that are
+// established stay (TS 33.203 7.3.1).
 func (r *registrar) disarm() {
 	if g := r.phone.guard; g != nil {
 		g.retire(&g.temp)
 		g.publish()
-		g.dropOffer()
 	}
 }
 
@@ -600,6 +598,9 @@ func (r *registrar) finish(op *procedure, g *Registration, err error) {
 		return
 	}
 	r.doing = nil
+	if g := r.phone.guard; g != nil {
+		g.dropOffer() // what nobody challenged
+	}
 	if len(r.waiting) > 0 {
 		next := r.waiting[0]
 		r.waiting = r.waiting[1:]
@@ -618,12 +619,21 @@ func (r *registrar) silence(op *procedure) string {
 	return fmt.Sprintf("nothing comes over %v, which was in use: look whether the P-CSCF has been restarted (pcscf --explain %s); Reset has the phone come in clear", op.over.set, r.phone.cfg.IMPI)
 }
 
-// sorted is what a 494 lists (RFC 3329 2.3.1).
-func sorted(m *sip.Message) string {
-	if v := m.Get(sip.HSecurityServer); v != "" {
-		return strings.Clone(v)
+// listed are the algorithms of the Security-Server in a 494 (RFC 3329 2.3.1).
+func listed(m *sip.Message) string {
+	var pairs []string
+	for v := range m.Values(sip.HSecurityServer) {
+		if s, err := sip.ParseSecMechanism(v); err == nil && s.IsIPsec() {
+			pairs = append(pairs, strings.Clone(s.Alg+"/"+s.Encryption()))
+		}
+		if len(pairs) == maxServer {
+			break
+		}
 	}
-	return "what it does not say (no Security-Server)"
+	if pairs == nil {
+		return "no Security-Server with IPsec"
+	}
+	return strings.Join(pairs, ", ")
 }
 
 // refused makes the error for a REGISTER that was not accepted.
@@ -649,7 +659,7 @@ func (r *registrar) refused(op *procedure, o dialog.Outcome) *Error {
 	case e.Status == 420:
 		e.Next = "the P-CSCF does not know " + strings.Clone(o.Msg.Get(sip.HUnsupported)) + ": give it a policy of IPsec, or use a phone without (IPsec none)"
 	case e.Status == 494:
-		e.Next = "the P-CSCF does not accept the security agreement: it wants " + sorted(o.Msg) + "; compare that with the phone's Security-Client and Security-Verify"
+		e.Next = "the P-CSCF does not accept the security agreement: it has " + listed(o.Msg) + "; compare its Security-Server with the phone's Security-Client and Security-Verify"
 	case e.Status == 0:
 		e.Next = r.silence(op)
 	case e.Status >= 500 || e.Status == 480 || e.Status == 408:
