@@ -30,9 +30,9 @@ func TestWithKamailio(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			defer cancel()
 			c := startCore(t, tt.ours...)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
 			adjust := func(u *ue.Config) {
 				if !c.is(lab.NameP) {
 					// A phone that registered over UDP and sends a long INVITE over TCP, as
