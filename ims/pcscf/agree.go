@@ -85,7 +85,7 @@ func (r *registration) arrived(nat bool, cred sip.Credentials) {
 	g, now := &r.agreeing, time.Now()
 	via := ""
 	if v, err := r.x.Req.TopVia(); err == nil {
-		via = strings.Clone(v.Host)
+		via = strings.Clone(v.Host[:min(len(v.Host), maxIMPI)])
 	}
 	r.s.sec.facts.note(r.impi, func(k *fact) {
 		if g.on == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/node"
@@ -87,7 +88,7 @@ func (r *registration) noSet(cause, text, next, clause string, err error) {
 func (c *security) propose(r *registration) (*association, error) {
 	g := &r.agreeing
 	s := &ipsec.Set{
-		ID: ipsec.NewSetID(), Owner: r.impi, Pair: g.choice.Pair, Mode: g.choice.Mode,
+		ID: ipsec.NewSetID(), Owner: strings.Clone(r.impi), Pair: g.choice.Pair, Mode: g.choice.Mode,
 		CK: r.keys.ck, IK: r.keys.ik, Remote: g.choice.Phone,
 		Local: ipsec.End{Addr: r.x.Flow.Local.Addr().Unmap()},
 	}

@@ -2,6 +2,7 @@ package pcscf
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,10 +27,16 @@ const (
 	maxFacts = 4096
 	// maxClear bounds the addresses of which we know that they send in clear.
 	maxClear = 4096
+	// maxIMPI bounds a private identity, a NAI (RFC 7542 2.3), in octets.
+	maxIMPI = 253
 )
 
-// note lets f change what is known of a private identity.
+// note lets f change what is known of a private identity. One too long to be real is
+// not remembered.
 func (t *facts) note(impi string, f func(*fact)) {
+	if len(impi) > maxIMPI {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.registered == nil {
@@ -47,6 +54,7 @@ func (t *facts) note(impi string, f func(*fact)) {
 			delete(t.others, other) // any: whoever tries again comes back
 		}
 		k = new(fact)
+		impi = strings.Clone(impi) // a message is longer
 		t.others[impi] = k
 	}
 	was := k.Registered

@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,8 @@ func mechanisms(m *sip.Message, id sip.ID) (list []ipsec.Mechanism, others bool,
 			}
 		case !sm.IsIPsec():
 			others = true
+		case max(len(sm.Alg), len(sm.EAlg), len(sm.Prot), len(sm.Mod)) > maxName:
+			bad = errLongName
 		case len(list) < ipsec.MaxOffers:
 			list = append(list, ipsec.Mechanism{
 				Q: thousandths(sm.Q), Alg: strings.Clone(sm.Alg), EAlg: strings.Clone(sm.EAlg),
@@ -31,6 +34,11 @@ func mechanisms(m *sip.Message, id sip.ID) (list []ipsec.Mechanism, others bool,
 	}
 	return list, others, bad
 }
+
+// maxName bounds what is kept of the name of an algorithm or mode.
+const maxName = 64
+
+var errLongName = errors.New("an algorithm, protocol or mode with a name of more than 64 octets")
 
 // thousandths reads a q value; negative is none.
 func thousandths(q string) int {

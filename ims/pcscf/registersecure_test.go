@@ -124,6 +124,7 @@ func TestNoAgreement(t *testing.T) {
 		{"SPIs twice", strings.Replace(good, "1001", "1000", 1), 494, "spi-c=1000"},
 		{"no port", strings.Replace(good, ";port-c=7000", "", 1), 400, "cannot be read"},
 		{"nonsense", "@@@", 400, "cannot be read"},
+		{"a name without end", strings.Replace(good, "hmac-sha-1-96", strings.Repeat("x", 65), 1), 400, "more than 64 octets"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			secure(t, func(w *world) {

@@ -31,6 +31,7 @@ type security struct {
 	mu     sync.RWMutex
 	ended  bool
 	byFlow map[addrPair]*association
+	byID   map[ipsec.SetID]*association
 	phones map[phoneKey]*phone
 	byIMPI map[string][]*phone
 }
@@ -150,24 +151,25 @@ func (c *security) current(k phoneKey) *association {
 }
 
 // challenge takes a new set into the life of its phone: on is the set over which
-// its REGISTER came, nil for in clear. done is called on another goroutine, once
-// the set stands, or with why it does not; the set is taken back then.
+// its REGISTER came, nil for in clear. done is called on any goroutine, once the set
+// stands, or with why it does not; the set is taken back then. It must not block.
 func (c *security) challenge(a *association, k phoneKey, on *association, done func(error)) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		c.release(a.Set)
-		go done(errStopping)
+		done(errStopping)
 		return
 	}
+	k.impi = a.Owner // which holds on to no message
 	p := c.phones[k]
 	if p == nil {
 		p = c.enter(k)
 	}
 	a.phone = p
 	p.unanswered.Store(0)
-	p.sets[a.ID] = a
+	p.sets[a.ID], c.byID[a.ID] = a, a
 	id := ipsec.SetID(0)
 	if on != nil {
 		id = on.ID
@@ -267,11 +269,8 @@ func (c *security) received(a *association) {
 func (c *security) lost(id ipsec.SetID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, p := range c.phones {
-		if p.sets[id] != nil {
-			c.run(p, p.life.Failed(id, time.Now()))
-			return
-		}
+	if a := c.byID[id]; a != nil {
+		c.run(a.phone, a.phone.life.Failed(id, time.Now()))
 	}
 }
 
@@ -307,6 +306,7 @@ func (c *security) act(p *phone, act ipsec.Action) {
 // of it.
 func (c *security) remove(p *phone, a *association, why string) {
 	delete(p.sets, a.ID)
+	delete(c.byID, a.ID)
 	for _, f := range a.flows() {
 		if c.byFlow[f] == a {
 			delete(c.byFlow, f)

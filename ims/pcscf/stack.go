@@ -134,7 +134,7 @@ func newSecurity(s *Server) (*security, error) {
 	}
 	c := &security{
 		s: s, cfg: s.cfg.IPsec, timers: ipsec.DefaultTimers(), spis: ipsec.NewSPIs(),
-		byFlow: map[addrPair]*association{}, phones: map[phoneKey]*phone{}, byIMPI: map[string][]*phone{},
+		byFlow: map[addrPair]*association{}, byID: map[ipsec.SetID]*association{}, phones: map[phoneKey]*phone{}, byIMPI: map[string][]*phone{},
 	}
 	c.timers.Await = c.cfg.RegAwaitAuth.D()
 	pairs, err := c.cfg.pairs()
