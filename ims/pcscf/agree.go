@@ -45,9 +45,8 @@ func (r *registration) agree(cred sip.Credentials) node.Refusal {
 		if refusal := r.protected(); refusal.Status != 0 {
 			return refusal
 		}
-	} else if inner, ok := behindNAT(m, r.x.Flow); ok {
-		g.outer, nat = netip.AddrPortFrom(g.key.addr, 0), true
-		g.key.addr = inner
+	} else if nat = behindNAT(m, r.x.Flow); nat {
+		g.outer = netip.AddrPortFrom(g.key.addr, 0)
 	}
 	var others bool
 	var bad error
@@ -183,16 +182,18 @@ func (c *security) demand() []sip.Field {
 }
 
 // behindNAT reports whether the topmost Via of a request names another address than
-// the one that it came from, and which (TS 33.203 M.7.1).
-func behindNAT(m *sip.Message, f sip.Flow) (inner netip.Addr, ok bool) {
+// the one that it came from (TS 33.203 M.7.1). The phone then learns that one from
+// received, and has it as its own within the tunnel (TS 24.229 F.2.1.2.2): phones
+// behind one NAT share it, and our port_ps tells them apart.
+func behindNAT(m *sip.Message, f sip.Flow) bool {
 	v, err := m.TopVia()
 	if err != nil {
-		return netip.Addr{}, false
+		return false
 	}
 	a, ok := v.HostAddr()
 	from := f.Remote.Addr().Unmap().WithZone("")
 	a = a.Unmap().WithZone("")
-	return a, ok && a != from && a.Is4() == from.Is4()
+	return ok && a != from && a.Is4() == from.Is4()
 }
 
 // keepToSet refuses a request other than REGISTER whose Security-Verify is not that

@@ -16,7 +16,6 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/proxy"
 	"github.com/gocscf/gocscf/ims/trace"
 	"github.com/gocscf/gocscf/ims/uri"
-	"github.com/gocscf/gocscf/ipsec"
 )
 
 // registration is a REGISTER on its way to the home network.
@@ -351,7 +350,8 @@ func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 	if r.agreeing.on != nil {
 		b.phone = r.agreeing.key
 	}
-	if on := r.agreeing.on; r.direct() && (on == nil || on.Mode == ipsec.Transport) {
+	if r.agreeing.on == nil && r.direct() { // with IPsec the set says where it is
+
 		ip, _ := r.at.Addr()
 		b.at = netip.AddrPortFrom(ip.Unmap(), r.at.PortOr(5060))
 		if t, ok := r.at.Param("transport"); ok {

@@ -237,6 +237,44 @@ func TestPhonesApart(t *testing.T) {
 	})
 }
 
+// Two phones with one address and the same ports: behind one NAT, or in a lab on
+// one machine. Our ports tell them apart.
+func TestPhonesWithOneAddress(t *testing.T) {
+	secure(t, func(w *world) {
+		a := w.ue("alice", "192.0.2.50").up()
+		set := w.ipsec.installed()[0]
+		// The other has the same sockets here, and its own SPIs.
+		b := *a
+		b.client = strings.NewReplacer("=1002;", "=2002;", "=1003;", "=2003;").Replace(a.client)
+		as := func(text string) string { return strings.ReplaceAll(text, "alice", "bob") }
+		b.open.send(gmAddr, as(b.register("Via: SIP/2.0/UDP 192.0.2.50:5060;rport;branch="+sip.NewBranch())))
+		w.challenge()
+		b.challenged(b.open)
+		b.take()
+		if b.ps == a.ps || b.pc == a.pc {
+			t.Fatalf("both have %s and %s", a.ps, a.pc)
+		}
+		b.say(as(b.register("Security-Verify: "+b.server, b.auth("n", "ok"))))
+		in := w.icscf.request("REGISTER")
+		w.icscf.answer(in, 200, "Contact: <sip:bob@192.0.2.50:6000>;expires=3600", "Service-Route: "+route)
+		b.status(200)
+		for _, c := range []struct{ name, ps, pc string }{{"alice", a.ps, a.pc}, {"bob", b.ps, b.pc}} {
+			s := w.scscf
+			s.send(mwAddr, s.text("MESSAGE", "sip:"+c.name+"@192.0.2.50:6000", "t-"+c.name, "Route: "+fmt.Sprintf("<"+mwEntry+">", w.token(c.name))))
+			m := a.request("MESSAGE")
+			check(t, c.name+" is reached from", m.from, c.pc)
+			a.respond(m, 200)
+			s.status(200)
+			a.out.send(c.ps, a.text("MESSAGE", "sip:x@"+domain, "o-"+c.name))
+			o := s.request("MESSAGE")
+			check(t, "asserted", o.Get(sip.HPAssertedIdentity), "<sip:"+c.name+"@"+domain+">")
+			s.answer(o, 200)
+			a.status(200)
+		}
+		check(t, "sets", fmt.Sprint(len(w.ipsec.installed()), w.ipsec.installed()[0] == set, w.p.SASetsEstablished()), "2 true 2")
+	})
+}
+
 // IPv6, and no set with both families.
 func TestIPv6OverIPsec(t *testing.T) {
 	conformance.Shows(t, "TR-19")
@@ -277,7 +315,7 @@ func TestPhoneBehindANAT(t *testing.T) {
 			w.challenge()
 			u.challenged(u.open)
 			s := w.ipsec.installed()[i]
-			check(t, "the set", fmt.Sprint(s.Mode, " ", s.Remote.Addr, " ", s.Outer.Addr()), "UDP-enc-tun 10.1.2.3 192.0.2.50")
+			check(t, "the set", fmt.Sprint(s.Mode, " ", s.Remote.Addr, " ", s.Outer.Addr()), "UDP-enc-tun 192.0.2.50 192.0.2.50")
 			if i == 1 && s.Local.PortS == first {
 				t.Errorf("two phones behind one NAT have port_ps %d", first)
 			}

@@ -27,6 +27,8 @@ type security struct {
 	facts  facts
 	work   worker
 	metric securityMetrics
+	// answered counts the sets whose challenge was answered well.
+	answered atomic.Int64
 
 	mu     sync.RWMutex
 	ended  bool
@@ -231,7 +233,14 @@ func (c *security) change(a *association, f func(l *ipsec.Life, now time.Time) [
 
 // registered is the 200 to a REGISTER over a set.
 func (c *security) registered(a *association, expires time.Duration) {
-	c.change(a, func(l *ipsec.Life, now time.Time) []ipsec.Action { return l.Registered(a.ID, expires, now) })
+	c.change(a, func(l *ipsec.Life, now time.Time) []ipsec.Action {
+		before, _ := l.Status(a.ID)
+		acts := l.Registered(a.ID, expires, now)
+		if after, _ := l.Status(a.ID); before == ipsec.Temporary && after != before {
+			c.answered.Add(1)
+		}
+		return acts
+	})
 }
 
 // deregistered is the end of a phone's last registration.

@@ -136,13 +136,29 @@ func (s *Server) Gm() netip.AddrPort { a, _ := s.core.Addr(sip.RoleGm); return a
 // Mw returns the address of the port towards the core.
 func (s *Server) Mw() netip.AddrPort { a, _ := s.core.Addr(sip.RoleCore); return a }
 
-// IPsec returns the back end that protects Gm, "kernel" or "user", and where ESP in
-// UDP is received; "none" without IPsec.
-func (s *Server) IPsec() (backend string, udp netip.AddrPort) {
+// IPsecBackend is what protects Gm: "kernel", "user", or "none".
+func (s *Server) IPsecBackend() string {
 	if s.sec == nil {
-		return policyNone, netip.AddrPort{}
+		return policyNone
 	}
-	return s.sec.stack.Name(), s.sec.stack.udp
+	return s.sec.stack.Name()
+}
+
+// ESPUDP returns where ESP in UDP is taken; zero where it is not.
+func (s *Server) ESPUDP() netip.AddrPort {
+	if s.sec == nil {
+		return netip.AddrPort{}
+	}
+	return s.sec.stack.udp
+}
+
+// SASetsEstablished returns how many SA sets phones have answered for since the
+// start.
+func (s *Server) SASetsEstablished() int {
+	if s.sec == nil {
+		return 0
+	}
+	return int(s.sec.answered.Load())
 }
 
 // Ready reports whether phones can be served.
