@@ -36,6 +36,10 @@ type Config struct {
 	// MaxChallenges is how many challenges in a row a phone may answer wrongly: the
 	// last wrong answer gets 403, those before a new challenge. Default 1.
 	MaxChallenges int `yaml:"max_challenges"`
+	// Reauthenticate challenges every re-registration, which gives the phone fresh
+	// keys and with them fresh security associations. Default false: that it comes
+	// over the old ones proves who sends it.
+	Reauthenticate bool `yaml:"reauthenticate"`
 	// RegAwaitAuth is how long a challenge may be answered. Default 4m.
 	RegAwaitAuth node.Duration `yaml:"reg_await_auth"`
 	// Expires bounds what is granted to registrations.

@@ -173,9 +173,9 @@ func (r *registration) authenticate() {
 
 // unchallenged deals with a protected REGISTER while no challenge is outstanding.
 // It repeats the last nonce and response, which is no replay (TS 24.229
-// 5.1.1.4.2): the security association proves who sends it. Nobody is challenged
-// who is registered; who is not, after a restart of ours for one, must be (TS
-// 24.229 5.4.1.2.2).
+// 5.1.1.4.2): the security association proves who sends it. Who is registered is
+// challenged only where the configuration says so; who is not, after a restart of
+// ours for one, must be (TS 24.229 5.4.1.2.2).
 func (r *registration) unchallenged() {
 	reg := r.s.store.Get(string(r.impu))
 	switch {
@@ -194,6 +194,10 @@ func (r *registration) unchallenged() {
 			r.refuse(node.Refusal{Status: 403, Cause: "unknown_contact", Clause: "TS 24.229 5.4.1.2.2",
 				Text: "A protected REGISTER of " + r.impi + " brings the contact " + c.addr.URI + ", which is not registered.",
 				Next: "A phone with a new address registers from the start: without the old security association."})
+			return
+		}
+		if r.s.cfg.Reauthenticate && len(r.contacts) > 0 {
+			r.challenge(nil, 0)
 			return
 		}
 	}

@@ -148,6 +148,26 @@ func TestRegistration(t *testing.T) {
 	})
 }
 
+// TestReauthentication: where the configuration asks for it, who re-registers is
+// challenged, over its security association too; who leaves is not.
+func TestReauthentication(t *testing.T) {
+	conformance.Partly(t, "SA-07")
+	atHome(t, func(c *Config) { c.Reauthenticate = true }, func(h *homeNet) {
+		p := h.alicePhone()
+		p.register()
+		for n := 2; n < 4; n++ {
+			p.challenged(p.again(401))
+			h.wantBindings("tel:+4911", "sip:alice@10.0.0.1:5060 3600") // it stays registered
+			p.again(200)
+			if len(h.hss.mars) != n {
+				t.Errorf("%d MARs, want %d", len(h.hss.mars), n)
+			}
+		}
+		p.again(200, "Expires: 0")
+		h.wantBindings("tel:+4911", "")
+	})
+}
+
 func TestWhatIsWrongWithAREGISTER(t *testing.T) {
 	conformance.Shows(t, "SA-17", "SA-19", "SR-11")
 	path := make([]string, maxPath+1)
