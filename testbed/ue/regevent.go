@@ -75,7 +75,7 @@ func (r *registrar) notified(s *dialog.Subscription, view *reginfo.View, aor str
 		}
 		for j := range reg.Contacts {
 			c := &reg.Contacts[j]
-			if sameURI(c.URI, p.contactURI()) && (now == nil || c.State != now.State && c.State == reginfo.Active) {
+			if (sameURI(c.URI, p.contactURI()) || c.State == reginfo.Active && r.replaces(c.URI)) && (now == nil || c.State != now.State && c.State == reginfo.Active) {
 				now = c
 			}
 		}
@@ -84,6 +84,12 @@ func (r *registrar) notified(s *dialog.Subscription, view *reginfo.View, aor str
 		c := *now
 		p.shard().Post(func() { r.event(c) })
 	}
+}
+
+// replaces reports whether the REGISTER under way brings that contact in place of
+// the present one: word of it may come before the 200.
+func (r *registrar) replaces(contact string) bool {
+	return r.doing != nil && r.doing.contact != "" && sameURI(contact, r.doing.contact)
 }
 
 func sameURI(a, b string) bool {

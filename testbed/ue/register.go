@@ -172,6 +172,7 @@ func (r *registrar) abandon(op *procedure) {
 	r.waiting = slices.DeleteFunc(r.waiting, func(w *procedure) bool { return w == op })
 	op.done = func(*Registration, error) {}
 	if r.doing == op {
+		r.last = nil // the answer to a challenge that nobody has taken
 		r.disarm()
 	}
 	r.finish(op, nil, context.Canceled)
