@@ -121,6 +121,9 @@ func (c *Config) complete() error {
 	default:
 		bad("IPsec %q: want none, auto, user or kernel", c.IPsec)
 	}
+	if c.NAT && c.IPsec == ipsecKernel {
+		bad("NAT: a socket of the kernel cannot have the NAT's address, which the tunnel wants; use IPsec user")
+	}
 	for _, p := range c.Offer {
 		if !p.Valid() {
 			bad("offer %v: TS 33.203 Annex H has no such pair", p)

@@ -193,6 +193,9 @@ func (g *guard) newSet(got agreed, keys [2]ipsec.Key) *ipsec.Set {
 		Pair:   got.pair, Mode: got.mode, CK: keys[0], IK: keys[1],
 		Outer: g.phone.cfg.ESPUDP, Hard: time.Now().Add(authWait), Owner: g.phone.cfg.IMPI,
 	}
+	if s.Mode == ipsec.UDPTunnel && !s.Outer.IsValid() {
+		s.Outer = netip.AddrPortFrom(s.Remote.Addr, ipsec.NATPort)
+	}
 	faults := g.phone.faults.Load()
 	if faults.WrongKeys {
 		for i := range s.CK {

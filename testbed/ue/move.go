@@ -19,6 +19,9 @@ func (p *Phone) Reset() error {
 // Move gives the phone another address, as a change of access does: what was bound to
 // the old one is gone, and the network is not told. The next Register is in clear.
 func (p *Phone) Move(to netip.Addr) error {
+	if p.guard != nil && p.guard.stack.Name() == ipsecKernel {
+		return fmt.Errorf("moving phone %q: the kernel protects %v alone; use IPsec in user space", p.cfg.Name, p.Addr().Addr())
+	}
 	return p.onShard(func() error {
 		p.reg.gone()
 		old := p.Addr()

@@ -59,12 +59,13 @@ type network struct {
 	granted    map[string]bool              // nonces that may be repeated
 	notifiers  map[string]*dialog.Notifier  // by user part
 	versions   map[*dialog.Notifier]uint32
-	flows      []sip.Flow // of registers
-	akav2      bool       // challenges are AKAv2-SHA-256
-	noServer   bool       // no Security-Server
-	auts       int        // resynchronisations
-	gate       *gate      // nil: without IPsec
-	subscriber string     // who has subscribed last
+	flows      []sip.Flow                  // of registers
+	ended      chan dialog.SubscriptionEnd // of subscriptions, some
+	akav2      bool                        // challenges are AKAv2-SHA-256
+	noServer   bool                        // no Security-Server
+	auts       int                         // resynchronisations
+	gate       *gate                       // nil: without IPsec
+	subscriber string                      // who has subscribed last
 }
 
 type challenge struct {
@@ -82,7 +83,7 @@ func newGatedNetwork(t *testing.T, n transport.Net, addr netip.AddrPort, g *gate
 	w := &network{
 		t: t, alg: must(aka.NewMilenage(testK, testOPc)), sqn: aka.SQNState{SQN: 0x1000}, qop: "auth,auth-int", expires: 3600,
 		nonces: map[string]challenge{}, contacts: map[string]netip.AddrPort{}, uris: map[string]string{},
-		granted: map[string]bool{}, notifiers: map[string]*dialog.Notifier{}, versions: map[*dialog.Notifier]uint32{},
+		ended: make(chan dialog.SubscriptionEnd, 8), granted: map[string]bool{}, notifiers: map[string]*dialog.Notifier{}, versions: map[*dialog.Notifier]uint32{},
 	}
 	w.agent = dialog.New(dialog.Config{Contact: func() string { return "<sip:" + w.addr.String() + ">" },
 		Hop: func() proxy.Hop {
@@ -281,7 +282,12 @@ func (w *network) subscribed(x *proxy.Exchange) {
 	to := must(sip.ParseNameAddr(x.Req.Get(sip.HTo)))
 	user := userOf(strings.TrimPrefix(to.URI, "sip:"))
 	w.subscriber = user
-	n, err := w.agent.AcceptSubscription(in, 3600, dialog.NotifierEvents{})
+	n, err := w.agent.AcceptSubscription(in, 3600, dialog.NotifierEvents{Ended: func(_ *dialog.Notifier, e dialog.SubscriptionEnd) {
+		select {
+		case w.ended <- e:
+		default:
+		}
+	}})
 	if err != nil {
 		w.t.Error(err)
 		return

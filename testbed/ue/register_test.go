@@ -13,6 +13,7 @@ import (
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
 	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
+	"github.com/gocscf/gocscf/ipsec"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
 
@@ -458,8 +459,9 @@ func TestRegistrationEvents(t *testing.T) {
 }
 
 func TestConfigFaults(t *testing.T) {
-	_, err := New(Config{Name: "x", IMPI: "no realm", IMPU: "nothing", Profile: "nokia", Algorithm: "rot13", K: testK})
-	for _, want := range []string{`phone "x"`, "P-CSCF", "domain", "impi", "impu", `profile "nokia"`, "opc is missing"} {
+	_, err := New(Config{Name: "x", IMPI: "no realm", IMPU: "nothing", Profile: "nokia", Algorithm: "rot13", K: testK,
+		IPsec: "kernel", NAT: true, Offer: []ipsec.Pair{{}}})
+	for _, want := range []string{`phone "x"`, "the NAT's address", "offer null/null", "P-CSCF", "domain", "impi", "impu", `profile "nokia"`, "opc is missing"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)
 		}

@@ -63,7 +63,7 @@ func (c *Config) carriers() ([]esp.Carrier, error) {
 // kernelStack is the kernel's, with its sockets.
 func (c *Config) kernelStack(ports []uint16) (Stack, error) {
 	var encap uint16
-	if c.NAT {
+	if c.ESPUDP.IsValid() {
 		encap = ipsec.NATPort
 	}
 	b, err := xfrm.New(xfrm.Config{Addrs: []netip.Addr{c.Local}, Ports: ports, Pairs: c.Offer, EncapPort: encap})
