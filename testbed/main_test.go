@@ -27,7 +27,7 @@ func TestExitCodes(t *testing.T) {
 		{"unknown flag", []string{"lab", "--nope"}, 2, "--nope"},
 		{"bad level", []string{"lab", "--once", "--log-level", "loud"}, 2, "--log-level"},
 		{"bad policy", []string{"lab", "--write-config", dir, "--ipsec", "maybe"}, 2, "--ipsec"},
-		{"name for an address", []string{"lab", "--write-config", dir, "--pcscf", "pcscf.example.org:5060"}, 2, "--pcscf"},
+		{"address without a port", []string{"lab", "--write-config", dir, "--pcscf", "pcscf.example.org"}, 2, "--pcscf"},
 		{"missing flag", []string{"ue", "register"}, 2, "--pcscf"},
 		{"bad key", with("--pcscf", "127.0.0.1:5060", "--k", "xyz"), 2, "--k"},
 		{"bad address", with("--pcscf", "127.0.0.1"), 2, "--pcscf"},
