@@ -30,7 +30,8 @@ type Config struct {
 	// before another one is tried. Default 2500ms.
 	SCSCFTimeout node.Duration `yaml:"scscf_timeout"`
 	// Trusted are the networks whose nodes may say who sends a request, as
-	// ADDRESS/BITS. Empty, the default, trusts whoever can reach this service.
+	// ADDRESS/BITS: those of the P-CSCFs, the S-CSCFs, the application servers, and of
+	// partners. Empty, the default, trusts whoever can reach this service.
 	Trusted node.Trusted `yaml:"trusted"`
 	// Hosts gives addresses to names without DNS: name: HOST:PORT.
 	Hosts map[string]string `yaml:"hosts"`

@@ -47,7 +47,8 @@ type Config struct {
 	// ASTimeout is how long an application server has for its first response.
 	ASTimeout ASTimeout `yaml:"as_timeout"`
 	// Trusted are the networks whose nodes may say who sends a request, as
-	// ADDRESS/BITS. Empty, the default, trusts whoever can reach this service.
+	// ADDRESS/BITS: those of the P-CSCFs, the I-CSCF, the application servers, and of
+	// partners. Empty, the default, trusts whoever can reach this service.
 	Trusted node.Trusted `yaml:"trusted"`
 	// Hosts gives addresses to names without DNS: name: HOST:PORT.
 	Hosts map[string]string `yaml:"hosts"`
@@ -116,6 +117,9 @@ func (c *Config) Check() error {
 	}
 	if !c.ICSCF.IsValid() {
 		bad("icscf is missing: IP:PORT of the home network's I-CSCF")
+	}
+	if c.ICSCF.IsValid() && !c.Trusted.Has(c.ICSCF.Addr()) {
+		bad("trusted is %v: the I-CSCF at %v is in none of them, and no call would come in", []netip.Prefix(c.Trusted), c.ICSCF)
 	}
 	if err := c.Diameter.Check(); err != nil {
 		errs = append(errs, err)

@@ -29,6 +29,7 @@ func TestConfigNamesEachFault(t *testing.T) {
 		{"name", func(c *Config) { c.Name = "tel:+1" }},
 		{"name", func(c *Config) { c.Listen = netip.MustParseAddrPort("0.0.0.0:5060") }},
 		{"icscf", func(c *Config) { c.ICSCF = netip.AddrPort{} }},
+		{"trusted", func(c *Config) { c.Trusted = node.Trusted{netip.MustParsePrefix("198.51.100.0/24")} }},
 		{"diameter.peers", func(c *Config) { c.Diameter.Peers = nil }},
 		{"algorithm", func(c *Config) { c.Algorithm = "MD5" }},
 		{"max_challenges", func(c *Config) { c.MaxChallenges = 0 }},
@@ -53,7 +54,14 @@ func TestConfigNamesEachFault(t *testing.T) {
 	if err := c.Check(); err != nil {
 		t.Errorf("a name for a socket of all addresses: %v", err)
 	}
-	if s := strings.Join(c.Explain(), "\n"); !strings.Contains(s, "as sip:scscf.home.test:5060") {
+	if s := strings.Join(c.Explain(), "\n"); !strings.Contains(s, "as sip:scscf.home.test:5060") || !strings.Contains(s, "trusted is empty") {
+		t.Errorf("explained as\n%s", s)
+	}
+	// As a file has it.
+	if err := node.ParseConfig([]byte("trusted: [192.0.2.0/24, '2001:db8::/32']"), &c); err != nil || c.Check() != nil || !c.Trusted.Lists(netip.MustParseAddr("::ffff:192.0.2.9")) {
+		t.Errorf("trusted is read as %v: %v, %v", c.Trusted, err, c.Check())
+	}
+	if s := strings.Join(c.Explain(), "\n"); !strings.Contains(s, "Only nodes in [192.0.2.0/24 2001:db8::/32] are trusted") {
 		t.Errorf("explained as\n%s", s)
 	}
 }
