@@ -193,7 +193,10 @@ func (g *guard) newSet(got agreed, keys [2]ipsec.Key) *ipsec.Set {
 		Pair:   got.pair, Mode: got.mode, CK: keys[0], IK: keys[1],
 		Outer: g.phone.cfg.ESPUDP, Hard: time.Now().Add(authWait), Owner: g.phone.cfg.IMPI,
 	}
-	if s.Mode == ipsec.UDPTunnel && !s.Outer.IsValid() {
+	switch {
+	case s.Outer.Addr() == g.phone.cfg.PCSCF.Addr(): // or that of the alternate in use
+		s.Outer = netip.AddrPortFrom(s.Remote.Addr, s.Outer.Port())
+	case s.Mode == ipsec.UDPTunnel && !s.Outer.IsValid():
 		s.Outer = netip.AddrPortFrom(s.Remote.Addr, ipsec.NATPort)
 	}
 	faults := g.phone.faults.Load()

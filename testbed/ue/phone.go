@@ -77,6 +77,8 @@ func New(cfg Config) (*Phone, error) {
 		messages: make(chan Message, 64), calls: make(chan *Call, 64), answer: cfg.Answer, port: firstMedia,
 	}
 	p.pcscf.Store(&cfg.PCSCF)
+	p.addr.Store(&netip.AddrPort{}) // known when it listens; a message may come sooner
+	p.way.Store(&way{})
 	p.faults.Store(&cfg.Faults)
 	pc := proxy.Config{
 		Net: p.sockets, Shards: 1, MaxTransactions: 1024, Shape: p.shape,
