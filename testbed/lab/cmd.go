@@ -30,6 +30,8 @@ type Cmd struct {
 	State string `help:"Keep the HSS's sequence numbers in this file." placeholder:"FILE"`
 	TCP   bool   `name:"tcp" help:"Let the phones send over TCP."`
 
+	Profile string `default:"generic" placeholder:"NAME" help:"Whose manners the phones have; testbed ue register --help lists them."`
+
 	LogLevel  string `default:"error" enum:"debug,info,warn,error" help:"Log lines from this level on: ${enum}."`
 	NoLadder  bool   `help:"Draw no ladder."`
 	Decisions bool   `help:"Let the ladder also show what the functions decide between messages."`
@@ -41,7 +43,7 @@ type Cmd struct {
 	ICSCF       string `name:"icscf" default:"127.0.0.1:5070" placeholder:"HOST:PORT" help:"With --write-config: the I-CSCF."`
 	SCSCF       string `name:"scscf" default:"127.0.0.1:5080" placeholder:"HOST:PORT" help:"With --write-config: the S-CSCF."`
 	HSS         string `name:"hss" default:"127.0.0.1:3868" placeholder:"HOST:PORT" help:"With --write-config: the HSS."`
-	IPsec       string `name:"ipsec" default:"none" enum:"none,required" help:"With --write-config: ${enum}."`
+	IPsec       string `name:"ipsec" default:"required" enum:"none,required" help:"Whether phones have to use IPsec: ${enum}."`
 }
 
 // Run runs the command.
@@ -91,7 +93,7 @@ func (c *Cmd) demo(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	defer closer.Close()
 	stream := &trace.Stream{}
-	d := NewDemo(DemoConfig{Domain: c.Domain, State: c.State, Log: log, Stream: stream, Transport: c.transport()})
+	d := NewDemo(DemoConfig{Domain: c.Domain, State: c.State, Log: log, Stream: stream, Transport: c.transport(), Clear: c.IPsec == "none", Profile: c.Profile})
 	draw := c.startLadder(stream, show)
 	began := time.Now()
 	err = d.Run(ctx)
@@ -174,6 +176,10 @@ func (c *Cmd) summary(out io.Writer, d *Demo, took time.Duration) {
 		}
 	}
 	r := d.Report
+	if r.IPsec.Backend != "none" {
+		fmt.Fprintf(out, "\nIPsec in %s space (double arrows): %d SA sets, %d messages protected, %d of registered phones in clear. The ESP goes over UDP to %v.\n",
+			r.IPsec.Backend, r.IPsec.SASets, r.IPsec.ProtectedMessages, r.IPsec.ClearMessagesAfterRegistration, d.Core.P.ESPUDP())
+	}
 	fmt.Fprintf(out, "\n%d phones registered, %d calls completed in %v. SIP messages: %d on Gm, %d on Mw, %d on ISC. Cx: %d UAR, %d MAR, %d SAR, %d LIR.\n",
 		r.PhonesRegistered, r.CallsCompleted, took.Round(time.Millisecond), r.SIP.Gm, r.SIP.Mw, r.SIP.ISC, r.Cx["UAR"], r.Cx["MAR"], r.Cx["SAR"], r.Cx["LIR"])
 }
@@ -195,10 +201,11 @@ func (c *Cmd) stay(ctx context.Context, d *Demo, stream *trace.Stream, out io.Wr
 	fmt.Fprintf(out, `
 The core stays up; alice and bob are registered again and answer calls. What next?
   See it again from elsewhere:  go run ./testbed ladder --from http://%[1]v
-  Call bob with alice's SIM:    the last command of "A phone alone" in the README, with --pcscf %[2]v
+  Call bob with alice's SIM:    the last command of "A phone alone" in the README, with --pcscf %[2]v --esp-udp %[3]v
+  See it in Wireshark:          capture on loopback, "Decode As…" UDP port %[4]d as UDPENCAP
   Run the services separately:  go run ./testbed lab --write-config lab/
   End:                          Ctrl-C
-`, ln.Addr(), d.Core.P.Gm())
+`, ln.Addr(), d.Core.P.Gm(), d.Core.P.ESPUDP(), d.Core.P.ESPUDP().Port())
 	log.Info("the lab stays up", zap.Stringer("http", ln.Addr()))
 	return admin.Serve(ctx, ln)
 }

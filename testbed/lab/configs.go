@@ -24,7 +24,8 @@ type Addresses struct {
 // stop: nobody else depends on them.
 const labDrain = node.Duration(200 * time.Millisecond)
 
-// NewConfigs writes the configurations of a core whose parts know each other.
+// NewConfigs writes the configurations of a core whose parts know each other, and
+// whose phones are known by address and port alone; Configs.Protect gives it IPsec.
 func NewConfigs(domain string, at Addresses) Configs {
 	c := Configs{HSS: hss.DefaultConfig(), P: pcscf.DefaultConfig(), I: icscf.DefaultConfig(), S: scscf.DefaultConfig()}
 	peers := []node.DiameterPeer{{Address: at.HSS.String()}}

@@ -32,6 +32,8 @@ type CoreConfig struct {
 	State  string // file for the HSS's sequence numbers, empty for none
 	Log    *zap.Logger
 	Stream *trace.Stream
+	// IPsec has the P-CSCF demand IPsec from its phones.
+	IPsec bool
 	// Adjust changes the services' configurations before they start; nil leaves
 	// the lab's.
 	Adjust func(*Configs)
@@ -122,6 +124,9 @@ func (c *Core) configure() error {
 	c.conf = NewConfigs(c.cfg.Domain, Addresses{HSS: at[0], Gm: at[1], Mw: at[2], I: at[3], S: at[4]})
 	c.conf.HSS.Subscribers.List = c.cfg.Subscribers
 	c.conf.HSS.State = c.cfg.State
+	if c.cfg.IPsec {
+		c.conf.Protect()
+	}
 	if c.cfg.Adjust != nil {
 		c.cfg.Adjust(&c.conf)
 	}

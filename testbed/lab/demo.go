@@ -12,6 +12,7 @@ import (
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/trace"
+	"github.com/gocscf/gocscf/ipsec/esp/netstack"
 	"github.com/gocscf/gocscf/testbed/hss"
 	"github.com/gocscf/gocscf/testbed/ue"
 )
@@ -25,6 +26,10 @@ type DemoConfig struct {
 	Stream *trace.Stream
 	// Transport is what the phones use.
 	Transport sip.Proto
+	// Clear leaves IPsec out.
+	Clear bool
+	// Profile is whose manners the phones have: see ue.Profiles.
+	Profile string
 }
 
 // Demo is a running demonstration: a core and two phones.
@@ -34,6 +39,7 @@ type Demo struct {
 	Report     Report
 
 	cfg     DemoConfig
+	stack   *netstack.Stack // the phones' IPsec, nil without
 	servers *servers
 	counter *counter
 	sub     *trace.Subscription
@@ -114,8 +120,15 @@ func (d *Demo) start(ctx context.Context) error {
 	d.counter.asAddr = d.servers.addr()
 	subs := DemoSubscribers(d.cfg.Domain)
 	subs[0].IFC = []string{d.servers.criterion()}
-	if d.Core, err = StartCore(ctx, CoreConfig{Domain: d.cfg.Domain, Subscribers: subs, State: d.cfg.State, Log: d.cfg.Log, Stream: d.cfg.Stream}); err != nil {
+	if d.Core, err = StartCore(ctx, CoreConfig{
+		Domain: d.cfg.Domain, Subscribers: subs, State: d.cfg.State, Log: d.cfg.Log, Stream: d.cfg.Stream, IPsec: !d.cfg.Clear,
+	}); err != nil {
 		return err
+	}
+	if !d.cfg.Clear {
+		if d.stack, err = PhoneStack(Loopback, d.Core.P.ESPUDP()); err != nil {
+			return err
+		}
 	}
 	d.counter.gm = d.Core.P.Gm().String()
 	d.sub = d.cfg.Stream.Subscribe(traceBuffer)
@@ -141,12 +154,16 @@ func (d *Demo) phone(name string, sub hss.Subscriber) (*ue.Phone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the SIM of %s: %w", name, err)
 	}
-	return ue.New(ue.Config{
+	cfg := ue.Config{
 		Name: name, Local: Loopback, PCSCF: d.Core.P.Gm(), Domain: d.cfg.Domain, IMPI: sub.IMPI, IMPU: sub.IMPUs[0],
-		K: k, OPc: opc, Transport: d.cfg.Transport, SecAgree: true,
+		K: k, OPc: opc, Transport: d.cfg.Transport, Profile: d.cfg.Profile, SecAgree: true,
 		Answer: ue.Answer{RingFor: 200 * time.Millisecond},
 		Trace:  trace.Node{Stream: d.cfg.Stream}, Log: d.cfg.Log.Named(name),
-	})
+	}
+	if d.stack != nil {
+		cfg.IPsec, cfg.Stack = "user", d.stack
+	}
+	return ue.New(cfg)
 }
 
 func (d *Demo) register(ctx context.Context, p *ue.Phone) error {
@@ -220,7 +237,10 @@ func (d *Demo) collect() {
 		d.sub = nil
 	}
 	if d.counter != nil {
-		d.Report.SIP = d.counter.counts()
+		d.Report.SIP, d.Report.IPsec = d.counter.counts()
+	}
+	if d.Core != nil && d.Core.P != nil {
+		d.Report.IPsec.Backend, d.Report.IPsec.SASets = d.Core.P.IPsecBackend(), d.Core.P.SASetsEstablished()
 	}
 	if d.Core != nil && d.Core.HSS != nil {
 		d.Report.Cx = cxCounts(d.Core.HSS.Counts())
@@ -235,6 +255,11 @@ func (d *Demo) Close() {
 		}
 	}
 	d.collect()
+	if d.stack != nil {
+		if err := d.stack.Close(); err != nil {
+			d.cfg.Log.Error("stopping the phones' IPsec", zap.Error(err))
+		}
+	}
 	if d.Core != nil {
 		d.Core.Stop()
 	}

@@ -14,15 +14,28 @@ import (
 )
 
 // TestDemonstration runs what `go run ./testbed` runs, with phones on UDP and on
-// TCP, and holds the report against what must have happened.
+// TCP, over IPsec and in clear, and holds the report against what must have happened.
 func TestDemonstration(t *testing.T) {
-	for _, proto := range []sip.Proto{sip.UDP, sip.TCP} {
-		t.Run(proto.String(), func(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		proto sip.Proto
+		clear bool
+		// Two registrations and two de-registrations, each of two REGISTERs in clear;
+		// over IPsec a de-registration is not challenged.
+		uar, mar int
+		ipsec    IPsecReport
+	}{
+		{"UDP", sip.UDP, false, 6, 2, IPsecReport{Backend: "user", SASets: 2}},
+		{"TCP", sip.TCP, false, 6, 2, IPsecReport{Backend: "user", SASets: 2}},
+		{"UDP in clear", sip.UDP, true, 8, 4, IPsecReport{Backend: "none"}},
+		{"TCP in clear", sip.TCP, true, 8, 4, IPsecReport{Backend: "none"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 			defer cancel()
 			stream := &trace.Stream{}
 			sub := stream.Subscribe(traceBuffer)
-			d := NewDemo(DemoConfig{Domain: DefaultDomain, Stream: stream, Transport: proto})
+			d := NewDemo(DemoConfig{Domain: DefaultDomain, Stream: stream, Transport: tc.proto, Clear: tc.clear})
 			err := d.Run(ctx)
 			sub.Close()
 			d.Close()
@@ -34,10 +47,16 @@ func TestDemonstration(t *testing.T) {
 			if !r.OK || r.Error != "" || r.PhonesRegistered != 2 || r.CallsCompleted != 1 || r.SIP.Gm == 0 || r.SIP.Mw == 0 || r.SIP.ISC == 0 {
 				t.Errorf("report: %+v", r)
 			}
-			// Two registrations and two de-registrations, each of two REGISTERs; a call
-			// to a SIP URI, one to a number and a message.
-			if r.Cx["UAR"] != 8 || r.Cx["MAR"] != 4 || r.Cx["SAR"] != 4 || r.Cx["LIR"] != 3 || r.Cx["RTR"] != 0 || r.Cx["PPR"] != 0 {
+			// A call to a SIP URI, one to a number and a message.
+			if r.Cx["UAR"] != tc.uar || r.Cx["MAR"] != tc.mar || r.Cx["SAR"] != 4 || r.Cx["LIR"] != 3 || r.Cx["RTR"] != 0 || r.Cx["PPR"] != 0 {
 				t.Errorf("Cx: %v", r.Cx)
+			}
+			// All but the first REGISTER of each phone and its 401, at both ends.
+			if tc.ipsec.ProtectedMessages = 0; !tc.clear {
+				tc.ipsec.ProtectedMessages = r.SIP.Gm - 4
+			}
+			if r.IPsec != tc.ipsec {
+				t.Errorf("IPsec: %+v, want %+v; on Gm %d", r.IPsec, tc.ipsec, r.SIP.Gm)
 			}
 			for _, want := range []string{"UAA 2001", "MAA 2001", "SAA 2001", "LIA 2001", "183 INVITE", "PRACK", "UPDATE", "180 INVITE", "486 INVITE", "NOTIFY", "BYE", "MESSAGE", "Filter criterion of sip:alice"} {
 				if !strings.Contains(drawn, want) {

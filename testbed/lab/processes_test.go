@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,7 +63,7 @@ func TestDemonstrationAsOneProcess(t *testing.T) {
 	dir := binaries(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	for _, args := range [][]string{{"lab", "--once", "--json"}, {"lab", "--once", "--json", "--tcp"}} {
+	for _, args := range [][]string{{"lab", "--once", "--json"}, {"lab", "--once", "--json", "--tcp"}, {"lab", "--once", "--json", "--ipsec", "none"}} {
 		cmd := unprivileged(ctx, dir, "testbed", args...)
 		var out, errOut bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errOut
@@ -77,6 +78,13 @@ func TestDemonstrationAsOneProcess(t *testing.T) {
 		}
 		if !r.OK || r.PhonesRegistered != 2 || r.CallsCompleted < 1 || r.SIP.Gm == 0 || r.SIP.Mw == 0 || r.SIP.ISC == 0 || r.Cx["UAR"] == 0 {
 			t.Errorf("%v: %+v", args, r)
+		}
+		backend, sets := "user", 2
+		if slices.Contains(args, "none") {
+			backend, sets = "none", 0
+		}
+		if i := r.IPsec; i.Backend != backend || i.SASets != sets || (i.ProtectedMessages > 20) != (sets > 0) || i.ClearMessagesAfterRegistration != 0 {
+			t.Errorf("%v: %+v", args, i)
 		}
 		if strings.Contains(errOut.String(), aliceK) || !strings.Contains(errOut.String(), "INVITE") {
 			t.Error("the ladder is missing from standard error, or a key is in it")
@@ -97,7 +105,7 @@ func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
 	defer cancel()
 	conf := filepath.Join(t.TempDir(), "conf")
-	var at [4]netip.AddrPort
+	var at [5]netip.AddrPort
 	for i := range at {
 		var err error
 		if at[i], err = freePort(Loopback, at[:i]); err != nil {
@@ -106,10 +114,12 @@ func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 	}
 	pcscf := at[0].String()
 	write := exec.CommandContext(ctx, filepath.Join(dir, "testbed"), "lab", "--write-config", conf, "--domain", DefaultDomain,
-		"--pcscf", pcscf, "--icscf", at[1].String(), "--scscf", at[2].String(), "--hss", at[3].String(), "--ipsec", "none")
+		"--pcscf", pcscf, "--icscf", at[1].String(), "--scscf", at[2].String(), "--hss", at[3].String())
 	if out, err := write.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	// Port 4500 may be somebody else's here.
+	replaceIn(t, filepath.Join(conf, "pcscf.yaml"), "ipsec: {policy: required}", `ipsec: {policy: required, udp: "`+at[4].String()+`"}`)
 	if os.Geteuid() == 0 {
 		if err := errors.Join(chownAll(conf, nobody), os.Chown(filepath.Dir(conf), nobody, nobody)); err != nil {
 			t.Fatal(err)
@@ -155,7 +165,7 @@ func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 	phone := func(command string, i int, more ...string) *exec.Cmd {
 		keys := [][2]string{{aliceK, aliceOPc}, {bobK, bobOPc}}[i]
 		return unprivileged(ctx, dir, "testbed", append([]string{"ue", command, "--pcscf", pcscf, "--domain", DefaultDomain,
-			"--impi", subs[i].IMPI, "--impu", subs[i].IMPUs[0], "--k", keys[0], "--opc", keys[1], "--json"}, more...)...)
+			"--impi", subs[i].IMPI, "--impu", subs[i].IMPUs[0], "--k", keys[0], "--opc", keys[1], "--esp-udp", at[4].String(), "--json"}, more...)...)
 	}
 	stay := func() *exec.Cmd {
 		t.Helper()
@@ -220,7 +230,7 @@ func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 
 	// A wrong key is no success, and says why.
 	wrong := unprivileged(ctx, dir, "testbed", "ue", "register", "--pcscf", pcscf, "--domain", DefaultDomain, "--impi", subs[0].IMPI,
-		"--impu", subs[0].IMPUs[0], "--k", aliceK, "--opc", bobOPc, "--json")
+		"--impu", subs[0].IMPUs[0], "--k", aliceK, "--opc", bobOPc, "--esp-udp", at[4].String(), "--json")
 	out, err := wrong.Output()
 	if err == nil || !bytes.Contains(out, []byte("403")) {
 		t.Errorf("a phone with a wrong OPc: %v, %s", err, out)
@@ -243,6 +253,18 @@ func TestDemonstrationAsSeparateProcesses(t *testing.T) {
 				t.Errorf("the log of %s holds a key", name)
 			}
 		}
+	}
+}
+
+// replaceIn replaces text that a file holds once.
+func replaceIn(t *testing.T, file, old, with string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil || strings.Count(string(b), old) != 1 {
+		t.Fatalf("%s does not hold %q once (%v):\n%s", file, old, err, b)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(b), old, with, 1)), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,12 +1,6 @@
 package lab
 
-import (
-	"maps"
-	"strings"
-	"sync"
-
-	"github.com/gocscf/gocscf/ims/trace"
-)
+import "maps"
 
 // Report is what `testbed lab --json` prints: part of the public contract.
 type Report struct {
@@ -37,10 +31,15 @@ type Step struct {
 
 // IPsecReport tells how Gm was protected.
 type IPsecReport struct {
-	Backend                        string `json:"backend"` // user, kernel or none
-	SASets                         int    `json:"sa_sets"`
-	ProtectedMessages              int    `json:"protected_messages"`
-	ClearMessagesAfterRegistration int    `json:"clear_messages_after_registration"`
+	Backend string `json:"backend"` // user, kernel or none
+	// SASets are the sets that phones have established with the P-CSCF, over the
+	// whole demonstration.
+	SASets int `json:"sa_sets"`
+	// ProtectedMessages are those received on Gm out of ESP.
+	ProtectedMessages int `json:"protected_messages"`
+	// ClearMessagesAfterRegistration are those that a registered phone has sent or
+	// received outside of ESP.
+	ClearMessagesAfterRegistration int `json:"clear_messages_after_registration"`
 }
 
 // cxCommands are the keys of Report.Cx.
@@ -54,39 +53,4 @@ func cxCounts(counts map[string]int) map[string]int {
 	}
 	maps.Copy(out, counts)
 	return out
-}
-
-// counter counts the messages of the interfaces from the trace.
-type counter struct {
-	gm     string // the P-CSCF's address towards phones
-	asAddr string // the application server's
-
-	mu  sync.Mutex
-	sip SIPCounts
-}
-
-// phonePrefix begins the node names of phones.
-const phonePrefix = "ue:"
-
-// count takes one event: each message where it is received.
-func (c *counter) count(e trace.Event) {
-	if e.Kind != trace.SIP || e.Dir != trace.In {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case strings.HasPrefix(e.Node, phonePrefix) || e.Node == NameP && e.Local == c.gm:
-		c.sip.Gm++
-	case strings.HasPrefix(e.Node, serverPrefix) || e.Remote == c.asAddr:
-		c.sip.ISC++
-	default:
-		c.sip.Mw++
-	}
-}
-
-func (c *counter) counts() SIPCounts {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sip
 }
