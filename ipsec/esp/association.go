@@ -21,6 +21,7 @@ type association struct {
 	dead      atomic.Bool          // sequence numbers are used up: it sends no more
 
 	mu      sync.Mutex
+	hard    time.Time // zero for no end
 	expiry  *time.Timer
 	alive   *time.Timer // sends keep-alives
 	removed bool
@@ -95,12 +96,12 @@ func newAssociation(s *ipsec.Set) (*association, error) {
 	return a, nil
 }
 
-// stopTimers makes sure that the association does not expire. It is false where
-// somebody has done so before.
-func (a *association) stopTimers() bool {
+// end marks the association as gone and stops its timers. It is false where it has
+// been gone before, or is only to go if it has expired, and has not.
+func (a *association) end(expired bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.removed {
+	if a.removed || expired && (a.hard.IsZero() || time.Now().Before(a.hard)) {
 		return false
 	}
 	a.removed = true

@@ -63,17 +63,18 @@ type Engine struct {
 	drops    [Reasons]atomic.Uint64
 	unknown  strangers
 
-	mu     sync.Mutex
-	sets   map[ipsec.SetID]*association
-	closed bool
-	wg     sync.WaitGroup
+	mu      sync.Mutex
+	sets    map[ipsec.SetID]*association
+	claimed map[netip.Addr]bool
+	closed  bool
+	wg      sync.WaitGroup
 }
 
 var _ ipsec.Backend = (*Engine)(nil)
 
 // NewEngine starts an engine that hands what it receives to upper.
 func NewEngine(cfg Config, upper Upper) *Engine {
-	e := &Engine{cfg: cfg, upper: upper, sets: make(map[ipsec.SetID]*association)}
+	e := &Engine{cfg: cfg, upper: upper, sets: make(map[ipsec.SetID]*association), claimed: make(map[netip.Addr]bool)}
 	if e.cfg.PeerUDPPort == 0 {
 		e.cfg.PeerUDPPort = ipsec.NATPort
 	}
@@ -95,8 +96,8 @@ func (e *Engine) AddCarrier(c Carrier) error {
 	list = append(list, c)
 	e.carriers.Store(&list)
 	if cl, ok := c.(Claimer); ok {
-		for _, a := range e.sets {
-			cl.Claim(a.set.Local.Addr)
+		for a := range e.claimed {
+			cl.Claim(a)
 		}
 	}
 	e.wg.Go(func() {
@@ -105,8 +106,15 @@ func (e *Engine) AddCarrier(c Carrier) error {
 	return nil
 }
 
-// Claim tells carriers that packets for a are for this engine.
+// Claim tells carriers, those to come too, that packets for a are for this engine.
 func (e *Engine) Claim(a netip.Addr) {
+	e.mu.Lock()
+	known := e.claimed[a]
+	e.claimed[a] = true
+	e.mu.Unlock()
+	if known {
+		return
+	}
 	for _, c := range *e.carriers.Load() {
 		if cl, ok := c.(Claimer); ok {
 			cl.Claim(a)
@@ -154,6 +162,7 @@ func (e *Engine) Install(s *ipsec.Set) error {
 	e.sets[s.ID] = a
 	if !s.Hard.IsZero() {
 		a.mu.Lock()
+		a.hard = s.Hard
 		a.expiry = time.AfterFunc(life, func() { e.expire(a) })
 		a.mu.Unlock()
 	}
@@ -161,7 +170,8 @@ func (e *Engine) Install(s *ipsec.Set) error {
 	return nil
 }
 
-// Extend moves the end of a set; the zero time takes it away.
+// Extend moves the end of a set to a time that is still to come; the zero time
+// takes it away. After an error the set is as it was.
 func (e *Engine) Extend(id ipsec.SetID, hard time.Time) error {
 	e.mu.Lock()
 	a := e.sets[id]
@@ -169,23 +179,30 @@ func (e *Engine) Extend(id ipsec.SetID, hard time.Time) error {
 	if a == nil {
 		return fmt.Errorf("esp: extending set %d: it is not installed; it may have expired", id)
 	}
+	life := time.Until(hard)
+	if !hard.IsZero() && life <= 0 {
+		return fmt.Errorf("esp: extending set %d to %v ago; remove it instead", id, -life.Round(time.Millisecond))
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.removed {
+	switch {
+	case a.removed:
 		return fmt.Errorf("esp: extending set %d: it has just expired", id)
-	}
-	if a.expiry != nil {
+	case !hard.IsZero() && a.expiry == nil:
+		a.expiry = time.AfterFunc(life, func() { e.expire(a) })
+	case !hard.IsZero():
+		a.expiry.Reset(life)
+	case a.expiry != nil:
 		a.expiry.Stop()
-		a.expiry = nil
 	}
-	if !hard.IsZero() {
-		a.expiry = time.AfterFunc(time.Until(hard), func() { e.expire(a) })
-	}
+	a.hard = hard
 	return nil
 }
 
+// expire ends a set whose time has come, unless it was extended while the timer
+// was on its way here.
 func (e *Engine) expire(a *association) {
-	if e.drop(a) && e.cfg.Observer != nil {
+	if e.drop(a, true) && e.cfg.Observer != nil {
 		e.cfg.Observer.Expired(&a.set)
 	}
 }
@@ -196,14 +213,14 @@ func (e *Engine) Remove(id ipsec.SetID) error {
 	a := e.sets[id]
 	e.mu.Unlock()
 	if a != nil {
-		e.drop(a)
+		e.drop(a, false)
 	}
 	return nil
 }
 
-// drop takes a set out; false where it was out already.
-func (e *Engine) drop(a *association) bool {
-	if !a.stopTimers() {
+// drop takes a set out; false where it was out already, or has not expired.
+func (e *Engine) drop(a *association, expired bool) bool {
+	if !a.end(expired) {
 		return false
 	}
 	e.mu.Lock()
@@ -274,7 +291,7 @@ func (e *Engine) Close() error {
 	}
 	e.mu.Unlock()
 	for _, a := range all {
-		e.drop(a)
+		e.drop(a, false)
 	}
 	var errs []error
 	for _, c := range *e.carriers.Load() {
@@ -286,6 +303,8 @@ func (e *Engine) Close() error {
 
 // Source returns the address and port that a connection to remote has to come from,
 // where local's address or port is left open. It is false where no set leads there.
+// To find what is left open it looks at every set: whoever knows the source gives
+// it whole.
 func (e *Engine) Source(local, remote netip.AddrPort) (netip.AddrPort, bool) {
 	if local.Addr().IsValid() && !local.Addr().IsUnspecified() && local.Port() != 0 {
 		return local, e.out.get(endpoints{local, remote}) != nil

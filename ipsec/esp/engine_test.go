@@ -328,6 +328,9 @@ func TestHardLifetime(t *testing.T) {
 		if err := h.Extend(1, time.Now().Add(time.Hour)); err == nil {
 			t.Error("a set that is gone was extended")
 		}
+		if err := h.Extend(2, time.Now()); err == nil {
+			t.Error("a set was extended to now")
+		}
 		if _, ok := h.Stats(2); !ok {
 			t.Error("a set without an end has ended")
 		}
@@ -335,6 +338,34 @@ func TestHardLifetime(t *testing.T) {
 		if err := h.Install(p); err == nil {
 			t.Error("a set that has ended was installed")
 		}
+	})
+}
+
+// The timer has fired and is on its way when the set is extended.
+func TestExtensionAtTheLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, Config{})
+		p, _ := setPair(1, "192.0.2.1", "192.0.2.2", ipsec.Pairs[0])
+		p.Hard = time.Now().Add(time.Hour)
+		install(t, h, p)
+		a := h.sets[1]
+		time.Sleep(time.Hour - 1)
+		if err := h.Extend(1, time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		h.expire(a)
+		h.expect(t, nil, []string{})
+		if err := h.Extend(1, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		h.expire(a)
+		time.Sleep(24 * time.Hour)
+		h.expect(t, nil, []string{})
+		if err := h.Extend(1, time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		h.expect(t, nil, []string{"removed 192.0.2.2:6301->192.0.2.1:6100", "removed 192.0.2.2:6300->192.0.2.1:5100", "expired 1"})
 	})
 }
 
@@ -439,6 +470,18 @@ func TestUnknownSPIsAreRememberedWithinBounds(t *testing.T) {
 		}
 		if n := h.Drops()[UnknownSPI]; n != 3*maxSources {
 			t.Errorf("%d are counted", n)
+		}
+		// A flood of others does not push out whoever goes on.
+		phone := ap("192.0.2.7:0")
+		for i := range 10 * maxSources {
+			if i%100 == 0 {
+				h.receive(c, binary.BigEndian.AppendUint64(nil, 301<<32), phone, netip.AddrPort{})
+			}
+			src := netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)})
+			h.receive(c, binary.BigEndian.AppendUint64(nil, 300<<32), netip.AddrPortFrom(src, 0), netip.AddrPort{})
+		}
+		if u := h.UnknownSPI(phone.Addr()); u.Packets < maxSources/20 {
+			t.Errorf("of whoever goes on %d packets are remembered", u.Packets)
 		}
 		h.receive(c, []byte("short"), netip.AddrPort{}, netip.AddrPort{})
 		h.receive(c, make([]byte, 100), netip.AddrPort{}, netip.AddrPort{}) // an IKE message

@@ -241,7 +241,8 @@ func TestAnswerGoesTheWayOfTheLastPacket(t *testing.T) {
 	})
 }
 
-// Phones that share a carrier may choose the same SPI.
+// Phones that share a carrier may choose the same SPI: each association is tried,
+// and those that the packet is not for leave it as it is.
 func TestSameSPIAtSeveralAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWire()
@@ -261,8 +262,58 @@ func TestSameSPIAtSeveralAddresses(t *testing.T) {
 			if err != nil {
 				continue
 			}
+			// A number that is new to all, or the others would only see replays.
+			pcscf.sets[p.ID].out[ipsec.AtServer].seq.Store(100 * uint64(i))
 			send(t, pcscf, p.Local.Server(), p.Remote.Client(), "SIP")
 			phones.expect(t, []string{fmt.Sprintf("UDP 192.0.2.1:6100->10.0.0.%d:6301 SIP", i+1)}, nil)
+		}
+	})
+}
+
+// A carrier that comes late is told of the addresses that were there before.
+func TestLateCarrier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewMemory(MemoryConfig{})
+		pcscf, phone := newHost(t, Config{}), newHost(t, Config{Carriers: []Carrier{n.Carrier()}})
+		p, u := setPair(1, "192.0.2.1", "192.0.2.2", ipsec.Pairs[0])
+		install(t, pcscf, p)
+		install(t, phone, u)
+		if err := pcscf.AddCarrier(n.Carrier()); err != nil {
+			t.Fatal(err)
+		}
+		send(t, phone, u.Local.Client(), u.Remote.Server(), "SIP")
+		pcscf.expect(t, []string{"UDP 192.0.2.2:6301->192.0.2.1:6100 SIP"}, nil)
+		_ = pcscf.Close()
+		if err := pcscf.AddCarrier(n.Carrier()); !errors.Is(err, ErrClosed) {
+			t.Errorf("added after Close: %v", err)
+		}
+	})
+}
+
+// oddConn fails as it likes, and does not say that it is closed.
+type oddConn struct {
+	net.PacketConn
+	fail chan error
+}
+
+func (*oddConn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(ap("192.0.2.1:4500")) }
+func (c *oddConn) Close() error      { close(c.fail); return nil }
+func (c *oddConn) ReadFrom([]byte) (int, net.Addr, error) {
+	if err, open := <-c.fail; open {
+		return 0, nil, err
+	}
+	return 0, nil, errors.New("gone")
+}
+
+func TestCarrierEndsThoughItsSocketDoesNotSaySo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &oddConn{fail: make(chan error)}
+		e := NewEngine(Config{Carriers: []Carrier{NewUDP(c)}}, quiet{})
+		for range 20 {
+			c.fail <- errors.New("an ICMP error")
+		}
+		if err := e.Close(); err != nil { // waits for the reader
+			t.Error(err)
 		}
 	})
 }

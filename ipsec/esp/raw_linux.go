@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,8 @@ import (
 type rawCarrier struct {
 	c     *net.IPConn
 	local netip.Addr
+
+	closed atomic.Bool
 }
 
 // ListenRaw opens a raw socket for ESP at an address of this host, which may be
@@ -36,12 +39,17 @@ func ListenRaw(local netip.Addr) (Carrier, error) {
 	}
 	_ = c.SetReadBuffer(socketBuffer)
 	_ = c.SetWriteBuffer(socketBuffer)
-	return &rawCarrier{c, local}, nil
+	letFragment(c, local)
+	return &rawCarrier{c: c, local: local}, nil
 }
 
 func (*rawCarrier) Kind() Kind              { return IP }
 func (r *rawCarrier) Local() netip.AddrPort { return netip.AddrPortFrom(r.local, 0) }
-func (r *rawCarrier) Close() error          { return r.c.Close() }
+
+func (r *rawCarrier) Close() error {
+	r.closed.Store(true)
+	return r.c.Close()
+}
 
 func (r *rawCarrier) Send(packet []byte, src netip.Addr, dst netip.AddrPort) error {
 	to := &net.IPAddr{IP: dst.Addr().WithZone("").AsSlice(), Zone: dst.Addr().Zone()}
@@ -67,7 +75,7 @@ func (r *rawCarrier) Receive(f func(data []byte, src, dst netip.AddrPort)) error
 		// IPv4 comes with its header, IPv6 without.
 		n, _, _, from, err := r.c.ReadMsgIP(buf, nil)
 		switch {
-		case errors.Is(err, net.ErrClosed):
+		case r.closed.Load() || errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
 			time.Sleep(time.Millisecond) // an ICMP error, or worse: go on, but do not spin

@@ -3,6 +3,7 @@ package esp
 import (
 	"container/list"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -29,8 +30,8 @@ type Reassembler struct {
 
 	mu        sync.Mutex
 	datagrams map[fragmentKey]*list.Element
-	order     list.List // of *datagram, the oldest first
-	sources   map[netip.Addr]int
+	order     list.List                      // of *datagram, the oldest first
+	sources   map[netip.Addr][]*list.Element // the oldest first, at most maxPerSource each
 	memory    int
 	stats     ReassemblyStats
 }
@@ -163,16 +164,11 @@ func (d *datagram) insert(p ipPacket) bool {
 func (r *Reassembler) start(k fragmentKey, now time.Time) *list.Element {
 	if r.datagrams == nil {
 		r.datagrams = make(map[fragmentKey]*list.Element)
-		r.sources = make(map[netip.Addr]int)
+		r.sources = make(map[netip.Addr][]*list.Element)
 	}
-	if r.sources[k.src] >= maxPerSource {
-		for el := r.order.Front(); el != nil; el = el.Next() {
-			if el.Value.(*datagram).key.src == k.src {
-				r.stats.Crowded++
-				r.remove(el)
-				break
-			}
-		}
+	if list := r.sources[k.src]; len(list) >= maxPerSource {
+		r.stats.Crowded++
+		r.remove(list[0])
 	}
 	timeout := r.Timeout
 	if timeout <= 0 {
@@ -181,7 +177,7 @@ func (r *Reassembler) start(k fragmentKey, now time.Time) *list.Element {
 	d := &datagram{key: k, total: -1, until: now.Add(timeout)}
 	el := r.order.PushBack(d)
 	r.datagrams[k] = el
-	r.sources[k.src]++
+	r.sources[k.src] = append(r.sources[k.src], el)
 	r.memory += d.cost()
 	return el
 }
@@ -190,7 +186,11 @@ func (r *Reassembler) remove(el *list.Element) {
 	d := r.order.Remove(el).(*datagram)
 	delete(r.datagrams, d.key)
 	r.memory -= d.cost()
-	if r.sources[d.key.src]--; r.sources[d.key.src] == 0 {
+	rest := r.sources[d.key.src]
+	i := slices.Index(rest, el)
+	if rest = slices.Delete(rest, i, i+1); len(rest) > 0 {
+		r.sources[d.key.src] = rest
+	} else {
 		delete(r.sources, d.key.src)
 	}
 }

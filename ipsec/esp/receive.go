@@ -3,6 +3,7 @@ package esp
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"net/netip"
 	"time"
 )
@@ -19,11 +20,21 @@ func (e *Engine) receive(c Carrier, data []byte, src, dst netip.AddrPort) {
 		return
 	}
 	now := time.Now()
+	list := e.in.get(spi)
+	var saved []byte // a wrong key may spoil what is opened in place
+	if len(list) > 1 {
+		buf := packets.Get().(*[math.MaxUint16]byte)
+		defer packets.Put(buf)
+		saved = buf[:copy(buf[:], data)]
+	}
 	var first *inbound // whose SPI it is, though nothing else fits
 	reason := UnknownSPI
-	for _, sa := range e.in.get(spi) {
+	for _, sa := range list {
 		if a := dst.Addr(); c.Kind() == IP && a.IsValid() && a != sa.Dst.Addr() {
 			continue
+		}
+		if first != nil {
+			copy(data, saved)
 		}
 		r, ok := e.open(sa, c, data, src, now)
 		if ok {
@@ -33,7 +44,7 @@ func (e *Engine) receive(c Carrier, data []byte, src, dst netip.AddrPort) {
 			first, reason = sa, r
 		}
 		if r != BadICV && r != Replayed {
-			break // it is this one's, and has been decrypted in place
+			break // it was authentic: it is this one's
 		}
 	}
 	if first == nil {
@@ -56,10 +67,7 @@ func (e *Engine) open(sa *inbound, c Carrier, data []byte, src netip.AddrPort, n
 	payload, next, err := sa.of.transform.Open(data)
 	if err != nil && !errors.Is(err, ErrPadding) {
 		sa.mu.Unlock()
-		if errors.Is(err, ErrICV) {
-			return BadICV, false
-		}
-		return Malformed, false
+		return BadICV, false // or too short to have one: nobody vouches for it
 	}
 	newest := sa.window.accept(seq)
 	sa.mu.Unlock()

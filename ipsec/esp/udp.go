@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,8 @@ type udpCarrier struct {
 	pc    net.PacketConn
 	kc    *net.UDPConn // pc, where it is a kernel's socket
 	local netip.AddrPort
+
+	closed atomic.Bool
 }
 
 // ListenUDP opens a UDP socket of the operating system as a carrier. Port 0 takes a
@@ -32,6 +35,7 @@ func ListenUDP(local netip.AddrPort) (Carrier, error) {
 	}
 	_ = c.SetReadBuffer(socketBuffer) // less is no error
 	_ = c.SetWriteBuffer(socketBuffer)
+	letFragment(c, local.Addr())
 	return NewUDP(c), nil
 }
 
@@ -44,7 +48,11 @@ func NewUDP(pc net.PacketConn) Carrier {
 
 func (*udpCarrier) Kind() Kind              { return UDP }
 func (u *udpCarrier) Local() netip.AddrPort { return u.local }
-func (u *udpCarrier) Close() error          { return u.pc.Close() }
+
+func (u *udpCarrier) Close() error {
+	u.closed.Store(true)
+	return u.pc.Close()
+}
 
 func (u *udpCarrier) Send(packet []byte, _ netip.Addr, dst netip.AddrPort) (err error) {
 	if u.kc != nil {
@@ -63,7 +71,7 @@ func (u *udpCarrier) Receive(f func(data []byte, src, dst netip.AddrPort)) error
 		switch {
 		case err == nil:
 			pause = 0
-		case errors.Is(err, net.ErrClosed):
+		case u.closed.Load() || errors.Is(err, net.ErrClosed):
 			return nil
 		default: // an ICMP error, or worse: go on, but do not spin
 			time.Sleep(pause)

@@ -27,15 +27,29 @@ func (s *strangers) add(src netip.Addr, spi uint32, now time.Time) {
 	defer s.mu.Unlock()
 	u, known := s.m[src]
 	if !known && len(s.m) >= maxSources {
-		for a := range s.m { // any: whoever goes on sending comes back
-			delete(s.m, a)
-			break
-		}
+		s.evict()
 	}
 	if s.m == nil {
 		s.m = make(map[netip.Addr]Unknown)
 	}
 	s.m[src] = Unknown{u.Packets + 1, spi, now}
+}
+
+// evict forgets, of some sources, one that has sent least: a flood of addresses
+// that come once does not push out a phone that goes on sending.
+func (s *strangers) evict() {
+	const look = 8
+	var victim netip.Addr
+	n, least := 0, uint64(0)
+	for a, u := range s.m {
+		if n == 0 || u.Packets < least {
+			victim, least = a, u.Packets
+		}
+		if n++; n == look || least == 1 {
+			break
+		}
+	}
+	delete(s.m, victim)
 }
 
 func (s *strangers) get(src netip.Addr) Unknown {

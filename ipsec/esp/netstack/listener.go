@@ -158,7 +158,8 @@ func (l *listener) Close() error {
 
 // Dial opens a TCP connection. A local port that is given is used even when
 // somebody listens on it, or has a connection to somebody else from it; what is
-// left open is taken from the newest set that leads to remote.
+// left open is taken from the newest set that leads to remote, which it takes a
+// look at all sets to find.
 func (s *Stack) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
 	remote = unmap(remote)
 	local, ok := s.Source(unmap(local), remote)

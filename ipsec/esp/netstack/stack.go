@@ -1,7 +1,7 @@
 package netstack
 
 import (
-	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -25,10 +25,12 @@ type Config struct {
 	// for a phone behind a NAT, 20 s (RFC 3948 4). 0 for none.
 	KeepAlive time.Duration
 	// MTU is the longest IP packet that should travel whole, outside of ESP; 0 is
-	// 1400, which mobile networks let through. TCP makes its segments fit; a
-	// longer datagram travels in fragments.
+	// 1400, which mobile networks let through, and 1381 the least: IPv6 wants
+	// 1280 within. TCP makes its segments fit; a longer datagram travels in
+	// fragments.
 	MTU int
-	// SocketBuffer is how many octets may wait in a UDP socket; 0 is 256 KiB.
+	// SocketBuffer is how much memory may wait in a UDP socket, in octets; 0 is
+	// 512 KiB, some 250 messages.
 	SocketBuffer int
 	// Observer is told what happens to packets; nil for none.
 	Observer esp.Observer
@@ -36,7 +38,7 @@ type Config struct {
 
 const (
 	defaultMTU          = 1400
-	defaultSocketBuffer = 256 << 10
+	defaultSocketBuffer = 512 << 10
 )
 
 // Stack is an [ipsec.Backend] with sockets.
@@ -59,7 +61,7 @@ func New(cfg Config) (*Stack, error) {
 		cfg.MTU = defaultMTU
 	}
 	if cfg.MTU < minMTU {
-		return nil, errors.New("netstack: an MTU below 1280 octets cannot carry IPv6 (RFC 8200 5)")
+		return nil, fmt.Errorf("netstack: an MTU of %d octets: want %d at least, so that IPv6 has its 1280 within ESP (RFC 8200 5)", cfg.MTU, minMTU)
 	}
 	if cfg.SocketBuffer == 0 {
 		cfg.SocketBuffer = defaultSocketBuffer
@@ -72,7 +74,8 @@ func New(cfg Config) (*Stack, error) {
 	return s, nil
 }
 
-const minMTU = 1280
+// minMTU leaves IPv6 its least in tunnel mode in UDP, and anything else more.
+const minMTU = ipv6MinMTU + tcpOverhead
 
 // AddAddr tells carriers in memory that packets for a are for this stack. Opening a
 // socket or installing a set does it too.

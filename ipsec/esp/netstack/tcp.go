@@ -35,7 +35,7 @@ type tcpStack struct {
 	stack *Stack
 	g     atomic.Pointer[gvisor]
 
-	mu        sync.Mutex
+	mu        sync.RWMutex
 	listeners map[netip.AddrPort]*listener
 	closed    bool
 }
@@ -44,7 +44,7 @@ type gvisor struct {
 	*stack.Stack
 	link *link
 
-	mu    sync.Mutex
+	mu    sync.RWMutex
 	addrs map[netip.Addr]bool // assigned
 }
 
@@ -112,12 +112,21 @@ func newGVisor(s *Stack) (*gvisor, error) {
 // innerMTU is the longest packet that TCP may make, its own IP header included, so
 // that it fits in an IP packet of mtu octets as ESP: in tunnel mode in UDP over
 // IPv6, which takes most.
-func innerMTU(mtu int) uint32 {
-	return uint32(max(mtu-header.IPv6MinimumSize-header.UDPMinimumSize-esp.MaxOverhead, minMTU))
-}
+func innerMTU(mtu int) uint32 { return uint32(mtu - tcpOverhead) }
+
+const (
+	tcpOverhead = header.IPv6MinimumSize + header.UDPMinimumSize + esp.MaxOverhead
+	ipv6MinMTU  = header.IPv6MinimumMTU
+)
 
 // assign makes a an address of gVisor's stack.
 func (g *gvisor) assign(a netip.Addr) error {
+	g.mu.RLock()
+	known := g.addrs[a]
+	g.mu.RUnlock()
+	if known {
+		return nil
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.addrs[a] {
@@ -142,9 +151,9 @@ func (t *tcpStack) receive(local, remote netip.AddrPort, segment []byte) error {
 	if err := g.assign(local.Addr()); err != nil {
 		return err
 	}
-	t.mu.Lock()
+	t.mu.RLock()
 	l := t.listeners[local]
-	t.mu.Unlock()
+	t.mu.RUnlock()
 	if l != nil {
 		l.begin(g)
 	}

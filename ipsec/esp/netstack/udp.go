@@ -12,54 +12,20 @@ import (
 )
 
 // packetConn is a UDP socket. Besides net.PacketConn it has the methods of the SIP
-// engine's BatchConn.
+// engine's BatchConn and Deliverer.
 type packetConn struct {
 	stack *Stack
 	local netip.AddrPort
 
-	mu     sync.Mutex
-	cond   sync.Cond
-	queue  []datagram // the first have been read
-	read   int
-	octets int
-	closed bool
-	until  deadline
-}
-
-type datagram struct {
-	from netip.AddrPort
-	n    int
-	buf  *[]byte // from buffers
-}
-
-// small and large buffers hold datagrams that wait: most are SIP messages under
-// 2 KiB.
-var small, large = newPool(2 << 10), newPool(1 << 16)
-
-func newPool(size int) *sync.Pool {
-	return &sync.Pool{New: func() any {
-		b := make([]byte, size)
-		return &b
-	}}
-}
-
-func keep(from netip.AddrPort, payload []byte) datagram {
-	pool := small
-	if len(payload) > 2<<10 {
-		pool = large
-	}
-	d := datagram{from, len(payload), pool.Get().(*[]byte)}
-	copy(*d.buf, payload)
-	return d
-}
-
-func (d *datagram) release() {
-	if len(*d.buf) > 2<<10 {
-		large.Put(d.buf)
-	} else {
-		small.Put(d.buf)
-	}
-	d.buf = nil
+	mu      sync.Mutex
+	cond    sync.Cond
+	queue   []datagram // the first have been read
+	read    int
+	memory  int // what waits takes
+	closed  bool
+	until   deadline
+	deliver func(data []byte, from netip.AddrPort)
+	busy    bool // deliver runs, or what waited for it is handed over
 }
 
 func newPacketConn(s *Stack, local netip.AddrPort) *packetConn {
@@ -70,14 +36,42 @@ func newPacketConn(s *Stack, local netip.AddrPort) *packetConn {
 
 func (c *packetConn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.local) }
 
-// push queues a datagram.
+// push hands a datagram over, or queues it for a reader.
 func (c *packetConn) push(from netip.AddrPort, payload []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.closed:
+	if c.deliver == nil {
+		return c.enqueue(from, payload)
+	}
+	for c.busy {
+		c.cond.Wait()
+	}
+	if c.closed {
 		return esp.ErrNoListener
-	case c.octets+len(payload) > c.stack.cfg.SocketBuffer:
+	}
+	c.hand(func() { c.deliver(payload, from) })
+	return nil
+}
+
+// hand runs f without the lock, and nothing else of its kind beside it. The caller
+// holds c.mu.
+func (c *packetConn) hand(f func()) {
+	c.busy = true
+	c.mu.Unlock()
+	f()
+	c.mu.Lock()
+	c.busy = false
+	c.cond.Broadcast()
+}
+
+// enqueue keeps a copy of a datagram. The caller holds c.mu.
+func (c *packetConn) enqueue(from netip.AddrPort, payload []byte) error {
+	if c.closed {
+		return esp.ErrNoListener
+	}
+	d := keep(from, payload)
+	if c.memory+d.cost() > c.stack.cfg.SocketBuffer {
+		d.release()
 		return esp.ErrQueueFull
 	}
 	if c.read == len(c.queue) {
@@ -87,10 +81,32 @@ func (c *packetConn) push(from netip.AddrPort, payload []byte) error {
 		clear(c.queue[n:])
 		c.queue, c.read = c.queue[:n], 0
 	}
-	c.queue = append(c.queue, keep(from, payload))
-	c.octets += len(payload)
+	c.queue = append(c.queue, d)
+	c.memory += d.cost()
 	c.cond.Signal()
 	return nil
+}
+
+// Deliver has f called with each datagram, one at a time, instead of keeping them
+// for a reader. f does not block and keeps no data.
+func (c *packetConn) Deliver(f func(data []byte, from netip.AddrPort)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deliver = f
+	waiting := c.queue[c.read:] // none where it is closed
+	c.queue, c.read, c.memory = nil, 0, 0
+	c.hand(func() {
+		for i := range waiting {
+			f(waiting[i].payload(), waiting[i].from)
+			waiting[i].release()
+		}
+	})
+}
+
+func (c *packetConn) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // ReadBatch waits for a datagram and returns all that are there and fit.
@@ -107,8 +123,8 @@ func (c *packetConn) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort
 			n := min(len(c.queue)-c.read, len(bufs))
 			for i := range n {
 				d := &c.queue[c.read+i]
-				sizes[i], from[i] = copy(bufs[i], (*d.buf)[:d.n]), d.from
-				c.octets -= d.n
+				sizes[i], from[i] = copy(bufs[i], d.payload()), d.from
+				c.memory -= d.cost()
 				d.release()
 			}
 			c.read += n
@@ -149,10 +165,7 @@ func (c *packetConn) WriteBatch(bufs [][]byte, to []netip.AddrPort) (int, error)
 
 // WriteToUDPAddrPort sends one datagram without an allocation.
 func (c *packetConn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
-	c.mu.Lock()
-	closed := c.closed
-	c.mu.Unlock()
-	if closed {
+	if c.isClosed() {
 		return 0, opError("write", "udp", to, net.ErrClosed)
 	}
 	if err := c.stack.SendUDP(c.local, unmap(to), b); err != nil {
@@ -169,6 +182,7 @@ func (c *packetConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	return c.WriteToUDPAddrPort(b, u.AddrPort())
 }
 
+// Close also waits for a function given to Deliver that runs.
 func (c *packetConn) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -179,8 +193,11 @@ func (c *packetConn) Close() error {
 	for i := c.read; i < len(c.queue); i++ {
 		c.queue[i].release()
 	}
-	c.queue, c.octets, c.read = nil, 0, 0
+	c.queue, c.memory, c.read = nil, 0, 0
 	c.until.set(time.Time{}, &c.cond) // wakes the reader too
+	for c.busy {
+		c.cond.Wait()
+	}
 	c.mu.Unlock()
 	c.stack.forget(c)
 	return nil
@@ -200,29 +217,3 @@ func (c *packetConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t
 
 // SetWriteDeadline does nothing: a write does not wait.
 func (c *packetConn) SetWriteDeadline(time.Time) error { return nil }
-
-// deadline wakes those who wait on a condition when a time has come. Its mutex is
-// the condition's.
-type deadline struct {
-	at    time.Time
-	timer *time.Timer
-}
-
-// set changes the deadline. The caller holds cond.L.
-func (d *deadline) set(t time.Time, cond *sync.Cond) {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	d.at = t
-	if wait := time.Until(t); !t.IsZero() && wait > 0 {
-		d.timer = time.AfterFunc(wait, func() {
-			cond.L.Lock()
-			defer cond.L.Unlock()
-			cond.Broadcast()
-		})
-	}
-	cond.Broadcast()
-}
-
-func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
