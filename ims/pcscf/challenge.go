@@ -96,6 +96,12 @@ func (c *security) propose(r *registration) (*association, error) {
 	if s.Mode == ipsec.UDPTunnel {
 		s.Outer = netip.AddrPortFrom(g.outer.Addr(), 0)
 	}
+	if g.on != nil && c.stack.outer != nil {
+		// The phone is where it was; we may be the first to send over the new set.
+		if at := c.stack.outer(g.on.ID); at.IsValid() {
+			s.Outer = at
+		}
+	}
 	var avoid []uint32
 	for _, m := range g.client {
 		avoid = append(avoid, m.SPIC, m.SPIS)

@@ -237,6 +237,18 @@ func TestPhonesApart(t *testing.T) {
 	})
 }
 
+// The next set begins where the packets of the one before come from.
+func TestNextSetKnowsTheWay(t *testing.T) {
+	conformance.Partly(t, "IP-19")
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50").up()
+		w.p.sec.stack.outer = w.p.sec.mappedTo
+		w.p.sec.mapped(w.ipsec.installed()[0].ID, netipAddr("198.51.100.7:34567"))
+		u.again(7001)
+		check(t, "outer", w.ipsec.installed()[1].Outer, "198.51.100.7:34567")
+	})
+}
+
 // Two phones with one address and the same ports: behind one NAT, or in a lab on
 // one machine. Our ports tell them apart.
 func TestPhonesWithOneAddress(t *testing.T) {

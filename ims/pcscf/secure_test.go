@@ -127,6 +127,7 @@ type ue struct {
 	*peer
 	open    *peer // its socket in clear
 	out     *peer // at port_uc, from where it sends
+	outs    map[uint16]*peer
 	spi     uint32
 	client  string // Security-Client
 	server  string // Security-Server of its set
@@ -140,7 +141,7 @@ type ueSet struct{ client, server, ps, pc string }
 // ue makes a phone that listens at port 6000.
 func (w *world) ue(name, ip string) *ue {
 	w.t.Helper()
-	u := &ue{open: w.peer(name, netip.AddrPortFrom(netip.MustParseAddr(ip), 5060).String()), spi: 1000}
+	u := &ue{open: w.peer(name, netip.AddrPortFrom(netip.MustParseAddr(ip), 5060).String()), spi: 1000, outs: map[uint16]*peer{}}
 	u.peer = w.peerOn(w.esp.Host(ip), name, netip.AddrPortFrom(netip.MustParseAddr(ip), 6000).String())
 	u.offer(7000)
 	return u
@@ -150,10 +151,10 @@ func (w *world) ue(name, ip string) *ue {
 func (u *ue) offer(portC uint16) {
 	u.w.t.Helper()
 	u.spi += 2
-	at := netip.AddrPortFrom(u.addr.Addr(), portC)
-	if u.out == nil || u.out.addr != at {
-		u.out = u.w.peerOn(u.host, u.name, at.String())
+	if u.outs[portC] == nil {
+		u.outs[portC] = u.w.peerOn(u.host, u.name, netip.AddrPortFrom(u.addr.Addr(), portC).String())
 	}
+	u.out = u.outs[portC]
 	u.client = fmt.Sprintf("ipsec-3gpp;alg=hmac-sha-1-96;ealg=null;prot=esp;mod=trans;spi-c=%d;spi-s=%d;port-c=%d;port-s=%d", u.spi, u.spi+1, portC, u.addr.Port())
 }
 

@@ -70,6 +70,8 @@ type association struct {
 	// fresh is set while the first further message on the set is awaited, which
 	// moves our sending to it.
 	fresh atomic.Bool
+	// outer is where the kernel sees its ESP in UDP come from; nil for not yet.
+	outer atomic.Pointer[netip.AddrPort]
 	// stream is the phone's open connection over the set, nil for none.
 	stream atomic.Pointer[sip.Flow]
 }

@@ -32,6 +32,8 @@ type stack struct {
 	// strangers tells how many ESP packets have come from an address for SPIs that
 	// nobody has, and the last of these; nil where that is not known.
 	strangers func(from netip.Addr) (packets uint64, spi uint32)
+	// outer tells where ESP in UDP of a set comes from; nil where it does not.
+	outer func(ipsec.SetID) netip.AddrPort
 	// kernel is the back end, if it is the kernel's.
 	kernel *xfrm.Backend
 	seen   xfrm.Drops // what its counters said last
@@ -85,6 +87,7 @@ func (c *security) xfrmConfig() xfrm.Config {
 				c.lost(id)
 			}
 		},
+		Mapped: c.mapped,
 		Failed: func(err error) {
 			limited.Warn(c.s.deps.Log, "xfrm", "the kernel's IPsec: "+err.Error())
 		},
@@ -102,8 +105,27 @@ func (c *security) kernelStack(cfg xfrm.Config, why string) (*stack, error) {
 	}
 	return &stack{
 		Protection: Protection{b, net}, why: why, kernel: b,
-		udp: netip.AddrPortFrom(cfg.Addrs[0], cfg.EncapPort),
+		udp:   netip.AddrPortFrom(cfg.Addrs[0], cfg.EncapPort),
+		outer: c.mappedTo,
 	}, nil
+}
+
+// mapped is told by the kernel where the packets of a set in UDP come from.
+func (c *security) mapped(id ipsec.SetID, outer netip.AddrPort) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if a := c.byID[id]; a != nil {
+		a.outer.Store(&outer)
+	}
+}
+
+func (c *security) mappedTo(id ipsec.SetID) (outer netip.AddrPort) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if a := c.byID[id]; a != nil && a.outer.Load() != nil {
+		outer = *a.outer.Load()
+	}
+	return outer
 }
 
 // watch opens the tripwire, where the protected ports are not the kernel's own.

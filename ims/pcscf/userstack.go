@@ -36,6 +36,12 @@ func (c *security) userStack(why string) (*stack, error) {
 	k.AddAddr(c.s.cfg.Listen.Gm.Addr().Unmap())
 	return &stack{
 		Protection: Protection{k, k}, why: why, udp: udp.Local(), watched: true,
+		outer: func(id ipsec.SetID) (at netip.AddrPort) {
+			if path, ok := k.Path(id); ok && path.Carrier.Kind() == esp.UDP {
+				at = path.Outer
+			}
+			return at
+		},
 		strangers: func(from netip.Addr) (uint64, uint32) {
 			u := k.UnknownSPI(from)
 			return u.Packets, u.SPI
