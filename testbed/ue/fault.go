@@ -122,6 +122,8 @@ func (p *Phone) shape(f sip.Flow, data []byte) [][]byte {
 	switch {
 	case p.silent.Load(), faults.NoESP && protected:
 		return nil
+	case protected && p.guard.of(f) == nil:
+		return nil // its set is gone: the sockets would send it in clear
 	case response && f.Role == sip.RoleGm && p.shut() && !p.guard.peers(f.Remote):
 		return nil // what came in clear is not answered
 	case faults.Cut && protected && !response && p.silent.CompareAndSwap(false, true):

@@ -29,6 +29,7 @@ type gate struct {
 
 	pairs   []ipsec.Pair
 	server  func(values []string) []string // changes Security-Server
+	portS   uint16 // port_ps
 	samePC  bool                           // keeps one port_pc
 	nextPC  uint16
 	nextSPI uint32
@@ -47,7 +48,7 @@ type gateSet struct {
 
 func newGate(back Stack, n transport.Net, addr netip.Addr) *gate {
 	g := &gate{
-		back: back, addr: addr, nextPC: 5100, nextSPI: 4096, pairs: ipsec.Pairs,
+		back: back, addr: addr, portS: gatePS, nextPC: 5100, nextSPI: 4096, pairs: ipsec.Pairs,
 		sets: map[netip.AddrPort]*gateSet{}, last: map[string]*gateSet{},
 	}
 	g.stack, _ = back.(*sealed)
@@ -84,7 +85,7 @@ func (g *gate) find(f sip.Flow) *gateSet {
 
 func (g *gate) sentBy(f sip.Flow) string {
 	if f.Role == sip.RoleProtectedClient {
-		return netip.AddrPortFrom(g.addr, gatePS).String()
+		return netip.AddrPortFrom(g.addr, g.portS).String()
 	}
 	return ""
 }
@@ -136,7 +137,7 @@ func (g *gate) challenge(x *proxy.Exchange, user string, v aka.Vector) ([]sip.Fi
 		}
 		s := &gateSet{user: user, Set: &ipsec.Set{
 			ID: ipsec.NewSetID(), Pair: p, Owner: user, Mode: mode, Outer: outer,
-			Local:  ipsec.End{Addr: g.addr, PortC: g.nextPC, PortS: gatePS, SPIC: g.nextSPI, SPIS: g.nextSPI + 1},
+			Local:  ipsec.End{Addr: g.addr, PortC: g.nextPC, PortS: g.portS, SPIC: g.nextSPI, SPIS: g.nextSPI + 1},
 			Remote: ipsec.End{Addr: x.Flow.Remote.Addr(), PortC: m.PortC, PortS: m.PortS, SPIC: m.SPIC, SPIS: m.SPIS},
 			CK:     ipsec.Key(v.CK.Bytes()), IK: ipsec.Key(v.IK.Bytes()),
 		}}

@@ -15,6 +15,7 @@ import (
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/dialog"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
+	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
 	"github.com/gocscf/gocscf/ipsec"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
@@ -622,6 +623,40 @@ func TestLostAssociations(t *testing.T) {
 				t.Errorf("REGISTERs over %v, sets %v, open %v", flows, sets, p.guard.opened)
 			}
 		})
+	})
+}
+
+// An answer whose set is gone does not leave in clear instead.
+func TestAnswerWithoutSet(t *testing.T) {
+	gated(t, func(t *testing.T, w *world) {
+		c := secure(aliceConfig())
+		c.Answer = Answer{RingFor: 10 * time.Second}
+		alice, bob := w.registeredPhone(c), w.registeredPhone(secure(bobConfig()))
+		call, err := bob.Dial("sip:alice@"+domain, CallOptions{No100rel: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-call.Ringing():
+		case <-time.After(time.Minute):
+			t.Fatal("it does not ring")
+		}
+		if err := alice.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		var leaked []string
+		w.mem.SetHook(func(p memnet.Packet) memnet.Verdict {
+			if p.From.Addr() == alice.Addr().Addr() && p.Kind != memnet.Finish {
+				leaked = append(leaked, fmt.Sprintf("%v->%v %q", p.From, p.To, p.Data))
+			}
+			return memnet.Pass
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if leaked != nil {
+			t.Errorf("left the phone: %s", leaked)
+		}
+		w.mem.SetHook(nil)
 	})
 }
 

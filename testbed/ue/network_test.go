@@ -104,7 +104,7 @@ func newGatedNetwork(t *testing.T, n transport.Net, addr netip.AddrPort, g *gate
 	w.core, w.gate = core, g
 	if g != nil {
 		g.core = core
-		g.listen(gatePS, sip.RoleProtectedServer)
+		g.listen(g.portS, sip.RoleProtectedServer)
 	}
 	w.agent.Bind(core)
 	w.mu.Lock() // requests may come before it is known
