@@ -99,11 +99,16 @@ func (c *security) kernelStack(cfg xfrm.Config, why string) (*stack, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the kernel's IPsec: %w", err)
 	}
+	if n := b.Cleaned(); n > 0 {
+		c.s.deps.Log.Info("an earlier run has left IPsec states and policies: removed", zap.Int("count", n))
+	}
 	net := c.s.deps.Net
 	if net == nil {
 		net = transport.Kernel()
 	}
+	seen, _ := b.Drops() // what the host had dropped before is not ours to tell
 	return &stack{
+		seen:       seen,
 		Protection: Protection{b, net}, why: why, kernel: b,
 		udp:   netip.AddrPortFrom(cfg.Addrs[0], cfg.EncapPort),
 		outer: c.mappedTo,

@@ -1,0 +1,242 @@
+package pcscf
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/gocscf/gocscf/ipsec"
+)
+
+// challenge takes a new set into the life of its phone: on is the set over which
+// its REGISTER came, nil for in clear. done is called on any goroutine, once the set
+// stands, or with why it does not; the set is taken back then. It must not block.
+func (c *security) challenge(a *association, k phoneKey, on *association, done func(error)) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		c.release(a.Set)
+		done(errStopping)
+		return
+	}
+	k.impi = a.Owner // which holds on to no message
+	p := c.phones[k]
+	if p == nil {
+		p = c.enter(k)
+	}
+	a.phone = p
+	p.unanswered.Store(0)
+	p.sets[a.ID], c.byID[a.ID] = a, a
+	id := ipsec.SetID(0)
+	if on != nil {
+		id = on.ID
+	}
+	for _, act := range p.life.Challenged(a.Set, id, now) {
+		if act.Kind != ipsec.Install {
+			c.act(p, act)
+			continue
+		}
+		for _, f := range a.flows() {
+			c.byFlow[f] = a
+		}
+		c.work.do(func() { c.install(a, done) })
+	}
+	c.after(p)
+}
+
+// enter makes a phone. The caller holds c.mu.
+func (c *security) enter(k phoneKey) *phone {
+	list := c.byIMPI[k.impi]
+	if len(list) >= maxPhonesOfOne {
+		for _, o := range list { // the oldest that has never answered
+			if len(o.life.Established()) == 0 {
+				c.run(o, o.life.Drop())
+				break
+			}
+		}
+	}
+	p := &phone{key: k, life: ipsec.NewLife(c.timers), sets: map[ipsec.SetID]*association{}}
+	c.phones[k] = p
+	c.byIMPI[k.impi] = append(c.byIMPI[k.impi], p)
+	return p
+}
+
+// install is on the worker's goroutine.
+func (c *security) install(a *association, done func(error)) {
+	err := c.stack.Install(a.Set)
+	c.mu.Lock()
+	if err == nil {
+		a.phone.life.Installed(a.ID)
+		c.told(a, "SA set up: "+a.String()+".")
+	} else {
+		c.metric.failures.WithLabelValues("install").Inc()
+		c.run(a.phone, a.phone.life.Failed(a.ID, time.Now()))
+	}
+	c.mu.Unlock()
+	done(err)
+}
+
+// change lets f report to the life of a set's phone what has happened, and does
+// what follows from it.
+func (c *security) change(a *association, f func(l *ipsec.Life, now time.Time) []ipsec.Action) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phones[a.phone.key] == a.phone {
+		c.run(a.phone, f(a.phone.life, time.Now()))
+	}
+}
+
+// registered is the 200 to a REGISTER over a set.
+func (c *security) registered(a *association, expires time.Duration) {
+	c.change(a, func(l *ipsec.Life, now time.Time) []ipsec.Action {
+		before, _ := l.Status(a.ID)
+		acts := l.Registered(a.ID, expires, now)
+		if after, _ := l.Status(a.ID); before == ipsec.Temporary && after != before {
+			c.answered.Add(1)
+		}
+		return acts
+	})
+}
+
+// deregistered is the end of a phone's last registration.
+func (c *security) deregistered(k phoneKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.phones[k]; p != nil {
+		c.run(p, p.life.Deregistered(time.Now()))
+	}
+}
+
+// rejected is a final answer to a REGISTER that failed: over the set on, or in
+// clear for a phone that answers its challenge so.
+func (c *security) rejected(k phoneKey, on *association) {
+	id := ipsec.SetID(0)
+	if on != nil {
+		id = on.ID
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.phones[k]; p != nil {
+		c.run(p, p.life.Rejected(id, time.Now()))
+	}
+}
+
+// received notes that something new has come over a set: the first time after its
+// 200 our sending moves to it.
+func (c *security) received(a *association) {
+	if a != nil && a.fresh.Load() {
+		c.change(a, func(l *ipsec.Life, now time.Time) []ipsec.Action { return l.Received(a.ID, now) })
+	}
+}
+
+// lost tells that the back end has ended a set by itself.
+func (c *security) lost(id ipsec.SetID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a := c.byID[id]; a != nil {
+		c.run(a.phone, a.phone.life.Failed(id, time.Now()))
+	}
+}
+
+// run carries actions out. The caller holds c.mu.
+func (c *security) run(p *phone, acts []ipsec.Action) {
+	for _, act := range acts {
+		c.act(p, act)
+	}
+	c.after(p)
+}
+
+func (c *security) act(p *phone, act ipsec.Action) {
+	a := p.sets[act.Set.ID]
+	if a == nil {
+		return
+	}
+	switch act.Kind {
+	case ipsec.Extend:
+		c.told(a, "SA "+a.String()+" lives until "+act.At.Format(time.TimeOnly)+": "+act.Why+".")
+		c.work.do(func() {
+			if err := c.stack.Extend(a.ID, act.At); err != nil {
+				c.s.deps.Log.Error("an SA set cannot be prolonged: the phone will lose its registration", zap.String("impi", a.Owner), zap.Stringer("set", a), zap.Error(err))
+			}
+		})
+	case ipsec.Use:
+		c.told(a, "Requests go to the phone over "+a.String()+": "+act.Why+".")
+	case ipsec.Remove:
+		c.remove(p, a, act.Why)
+	}
+}
+
+// remove takes a set out; its SPIs and ports are free when the back end has let go
+// of it.
+func (c *security) remove(p *phone, a *association, why string) {
+	delete(p.sets, a.ID)
+	delete(c.byID, a.ID)
+	for _, f := range a.flows() {
+		if c.byFlow[f] == a {
+			delete(c.byFlow, f)
+		}
+	}
+	c.told(a, "SA ended: "+a.String()+": "+why+".")
+	c.work.do(func() {
+		for _, f := range a.flows() {
+			c.s.core.EndConns(f.local, f.remote)
+		}
+		if err := c.stack.Remove(a.ID); err != nil {
+			c.s.deps.Log.Error("an SA set cannot be removed", zap.String("impi", a.Owner), zap.Stringer("set", a), zap.Error(err))
+		}
+		c.release(a.Set)
+	})
+}
+
+func (c *security) release(s *ipsec.Set) {
+	c.spis.Release(s.Local.SPIC, s.Local.SPIS)
+	c.ports.Release(s)
+}
+
+// after follows each change of a phone's life: who has no set is forgotten, the
+// others are looked at again when something is due. The caller holds c.mu.
+func (c *security) after(p *phone) {
+	if len(p.sets) == 0 {
+		c.forget(p)
+		return
+	}
+	for _, a := range p.sets {
+		st, _ := p.life.Status(a.ID)
+		a.fresh.Store(st == ipsec.Unused)
+	}
+	wait := max(time.Until(p.life.Next()), 0)
+	if p.timer == nil {
+		p.timer = time.AfterFunc(wait, func() { c.tick(p) })
+	} else {
+		p.timer.Reset(wait)
+	}
+}
+
+func (c *security) tick(p *phone) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phones[p.key] == p && !c.ended {
+		c.run(p, p.life.Tick(time.Now()))
+	}
+}
+
+func (c *security) forget(p *phone) {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	if c.phones[p.key] != p {
+		return
+	}
+	delete(c.phones, p.key)
+	list := c.byIMPI[p.key.impi]
+	for i, o := range list {
+		if o == p {
+			list = append(list[:i:i], list[i+1:]...)
+			break
+		}
+	}
+	if c.byIMPI[p.key.impi] = list; len(list) == 0 {
+		delete(c.byIMPI, p.key.impi)
+	}
+}
