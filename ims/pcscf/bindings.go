@@ -44,7 +44,16 @@ type set struct {
 	keys         []string // canonical forms of identities, one for one
 	names        []string // keys, and that of To, by which the set is known
 	serviceRoute []string // values of Service-Route, in order (RFC 3608)
+	termIOI      string   // the home network's, as it names itself for charging (TS 24.229 4.5.4)
 	expires      time.Time
+}
+
+// chargedTo says which network the registration is of, where that has said so.
+func (s *set) chargedTo() string {
+	if s.termIOI == "" {
+		return ""
+	}
+	return "; its network for charging is " + s.termIOI
 }
 
 // grace is how long a contact is still reached after its registration has ended:

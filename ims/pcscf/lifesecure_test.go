@@ -61,7 +61,7 @@ func (w *world) token(impi string) string {
 }
 
 func TestReRegistrationOverIPsec(t *testing.T) {
-	conformance.Shows(t, "PR-23", "PR-27", "PR-28", "IP-23")
+	conformance.Shows(t, "PR-23", "PR-27", "PR-28", "IP-11", "IP-23")
 	secure(t, func(w *world) {
 		u := w.ue("alice", "192.0.2.50").up()
 		token := w.token("alice")

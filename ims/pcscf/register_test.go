@@ -188,7 +188,7 @@ func TestKeysNeverReachThePhone(t *testing.T) {
 }
 
 func TestResponsesToRegisterLoseWhatStaysInTheNetwork(t *testing.T) {
-	conformance.Partly(t, "PR-26")
+	conformance.Shows(t, "PR-26")
 	run(t, func(w *world) {
 		p := w.peer("alice", "198.51.100.1:5060")
 		p.register(append(p.granted(), `P-Charging-Vector: icid-value="x";orig-ioi="a";term-ioi="b"`,
@@ -200,6 +200,7 @@ func TestResponsesToRegisterLoseWhatStaysInTheNetwork(t *testing.T) {
 				}
 			}
 		}
+		check(t, "term-ioi", w.p.bindings.of("alice@" + domain)[0].sets[0].termIOI, "b")
 	})
 }
 

@@ -100,7 +100,7 @@ func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 		s.verdicts.Limited().Warn(s.deps.Log, "bindings_full", "no room for another registered phone: raise max_bindings", zap.String("impi", r.impi))
 		return
 	}
-	r.state(r.impi + " is registered at " + r.contact + " for " + strconv.FormatUint(uint64(seconds), 10) + " s; identities " + strings.Join(is.identities, ", ") + ".")
+	r.state(r.impi + " is registered at " + r.contact + " for " + strconv.FormatUint(uint64(seconds), 10) + " s; identities " + strings.Join(is.identities, ", ") + is.chargedTo() + ".")
 }
 
 // set reads the implicit registration set out of the 2xx. The default identity is
@@ -108,6 +108,9 @@ func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 func (r *registration) set(m *sip.Message, expires time.Time) set {
 	s := r.s
 	is := set{expires: expires}
+	if v, err := sip.ParseChargingVector(m.Get(sip.HPChargingVector)); err == nil {
+		is.termIOI = strings.Clone(v.TermIOI)
+	}
 	for v := range m.Values(sip.HServiceRoute) {
 		is.serviceRoute = append(is.serviceRoute, strings.Clone(v))
 	}
