@@ -46,6 +46,22 @@ func (w *wire) carrier(local string) Carrier {
 	return NewUDP(c)
 }
 
+// take returns what has been on the wire.
+func (w *wire) take() []wireDatagram {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := w.seen
+	w.seen = nil
+	return seen
+}
+
+// rebind changes the NAT.
+func (w *wire) rebind(inside, outside string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nat[ap(inside)] = ap(outside)
+}
+
 // route carries a datagram over the NAT.
 func (w *wire) route(src, dst netip.AddrPort, data []byte) {
 	w.mu.Lock()
@@ -122,8 +138,8 @@ func TestUDPTunnelThroughNAT(t *testing.T) {
 
 		// The NAT forgets and takes another port: the next packet shows it. What
 		// came from the old one and arrives late changes nothing.
-		late := w.seen[0]
-		w.nat[ap("10.0.0.2:4500")] = ap("203.0.113.9:50000")
+		late := w.take()[0]
+		w.rebind("10.0.0.2:4500", "203.0.113.9:50000")
 		send(t, phones[0], sets[0].Remote.Client(), sets[0].Local.Server(), "again")
 		w.route(ap("203.0.113.9:40001"), late.dst, late.data)
 		pcscf.expect(t, []string{"UDP 192.168.1.5:6301->198.51.100.1:6100 again"},
@@ -135,13 +151,14 @@ func TestUDPTunnelThroughNAT(t *testing.T) {
 		phones[0].expect(t, []string{"UDP 198.51.100.1:6100->192.168.1.5:6301 200"}, nil)
 
 		// Idle phones keep their ports with one octet, which is no packet.
-		w.seen = nil
+		w.take()
 		time.Sleep(59 * time.Second) // after 20 and 40 s
 		synctest.Wait()
-		if n := len(w.seen); n != 4 {
+		seen := w.take()
+		if n := len(seen); n != 4 {
 			t.Errorf("two phones have sent %d keep-alives in 59 s, want 2 each", n)
 		}
-		for _, d := range w.seen {
+		for _, d := range seen {
 			if string(d.data) != "\xff" || d.dst != ap("198.51.100.1:4500") {
 				t.Errorf("keep-alive %x to %v", d.data, d.dst)
 			}

@@ -88,7 +88,7 @@ func exchangeUDP(t *testing.T, pcscf, phone *netstack.Stack, set *ipsec.Set, siz
 				t.Fatal(err)
 			}
 			_ = way[1].SetReadDeadline(time.Now().Add(5 * time.Second))
-			buf := make([]byte, 1<<16)
+			buf := make([]byte, 1<<14)
 			n, from, err := way[1].ReadFrom(buf)
 			if err != nil || !bytes.Equal(buf[:n], text) || from.String() != way[0].LocalAddr().String() {
 				t.Fatalf("%v -> %v: read %d octets from %v, %v; want %d", way[0].LocalAddr(), way[1].LocalAddr(), n, from, err, len(text))
@@ -143,8 +143,8 @@ func exchange(t *testing.T, pcscf, phone *netstack.Stack, set *ipsec.Set) {
 	t.Helper()
 	exchangeUDP(t, pcscf, phone, set, 600)
 	exchangeUDP(t, pcscf, phone, set, 4000)
-	exchangeTCP(t, pcscf, phone, set.Local.Server(), set.Remote.Client(), 1<<16)
-	exchangeTCP(t, phone, pcscf, set.Remote.Server(), set.Local.Client(), 1<<16)
+	exchangeTCP(t, pcscf, phone, set.Local.Server(), set.Remote.Client(), 1<<14)
+	exchangeTCP(t, phone, pcscf, set.Remote.Server(), set.Local.Client(), 1<<14)
 }
 
 func TestEveryPairOverEveryCarrier(t *testing.T) {

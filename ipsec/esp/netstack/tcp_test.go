@@ -206,7 +206,7 @@ func TestSegmentsFitTheMTU(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			exchangeTCP(t, stacks[0], stacks[1], p.Local.Server(), p.Remote.Client(), 1<<17)
+			exchangeTCP(t, stacks[0], stacks[1], p.Local.Server(), p.Remote.Client(), 1<<15)
 			if n := longest.Load() + c.headers; n > c.mtu || n < c.want {
 				t.Errorf("%v of %v between %v: packets of up to %d octets at an MTU of %d", c.mode, pair, c.addrs, n, c.mtu)
 			}
@@ -218,7 +218,7 @@ func TestSegmentsFitTheMTU(t *testing.T) {
 // how patient TCP is.
 func TestTCPOverABadNetwork(t *testing.T) {
 	pcscf, phone, set := inMemory(t, esp.MemoryConfig{MTU: 600, Duplicate: 0.05, Reorder: 0.05, ReorderBy: time.Millisecond, Seed: 5, Delay: time.Millisecond})
-	exchangeTCP(t, pcscf, phone, set.Local.Server(), set.Remote.Client(), 1<<17)
+	exchangeTCP(t, pcscf, phone, set.Local.Server(), set.Remote.Client(), 1<<15)
 }
 
 func TestDeadlinesAndClose(t *testing.T) {

@@ -20,20 +20,20 @@ import (
 
 // What waits is bounded by the memory that it takes, not by its octets.
 func TestWaitingDatagramsAreBounded(t *testing.T) {
-	for _, size := range []int{0, 1, 1000, 2049, 9000, 30000} {
+	for _, size := range []int{0, 1, 2049, 9000} {
 		phone, pcscf, set := sockets(t, ipsec.Pairs[1])
 		to := net.UDPAddrFromAddrPort(set.Local.Server())
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		for range max(600, 3000-size) {
+		for range 600 {
 			if _, err := phone.WriteTo(make([]byte, size), to); err != nil {
 				t.Fatal(err)
 			}
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)
-		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 2<<20 {
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 1<<20 {
 			t.Errorf("datagrams of %d octets wait in %d octets", size, grown)
 		}
 		// Some are there, and then there is room again.
@@ -125,16 +125,6 @@ func TestDeliver(t *testing.T) {
 			t.Errorf("called with %v, and after Close %v; want %v", atClose, got[len(atClose):], want)
 		}
 	})
-}
-
-func TestDeliveredDatagramAllocatesNothing(t *testing.T) {
-	phone, pcscf, set := sockets(t, ipsec.Pairs[0])
-	n := 0
-	pcscf.(deliverer).Deliver(func(data []byte, _ netip.AddrPort) { n += len(data) })
-	out, to := [][]byte{make([]byte, 1000)}, []netip.AddrPort{set.Local.Server()}
-	if a := testing.AllocsPerRun(200, func() { _, _ = phone.WriteBatch(out, to) }); a != 0 || n != 201*1000 {
-		t.Errorf("%v allocations a datagram; %d octets delivered", a, n)
-	}
 }
 
 func TestSocketsOfAStack(t *testing.T) {
