@@ -18,8 +18,8 @@ type Common struct {
 	// HTTP is the address of /metrics, /healthz, /readyz and /debug/*, as HOST:PORT.
 	// Port 0 takes a free one; empty serves none of them. Loopback unless set otherwise.
 	HTTP string `yaml:"http"`
-	// TraceRemote serves /debug/trace, every message that passes, to other machines
-	// too. Default false: to this one only.
+	// TraceRemote serves /debug/trace, every message that passes, and what else
+	// /debug/ shows of users, to other machines too. Default false: to this one only.
 	TraceRemote bool `yaml:"trace_remote"`
 }
 

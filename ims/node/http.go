@@ -22,7 +22,7 @@ type Admin struct {
 	Ready   func() error
 	Metrics prometheus.Gatherer
 	Trace   *trace.Stream
-	// TraceRemote serves the trace to other machines too.
+	// TraceRemote serves the trace, and what else is Private, to other machines too.
 	TraceRemote bool
 	// Handle adds further paths, for instance /debug/ipsec.
 	Handle map[string]http.Handler
@@ -53,20 +53,27 @@ func (a *Admin) Mux() *http.ServeMux {
 		}
 		fmt.Fprintln(w, "ready")
 	})
-	mux.HandleFunc("GET /debug/trace", a.serveTrace)
+	mux.HandleFunc("GET /debug/trace", a.Private(a.serveTrace))
 	for path, h := range a.Handle {
 		mux.Handle(path, h)
 	}
 	return mux
 }
 
-// serveTrace streams events as NDJSON until the reader leaves. Whole messages are
-// for readers on this machine only, wherever the metrics are read from.
-func (a *Admin) serveTrace(w http.ResponseWriter, r *http.Request) {
-	if from, err := netip.ParseAddrPort(r.RemoteAddr); !a.TraceRemote && (err != nil || !from.Addr().Unmap().IsLoopback()) {
-		http.Error(w, "the trace is for readers on this machine; trace_remote: true in the configuration opens it", http.StatusForbidden)
-		return
+// Private makes what h shows of users be for readers on this machine only, wherever
+// the metrics are read from, unless TraceRemote is set.
+func (a *Admin) Private(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if from, err := netip.ParseAddrPort(r.RemoteAddr); !a.TraceRemote && (err != nil || !from.Addr().Unmap().IsLoopback()) {
+			http.Error(w, r.URL.Path+" is for readers on this machine; trace_remote: true in the configuration opens it", http.StatusForbidden)
+			return
+		}
+		h(w, r)
 	}
+}
+
+// serveTrace streams events as NDJSON until the reader leaves.
+func (a *Admin) serveTrace(w http.ResponseWriter, r *http.Request) {
 	defer a.readers.Add(-1)
 	if a.readers.Add(1) > maxTraceReaders {
 		http.Error(w, fmt.Sprintf("the trace has %d readers already, each slows the service down: end one of them", maxTraceReaders), http.StatusServiceUnavailable)

@@ -32,7 +32,7 @@ func TestTraceIsForReadersOnThisMachine(t *testing.T) {
 		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/debug/trace", nil)
 		r.RemoteAddr = tt.remote
 		w := httptest.NewRecorder()
-		a.serveTrace(w, r)
+		a.Private(a.serveTrace)(w, r)
 		cancel()
 		if w.Code != tt.status {
 			t.Errorf("%s, open %v: %d, want %d", tt.remote, tt.open, w.Code, tt.status)
@@ -74,7 +74,7 @@ func TestTraceReaderThatHasStoppedIsDropped(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			a.serveTrace(&stalledReader{ResponseRecorder: *httptest.NewRecorder()}, traceRequest(t.Context()))
+			a.Private(a.serveTrace)(&stalledReader{ResponseRecorder: *httptest.NewRecorder()}, traceRequest(t.Context()))
 		}()
 		synctest.Wait()
 		a.Trace.Emit(trace.Event{Kind: trace.Decision, Text: "hello"})
@@ -91,14 +91,14 @@ func TestTraceReadersAreBounded(t *testing.T) {
 		a := &Admin{Trace: &trace.Stream{}}
 		ctx, cancel := context.WithCancel(t.Context())
 		for range maxTraceReaders {
-			go a.serveTrace(httptest.NewRecorder(), traceRequest(ctx))
+			go a.Private(a.serveTrace)(httptest.NewRecorder(), traceRequest(ctx))
 		}
 		synctest.Wait()
 		status := func() int {
 			one, end := context.WithTimeout(t.Context(), time.Second)
 			defer end()
 			w := httptest.NewRecorder()
-			a.serveTrace(w, traceRequest(one))
+			a.Private(a.serveTrace)(w, traceRequest(one))
 			return w.Code
 		}
 		if got := status(); got != http.StatusServiceUnavailable {

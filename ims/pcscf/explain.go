@@ -68,7 +68,7 @@ func Admin(svc node.Service, a *node.Admin) {
 	if a.Handle == nil {
 		a.Handle = map[string]http.Handler{}
 	}
-	a.Handle["GET /debug/ipsec"] = http.HandlerFunc(s.serveReport)
+	a.Handle["GET /debug/ipsec"] = a.Private(s.serveReport)
 }
 
 func (s *Server) serveReport(w http.ResponseWriter, q *http.Request) {

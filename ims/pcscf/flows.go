@@ -70,7 +70,8 @@ func (o flowObserver) Received(f sip.Flow, raw string) {
 	if a := o.c.of(f); a != nil {
 		if f.Proto.Stream() && f.Role == sip.RoleProtectedServer {
 			if open := a.stream.Load(); open == nil || open.Conn != f.Conn {
-				a.stream.Store(&f)
+				opened := f // only a new connection is worth an allocation
+				a.stream.Store(&opened)
 			}
 		}
 		if len(raw) > 4 && raw[:4] == "SIP/" {

@@ -341,9 +341,14 @@ func TestExplain(t *testing.T) {
 	secure(t, func(w *world) {
 		a := &node.Admin{}
 		Admin(w.p, a)
+		ask := func(from, path string) *httptest.ResponseRecorder {
+			rec, req := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil)
+			req.RemoteAddr = from
+			a.Handle["GET /debug/ipsec"].ServeHTTP(rec, req)
+			return rec
+		}
 		get := func() *ipsec.Report {
-			rec := httptest.NewRecorder()
-			a.Handle["GET /debug/ipsec"].ServeHTTP(rec, httptest.NewRequest(http.MethodGet, Questions()[0].Path("alice@"+domain), nil))
+			rec := ask("127.0.0.1:4711", Questions()[0].Path("alice@"+domain))
 			if rec.Code != 200 {
 				t.Fatalf("%d %s", rec.Code, rec.Body)
 			}
@@ -385,9 +390,8 @@ func TestExplain(t *testing.T) {
 		check(t, "sets", len(r.Sets), 1)
 		check(t, "registered", r.Facts.Registered, true)
 		says("registered")
-		rec := httptest.NewRecorder()
-		a.Handle["GET /debug/ipsec"].ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/debug/ipsec", nil))
-		check(t, "without an identity", rec.Code, 400)
+		check(t, "without an identity", ask("[::1]:4711", "/debug/ipsec").Code, 400)
+		check(t, "from elsewhere", ask("192.0.2.9:4711", "/debug/ipsec?impi=x").Code, 403)
 	})
 }
 
