@@ -81,7 +81,10 @@ func boot(o Options, binary string, args []string, out io.Writer) (int, error) {
 	case ctx.Err() != nil:
 		return 0, fmt.Errorf("the guest has not ended within %v; its last lines:\n%s", limit, tail)
 	}
-	return 0, fmt.Errorf("the guest ended without a result (%v) %s; its last lines:\n%s", err, complaint.Bytes(), tail)
+	if err == nil {
+		err = errors.New("without a result")
+	}
+	return 0, fmt.Errorf("the guest ended: %w %s; its last lines:\n%s", err, complaint.Bytes(), tail)
 }
 
 // tailLines is how many lines of a guest that fails are shown.

@@ -65,7 +65,7 @@ func TestASetEndsAndIsExtended(t *testing.T) {
 		Expired: func(id ipsec.SetID, hard bool) { events <- ended{id, hard} }})
 	phone := byUser(t, phoneNet, phone4)
 	short, long := set(0, sha1Null, false), set(1, sha1Null, false)
-	short.Hard, long.Hard = time.Now().Add(4*time.Second), time.Now().Add(3*time.Second)
+	short.Hard, long.Hard = time.Now().Add(6*time.Second), time.Now().Add(5*time.Second)
 	for _, s := range []*ipsec.Set{short, long} {
 		if err := core.Install(s); err != nil {
 			t.Fatal(err)
