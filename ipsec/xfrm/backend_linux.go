@@ -167,8 +167,13 @@ func (b *Backend) Install(s *ipsec.Set) error {
 	list := b.associations(in)
 	for _, a := range list {
 		if other, taken := b.states[a.key()]; taken {
-			if a.in {
+			switch {
+			case a.in:
 				return fmt.Errorf("%s: our SPI %d is taken by set %d", doing, a.SPI, other)
+			case b.sets[other].set.Owner != s.Owner:
+				// Two phones behind one NAT: to take it over would cut the other off.
+				return fmt.Errorf("%s: another phone at %v has chosen the SPI %d too, in set %d, and the kernel tells associations apart by address and SPI alone: this one has to try again with other SPIs, or set ipsec.backend to user",
+					doing, a.dst, a.SPI, other)
 			}
 			in.waits = true
 		}

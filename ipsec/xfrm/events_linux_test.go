@@ -150,6 +150,12 @@ func TestAPhoneThatComesBackWithItsSPIs(t *testing.T) {
 			}
 			s := set(2, sha1Null)
 			s.Remote = old.Remote
+			stood := f.snapshot()
+			s.Owner = "another behind the same NAT"
+			if err := b.Install(s); err == nil || !slices.Equal(f.snapshot(), stood) {
+				t.Errorf("another phone takes the SPIs: %v", err)
+			}
+			s.Owner = old.Owner
 			if err := b.Install(s); err != nil {
 				t.Fatal(err)
 			}

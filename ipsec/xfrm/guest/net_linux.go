@@ -42,6 +42,17 @@ func NewNet(t testing.TB, name string) *Net {
 	return n
 }
 
+// Host is the namespace that the process began in.
+func Host(t testing.TB) *Net {
+	t.Helper()
+	ns, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ns.Close() })
+	return &Net{Name: "host", ns: ns}
+}
+
 // onThread runs f on a thread that ends with it, whatever f does to the thread.
 func onThread(f func() error) error {
 	done := make(chan error)
@@ -91,7 +102,8 @@ func (n *Net) Run(t testing.TB, cmd *exec.Cmd) {
 	})
 }
 
-// Wire joins two namespaces, each with an interface and its addresses.
+// Wire joins two namespaces, each with an interface and its addresses, for as long as
+// the test runs.
 func Wire(t testing.TB, name string, a *Net, atA []netip.Prefix, b *Net, atB []netip.Prefix) {
 	t.Helper()
 	ends := [2]string{name + "-a", name + "-b"}
@@ -99,6 +111,15 @@ func Wire(t testing.TB, name string, a *Net, atA []netip.Prefix, b *Net, atB []n
 		return netlink.LinkAdd(&netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: ends[0], TxQLen: 1000, MTU: 1500},
 			PeerName:  ends[1], PeerNamespace: netlink.NsFd(int(b.ns.Fd())),
+		})
+	})
+	t.Cleanup(func() {
+		a.must(t, "take the wire "+name+" away", func() error {
+			l, err := netlink.LinkByName(ends[0])
+			if err != nil {
+				return err
+			}
+			return netlink.LinkDel(l)
 		})
 	})
 	for i, n := range [2]*Net{a, b} {
