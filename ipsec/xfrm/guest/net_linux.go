@@ -153,3 +153,18 @@ func (n *Net) Route(t testing.TB, to netip.Prefix, via netip.Addr) {
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
+
+// Standing counts the IPsec states and policies in the namespace.
+func (n *Net) Standing(t testing.TB) (states, policies int) {
+	t.Helper()
+	n.must(t, "list the IPsec states", func() error {
+		s, err := netlink.XfrmStateList(netlink.FAMILY_ALL)
+		if err != nil {
+			return err
+		}
+		p, err := netlink.XfrmPolicyList(netlink.FAMILY_ALL)
+		states, policies = len(s), len(p)
+		return err
+	})
+	return states, policies
+}

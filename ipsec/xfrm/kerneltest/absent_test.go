@@ -77,7 +77,7 @@ func TestAProbeNamesWhatIsMissing(t *testing.T) {
 	if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_NET_ADMIN") {
 		t.Errorf("without privileges: %v", err)
 	}
-	if states, policies := standing(t, n); states != 0 || policies != 0 {
+	if states, policies := n.Standing(t); states != 0 || policies != 0 {
 		t.Errorf("the probes leave %d states and %d policies", states, policies)
 	}
 }

@@ -12,27 +12,8 @@ import (
 
 	"github.com/gocscf/gocscf/ipsec"
 	"github.com/gocscf/gocscf/ipsec/xfrm"
-	"github.com/gocscf/gocscf/ipsec/xfrm/guest"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
-
-// standing counts what is in the kernel of a namespace.
-func standing(t *testing.T, n *guest.Net) (states, policies int) {
-	t.Helper()
-	err := n.Do(func() error {
-		s, err := netlink.XfrmStateList(netlink.FAMILY_ALL)
-		if err != nil {
-			return err
-		}
-		p, err := netlink.XfrmPolicyList(netlink.FAMILY_ALL)
-		states, policies = len(s), len(p)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return states, policies
-}
 
 type ended struct {
 	id   ipsec.SetID
@@ -82,7 +63,7 @@ func TestASetEndsAndIsExtended(t *testing.T) {
 	await(t, events, ended{short.ID, false})
 	ps, uc := packetSocket(t, core, short.Local.Server()), packetSocket(t, phone, short.Remote.Client())
 	await(t, events, ended{short.ID, true})
-	if states, _ := standing(t, coreNet); states < 4 || states > 7 {
+	if states, _ := coreNet.Standing(t); states < 4 || states > 7 {
 		t.Errorf("%d states stand, want 4 and at most 3 about to go", states)
 	}
 	wires := sniff(t, coreNet)
@@ -100,7 +81,7 @@ func TestASetEndsAndIsExtended(t *testing.T) {
 	for _, s := range []*ipsec.Set{short, long} {
 		remove(t, core, phone, s)
 	}
-	if states, policies := standing(t, coreNet); states != 0 || policies != 8 {
+	if states, policies := coreNet.Standing(t); states != 0 || policies != 8 {
 		t.Errorf("%d states and %d policies are left, want the blocks alone", states, policies)
 	}
 }
@@ -130,7 +111,7 @@ func TestRestartWithTwoHundredSets(t *testing.T) {
 		}
 	}
 	t.Logf("%d sets installed in %v", phones, time.Since(begin))
-	if states, policies := standing(t, coreNet); states != 4*phones+4 || policies != 4*phones+4+blocks+4 {
+	if states, policies := coreNet.Standing(t); states != 4*phones+4 || policies != 4*phones+4+blocks+4 {
 		t.Errorf("%d states and %d policies stand", states, policies)
 	}
 	begin = time.Now()
@@ -139,7 +120,7 @@ func TestRestartWithTwoHundredSets(t *testing.T) {
 	if got, want := core.Cleaned(), 8*phones+blocks; got != want {
 		t.Errorf("%d states and policies were removed at start, want %d", got, want)
 	}
-	if states, policies := standing(t, coreNet); states != 4 || policies != 4+blocks+4 {
+	if states, policies := coreNet.Standing(t); states != 4 || policies != 4+blocks+4 {
 		t.Errorf("%d states and %d policies stand after the start", states, policies)
 	}
 	datagrams(t, beside, phone, other)
@@ -151,7 +132,7 @@ func TestRestartWithTwoHundredSets(t *testing.T) {
 	if err := core.Close(); err != nil {
 		t.Error(err)
 	}
-	if states, policies := standing(t, coreNet); states != 4 || policies != 4+4 {
+	if states, policies := coreNet.Standing(t); states != 4 || policies != 4+4 {
 		t.Errorf("%d states and %d policies are left after Close, want those of the other P-CSCF", states, policies)
 	}
 	datagrams(t, beside, phone, other)
@@ -174,13 +155,13 @@ func TestAFailureRollsBack(t *testing.T) {
 	if err := coreNet.Do(func() error { return netlink.XfrmStateAdd(foreign) }); err != nil {
 		t.Fatal(err)
 	}
-	states, policies := standing(t, coreNet)
+	states, policies := coreNet.Standing(t)
 	err := core.Install(s)
 	if err == nil {
 		t.Fatal("two states with one SPI")
 	}
 	t.Log(err)
-	if st, p := standing(t, coreNet); st != states || p != policies {
+	if st, p := coreNet.Standing(t); st != states || p != policies {
 		t.Errorf("there were %d states and %d policies, now %d and %d", states, policies, st, p)
 	}
 	if err := coreNet.Do(func() error { return netlink.XfrmStateDel(foreign) }); err != nil {
@@ -230,7 +211,7 @@ func TestAPhoneComesBackWithItsSPIs(t *testing.T) {
 	uc.Close()
 	datagrams(t, core, phone, s)
 	remove(t, core, phone, s)
-	if states, policies := standing(t, coreNet); states != 0 || policies != 8 {
+	if states, policies := coreNet.Standing(t); states != 0 || policies != 8 {
 		t.Errorf("%d states and %d policies are left", states, policies)
 	}
 }

@@ -176,7 +176,7 @@ func TestTheEncapsulationPortIsTaken(t *testing.T) {
 	if !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), "ipsec.udp") {
 		t.Errorf("with the port taken: %v", err)
 	}
-	if states, policies := standing(t, coreNet); states != 0 || policies != 0 {
+	if states, policies := coreNet.Standing(t); states != 0 || policies != 0 {
 		t.Errorf("a start that fails leaves %d states and %d policies", states, policies)
 	}
 }
