@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -14,6 +15,14 @@ import (
 
 // inGuest is set in the environment of the tests.
 const inGuest = "GOCSCF_GUEST=1"
+
+// The main thread stays in the namespace it began in, which is that of /proc/self:
+// without this, it could be the one that a test takes to another.
+func init() {
+	if os.Getenv("GOCSCF_GUEST") != "" {
+		runtime.LockOSThread()
+	}
+}
 
 // Main is for TestMain, and does not return: on the host it boots a guest and shows
 // what the tests print there.

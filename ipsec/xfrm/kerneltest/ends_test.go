@@ -10,8 +10,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
-	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -290,68 +288,10 @@ func streams(t *testing.T, core, phone end, s *ipsec.Set) {
 	stream(t, core, s.Local.Client(), phone, s.Remote.Server())
 }
 
-// sniffer keeps what passes the wires of a namespace, in the socket until it stops.
-type sniffer struct {
-	f       *os.File
-	packets [][]byte
-}
-
-func sniff(t *testing.T, n *guest.Net) *sniffer {
-	t.Helper()
-	s := &sniffer{}
-	err := n.Do(func() error {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, int(unix.ETH_P_ALL<<8))
-		if err != nil {
-			return err
-		}
-		s.f = os.NewFile(uintptr(fd), "packets")
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.f.Close() })
-	return s
-}
-
-// stop fills packets.
-func (s *sniffer) stop() {
-	buf := make([]byte, 1<<16)
-	for {
-		n, _, err := unix.Recvfrom(int(s.f.Fd()), buf, unix.MSG_DONTWAIT)
-		if err != nil {
-			s.f.Close()
-			return
-		}
-		s.packets = append(s.packets, slices.Clone(buf[:n]))
-	}
-}
-
-// header reads the protocol and payload of an IP packet. A fragment other than the
-// first has none.
-func header(p []byte) (proto byte, payload []byte) {
-	switch {
-	case len(p) >= 20 && p[0]>>4 == 4:
-		if p[6]&0x1f != 0 || p[7] != 0 {
-			return 0, nil
-		}
-		return p[9], p[min(int(p[0]&15)*4, len(p)):]
-	case len(p) >= 40 && p[0]>>4 == 6:
-		if p[6] == 44 && len(p) >= 48 {
-			if p[42] != 0 || p[43]&^7 != 0 {
-				return 0, nil
-			}
-			return p[40], p[48:]
-		}
-		return p[6], p[40:]
-	}
-	return 0, nil
-}
-
 // inClear counts UDP and TCP packets, and protected those of ESP.
-func (s *sniffer) inClear() (clear, protected int) {
-	for _, p := range s.packets {
-		switch proto, _ := header(p); proto {
+func inClear(packets [][]byte) (clear, protected int) {
+	for _, p := range packets {
+		switch proto, _ := guest.Header(p); proto {
 		case unix.IPPROTO_UDP, unix.IPPROTO_TCP:
 			clear++
 		case unix.IPPROTO_ESP:

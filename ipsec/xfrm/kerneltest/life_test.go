@@ -66,12 +66,12 @@ func TestASetEndsAndIsExtended(t *testing.T) {
 	if states, _ := coreNet.Standing(t); states < 4 || states > 7 {
 		t.Errorf("%d states stand, want 4 and at most 3 about to go", states)
 	}
-	wires := sniff(t, coreNet)
+	wires := coreNet.Sniff(t)
 	_, err := ps.WriteTo([]byte("late"), uc.LocalAddr())
 	t.Log("sending on a set that has ended:", err)
 	datagrams(t, core, phone, long)
-	wires.stop()
-	if clear, protected := wires.inClear(); clear != 0 || protected == 0 {
+	packets := wires.Stop()
+	if clear, protected := inClear(packets); clear != 0 || protected == 0 {
 		t.Errorf("%d in clear, %d protected", clear, protected)
 	}
 	_ = uc.SetReadDeadline(time.Now())
@@ -90,23 +90,25 @@ func TestASetEndsAndIsExtended(t *testing.T) {
 // theirs; another beside it keeps its own.
 func TestRestartWithTwoHundredSets(t *testing.T) {
 	conformance.Shows(t, "IP-24")
-	const phones = 200
+	const phones, kinds = 200, 8 // phones with other ports of theirs share ours
 	coreNet, phoneNet := wire(t)
-	config := xfrm.Config{Addrs: []netip.Addr{core4, core6}, Ports: ports(phones)}
+	config := xfrm.Config{Addrs: []netip.Addr{core4, core6}, Ports: ports(kinds)}
 	besidePorts := []uint16{7100, 7101}
 	beside := byKernel(t, coreNet, xfrm.Config{Addrs: []netip.Addr{core4}, Ports: besidePorts})
 	phone := byUser(t, phoneNet, phone4)
 	other := set(300, sha1Null, false)
 	other.Local.PortC, other.Local.PortS = besidePorts[0], besidePorts[1]
 	install(t, beside, phone, other)
-	blocks := 2 * 2 * 2 * phones
+	blocks := 2 * 2 * 2 * kinds
 	var killed *xfrm.Backend
 	if err := coreNet.Do(func() (err error) { killed, err = xfrm.New(config); return err }); err != nil {
 		t.Fatal(err)
 	}
 	begin := time.Now()
 	for i := range phones {
-		if err := killed.Install(set(i, ipsec.Pairs[i%len(ipsec.Pairs)], i%2 == 1)); err != nil {
+		s := set(i, ipsec.Pairs[i%len(ipsec.Pairs)], i%2 == 1)
+		s.Local.PortC, s.Local.PortS = firstPC+uint16(i%kinds), firstPS+uint16(i%kinds)
+		if err := killed.Install(s); err != nil {
 			t.Fatal(err)
 		}
 	}

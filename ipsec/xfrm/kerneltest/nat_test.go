@@ -78,7 +78,7 @@ func TestUDPEncTunThroughANAT(t *testing.T) {
 		if err := errors.Join(core.Install(s), phone.Install(m)); err != nil {
 			t.Fatal(err)
 		}
-		wires := sniff(t, natNet)
+		wires := natNet.Sniff(t)
 		ps, uc := packetSocket(t, core, s.Local.Server()), packetSocket(t, phone, s.Remote.Client())
 		if err := datagram(uc, ps, 100); err != nil {
 			t.Fatal(err)
@@ -99,13 +99,13 @@ func TestUDPEncTunThroughANAT(t *testing.T) {
 		uc.Close()
 		datagrams(t, core, phone, s)
 		streams(t, core, phone, s)
-		wires.stop()
+		packets := wires.Stop()
 		if n := len(moves); n != 0 {
 			t.Errorf("%d more moves are told of", n)
 		}
 		inUDP := 0
-		for _, p := range wires.packets {
-			proto, u := header(p)
+		for _, p := range packets {
+			proto, u := guest.Header(p)
 			if proto == unix.IPPROTO_UDP && len(u) >= 4 {
 				// 4500 is 0x1194.
 				if u[0] == 0x11 && u[1] == 0x94 || u[2] == 0x11 && u[3] == 0x94 {

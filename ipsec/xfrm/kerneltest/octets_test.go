@@ -11,6 +11,7 @@ import (
 	"github.com/gocscf/gocscf/ipsec"
 	"github.com/gocscf/gocscf/ipsec/esp"
 	"github.com/gocscf/gocscf/ipsec/xfrm"
+	"github.com/gocscf/gocscf/ipsec/xfrm/guest"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
 
@@ -25,16 +26,16 @@ func TestKernelAndUserSpaceMakeTheSamePackets(t *testing.T) {
 		for j, v6 := range []bool{false, true} {
 			s := set(2*i+j, pair, v6)
 			install(t, core, phone, s)
-			wires := sniff(t, coreNet)
+			wires := coreNet.Sniff(t)
 			datagrams(t, core, phone, s)
-			wires.stop()
+			packets := wires.Stop()
 			transform, err := esp.NewTransform(pair, s.Material())
 			if err != nil {
 				t.Fatal(err)
 			}
 			seen := make(map[uint32]uint32) // the sequence numbers by SPI
-			for _, p := range wires.packets {
-				proto, packet := header(p)
+			for _, p := range packets {
+				proto, packet := guest.Header(p)
 				if proto != 50 || len(packet) > 1300 {
 					continue // the fragments of the long ones
 				}

@@ -34,13 +34,13 @@ func everyPair(t *testing.T, n *guest.Net, name string, core, phone end) {
 	for i, pair := range ipsec.Pairs {
 		for j, v6 := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%v/%s", name, pair, map[bool]string{false: "IPv4", true: "IPv6"}[v6]), func(t *testing.T) {
-				wires := sniff(t, n)
+				wires := n.Sniff(t)
 				s := set(2*i+j, pair, v6)
 				install(t, core, phone, s)
 				datagrams(t, core, phone, s)
 				before, _ := core.Stats(s.ID)
 				streams(t, core, phone, s)
-				wires.stop()
+				packets := wires.Stop()
 				ours, ok1 := core.Stats(s.ID)
 				theirs, ok2 := phone.Stats(s.ID)
 				if !ok1 || !ok2 {
@@ -61,7 +61,7 @@ func everyPair(t *testing.T, n *guest.Net, name string, core, phone end) {
 						t.Errorf("association %d: no time of the last packet", k)
 					}
 				}
-				if clear, protected := wires.inClear(); clear != 0 || protected == 0 {
+				if clear, protected := inClear(packets); clear != 0 || protected == 0 {
 					t.Errorf("on the wire there are %d packets in clear, %d protected", clear, protected)
 				}
 			})
