@@ -183,7 +183,7 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 		return
 	}
 	if !t.admits(f) {
-		sh.layer.drop(&sh.layer.count.unprotected, f, m.Raw(), "a response outside of the SAs that its request went over")
+		sh.layer.drop(&sh.layer.count.unprotected, f, m.Raw(), "a response by another way than its request went")
 		return
 	}
 	if t.class == classLingering && t.state == completed {
@@ -192,11 +192,16 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 	t.clientEvent(statusEvent(m.Status()), f, m, nil)
 }
 
-// admits reports whether what came over f may belong to the transaction: what goes
-// over SAs is answered, acknowledged and cancelled by the same phone over SAs (TS
-// 33.203 7.1), whoever has read its branch.
+// admits reports whether what came over f may belong to the transaction, whoever has
+// read its branch. What goes over SAs is answered, acknowledged and cancelled by the
+// same phone over SAs (TS 33.203 7.1). What is between us and the core is the core's:
+// a phone reads the branches of all who have passed its INVITE on, and would answer
+// past its own P-CSCF.
 func (t *tx) admits(f sip.Flow) bool {
-	return !guarded(t.to.Role) || guarded(f.Role) && f.Remote.Addr() == t.to.Remote.Addr()
+	if guarded(t.to.Role) {
+		return guarded(f.Role) && f.Remote.Addr() == t.to.Remote.Addr()
+	}
+	return t.to.Role == sip.RoleGm || f.Role != sip.RoleGm && !guarded(f.Role)
 }
 
 // guarded reports whether what passes a socket of that role goes over an SA.

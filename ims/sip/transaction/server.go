@@ -200,7 +200,7 @@ func (sh *Shard) request(s *Server) {
 	}
 	t := find(hash, sh.scratch)
 	if t != nil && !t.admits(s.Flow) {
-		l.drop(&l.count.unprotected, s.Flow, m.Raw(), "outside of the SAs that its transaction is on")
+		l.drop(&l.count.unprotected, s.Flow, m.Raw(), "by another way than its transaction goes")
 		l.recycle(s)
 		return
 	}

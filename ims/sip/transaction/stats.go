@@ -24,7 +24,7 @@ type Stats struct {
 	RateLimited uint64 // dropped: malformed, beyond Config.RejectRate
 	Unavailable uint64 // answered 503
 	Cut         uint64 // ended early because of Config.MaxLingering
-	Unprotected uint64 // dropped: outside of the SAs that their transaction is on
+	Unprotected uint64 // dropped: by another way than their transaction goes, outside of its SAs say
 }
 
 // counters is what Stats is taken from.

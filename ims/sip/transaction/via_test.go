@@ -280,3 +280,40 @@ func TestOutsideOfTheSAs(t *testing.T) {
 		})
 	}
 }
+
+// A phone reads the branches of all who have passed its INVITE on. It neither answers
+// nor ends what is between us and the core: it would do so past its own P-CSCF.
+func TestPhoneAnswersForTheCore(t *testing.T) {
+	conformance.Partly(t, "IP-12")
+	for _, c := range []struct {
+		name string
+		by   sip.Flow
+		good bool
+	}{
+		{"the open port", gmUDP, false},
+		{"its SAs", sip.Flow{Role: sip.RoleProtectedServer, Local: portPS, Remote: portUC}, false},
+		{"the core", udp, true},
+		{"an application server", sip.Flow{Role: sip.RoleISC, Local: udp.Local, Remote: udp.Remote}, true},
+	} {
+		want := func(s string) string {
+			if c.good {
+				return s
+			}
+			return ""
+		}
+		bubble(t, Config{}, func(r *rig) {
+			r.on(func(sh *Shard) { sh.Client(r.tu.client(udp, "INVITE", "1")) })
+			r.receive(c.by, response(200, "INVITE", "1"))
+			r.want("200 over "+c.name, r.tu.take(), want("200 INVITE"))
+		})
+		bubble(t, Config{}, func(r *rig) {
+			var invite *Server
+			r.tu.request = func(s *Server) { invite = s }
+			r.receive(udp, request("INVITE", "1", ""))
+			r.tu.take()
+			r.receive(c.by, request("CANCEL", "1", ""))
+			r.want("CANCEL over "+c.name, r.tu.take(), want("cancel"))
+			r.on(func(*Shard) { answer(invite, 487) })
+		})
+	}
+}
