@@ -195,11 +195,21 @@ func (t *bindings) ofFlow(f sip.Flow, now time.Time) *binding {
 	return living(t.byAt[f.Remote], now)
 }
 
-// ofPhone returns the binding of a phone that is known by its SA sets.
+// ofPhone returns the binding of a phone that is known by its SA sets: of several
+// contacts the latest, or the latest that is registered still.
 func (t *bindings) ofPhone(k phoneKey, now time.Time) *binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return living(t.byPhone[k], now)
+	b := living(t.byPhone[k], now)
+	if b != nil && b.registered(now) {
+		return b
+	}
+	for _, o := range slices.Backward(t.byIMPI[k.impi]) {
+		if o.phone == k && o.registered(now) {
+			return o
+		}
+	}
+	return b
 }
 
 // ofContact returns the binding of a private identity's contact.
@@ -244,9 +254,11 @@ func (t *bindings) put(b *binding) bool {
 		}
 	}
 	t.drop(t.byToken[b.token], b.impi)
-	t.drop(t.bySource[sourceOf(b.flow)], b.impi)
-	if b.phone == (phoneKey{}) {
+	if o := t.bySource[sourceOf(b.flow)]; b.phone == (phoneKey{}) {
+		t.drop(o, b.impi)
 		t.drop(t.byAt[b.source], b.impi)
+	} else if o != nil && o.phone != b.phone { // another contact over the phone's own set stays
+		t.drop(o, b.impi)
 	}
 	if b.at.IsValid() {
 		t.drop(t.byAt[b.at], b.impi)

@@ -67,6 +67,9 @@ func (r *registration) challenged(best *proxy.Final) {
 		x.Shard.Post(func() {
 			switch {
 			case x.Done(): // too late: the phone has its answer, and the set goes by itself
+			case errors.Is(err, errOvertaken): // nothing is wrong: the phone is at it with the other one
+				s.verdicts.Refuse(x, node.Refusal{Status: 500, Cause: "overtaken", Clause: "TS 24.229 5.2.2.2", IMPI: r.impi,
+					Text: "The challenge of " + r.impi + " is not sent: " + err.Error() + ".", Next: "Look in the trace why the phone registers twice at once."})
 			case err != nil:
 				r.noSet("sa_set_up", "The SA set for "+r.impi+" cannot be set up: "+err.Error()+".", "What the back end says tells what is missing.", "TS 33.203 7.2", err)
 			default:

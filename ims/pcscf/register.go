@@ -274,7 +274,8 @@ func (r *registration) unprotected(m *sip.Message) bool {
 func (r *registration) rejected(status int) {
 	g := &r.agreeing
 	switch {
-	case r.s.sec == nil || g.on == nil && !g.anew:
+	case r.s.sec == nil:
+	case !g.anew && (g.on == nil || r.s.sec.established(g.on)): // it answered no challenge
 	case status == 401, status == 408, status == 423, status == 480, status >= 500 && status < 600:
 	default:
 		r.s.sec.rejected(g.key, g.on)

@@ -247,11 +247,11 @@ func (u *ue) up() *ue {
 func (u *ue) again(portC uint16) {
 	u.w.t.Helper()
 	old := u.out
-	verify, ps := u.server, u.ps
+	verify, ps, pc := u.server, u.ps, u.pc
 	u.offer(portC)
 	old.send(ps, u.register("Security-Verify: "+verify, u.auth("n", "ok")))
 	u.w.challenge()
-	u.challenged(u.peer)
+	check(u.w.t, "the 401 comes over the old set, from", u.challenged(u.peer).from, pc)
 	u.take()
 	u.answer401()
 }

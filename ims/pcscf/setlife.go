@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -62,16 +63,22 @@ func (c *security) enter(k phoneKey) *phone {
 	return p
 }
 
+// errOvertaken is why a challenge is not sent whose set stood for a moment only.
+var errOvertaken = errors.New("another challenge of the phone has taken its place")
+
 // install is on the worker's goroutine.
 func (c *security) install(a *association, done func(error)) {
 	err := c.stack.Install(a.Set)
 	c.mu.Lock()
-	if err == nil {
-		a.phone.life.Installed(a.ID)
-		c.told(a, "SA set up: "+a.String()+".")
-	} else {
+	switch {
+	case err != nil:
 		c.metric.failures.WithLabelValues("install").Inc()
 		c.run(a.phone, a.phone.life.Failed(a.ID, time.Now()))
+	case c.byID[a.ID] != a: // its removal is queued
+		err = errOvertaken
+	default:
+		a.phone.life.Installed(a.ID)
+		c.told(a, "SA set up: "+a.String()+".")
 	}
 	c.mu.Unlock()
 	done(err)

@@ -68,7 +68,7 @@ func (p *soaked) step(rnd *rand.Rand, i int) {
 		p.answer401()
 		p.until = time.Now().Add(time.Hour)
 	case n == 2: // refused over the new set
-		old, ps, server := p.out, p.ps, p.server
+		old, ps, pc, server := p.out, p.ps, p.pc, p.server
 		p.offer(p.portC)
 		old.send(ps, p.register("Security-Verify: "+server, p.auth("n", "ok")))
 		w.challenge()
@@ -77,7 +77,7 @@ func (p *soaked) step(rnd *rand.Rand, i int) {
 		p.say(p.register("Security-Verify: "+p.server, p.auth("n", "wrong")))
 		w.icscf.answer(w.icscf.request("REGISTER"), 403)
 		p.status(403)
-		p.out, p.ps, p.server = old, ps, server
+		p.out, p.ps, p.pc, p.server = old, ps, pc, server
 	case n == 3:
 		p.again(p.portC)
 		p.until = time.Now().Add(time.Hour)

@@ -1,0 +1,85 @@
+package pcscf
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// The home network refuses one public identity while the re-registration of another
+// is challenged: that challenge is answered as if nothing had been.
+func TestRefusalOfAnotherIdentity(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50").up()
+		old, verify, ps := u.out, u.server, u.ps
+		u.offer(7001)
+		old.send(ps, u.register("Security-Verify: "+verify, u.auth("n", "ok")))
+		w.challenge()
+		u.challenged(u.peer)
+		before := w.sets("alice")
+		old.send(ps, u.register("Security-Verify: "+verify, "To: <sip:barred@"+domain+">", "Call-ID: barred", u.auth("n", "ok")))
+		w.icscf.answer(w.icscf.request("REGISTER"), 403)
+		u.status(403)
+		synctest.Wait()
+		check(t, "sets", w.sets("alice"), before)
+		u.take()
+		u.answer401()
+	})
+}
+
+// A phone with two contacts goes on with the one when the other is gone, whichever
+// was registered later.
+func TestTwoContactsOfAPhone(t *testing.T) {
+	for _, how := range []string{"de-registered", "expired"} {
+		t.Run(how, func(t *testing.T) {
+			secure(t, func(w *world) {
+				u := w.ue("alice", "192.0.2.50").up()
+				token := w.token("alice")
+				one := fmt.Sprintf("<sip:alice@%v>", u.addr)
+				two := fmt.Sprintf("<sip:rcs@%v>", u.addr)
+				grant := func(contact, expires string, list ...string) {
+					u.say(u.register("Security-Verify: "+u.server, "Contact: "+contact, "Expires: "+expires, u.auth("n", "ok")))
+					u.granted = []string{"Contact: " + strings.Join(list, ", "), "Service-Route: " + route, "P-Associated-URI: <sip:alice@" + domain + ">"}
+					u.grant()
+				}
+				grant(two, "60", one+";expires=3600", two+";expires=60")
+				if n := w.p.bindings.len(); n != 2 {
+					t.Fatalf("%d contacts", n)
+				}
+				if how == "de-registered" {
+					grant(two, "0", one+";expires=3600")
+				}
+				time.Sleep(5 * time.Minute)
+				check(t, "a request comes from", u.message(token, "m1"), u.pc)
+				u.say(u.text("MESSAGE", "sip:bob@"+domain, "m2"))
+				w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+				u.status(200)
+			})
+		})
+	}
+}
+
+// A challenge that has been overtaken while its set was being set up is not sent: its
+// set is gone.
+func TestChallengeOvertaken(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50")
+		w.ipsec.slow = time.Second
+		via := "Via: SIP/2.0/UDP 192.0.2.50:5060;rport;branch="
+		u.open.send(gmAddr, u.register(via+sip.NewBranch(), "Call-ID: first"))
+		w.challenge()
+		u.offer(7001)
+		u.open.send(gmAddr, u.register(via+sip.NewBranch(), "Call-ID: second"))
+		w.challenge()
+		a := u.open.status(500)
+		check(t, "refused", a.CallID(), "first")
+		check(t, "challenged", u.challenged(u.open).CallID(), "second")
+		u.take()
+		u.answer401()
+		check(t, "sets", len(w.ipsec.installed()), 1)
+	})
+}
