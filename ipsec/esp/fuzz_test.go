@@ -95,7 +95,9 @@ func FuzzAuthenticPayload(f *testing.F) {
 			h.receive(ipc, packet, netip.AddrPortFrom(s.Remote.Addr, 0), netip.AddrPortFrom(s.Local.Addr, 0))
 		}
 		drops := total(h) - before
-		if drops+uint64(len(h.got)) != 1 && next != protoNone {
+		waits := h.inner.memory > 0 // a fragment
+		h.inner = Reassembler{}
+		if drops+uint64(len(h.got)) != 1 && next != protoNone && !waits {
 			t.Fatalf("received %q and %d drops", h.got, drops)
 		}
 		st, _ := h.Stats(s.ID)

@@ -63,7 +63,8 @@ type ipPacket struct {
 	proto    uint8
 	payload  []byte
 	id       uint32
-	offset   int // of the payload in the whole datagram
+	spi      uint32 // of the association that it came by, where it is a fragment in a tunnel
+	offset   int    // of the payload in the whole datagram
 	more     bool
 }
 

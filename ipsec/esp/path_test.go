@@ -216,6 +216,52 @@ func TestUDPTunnelSelectors(t *testing.T) {
 	})
 }
 
+// A kernel fragments IPv6 in tunnel mode before it encrypts (and may do so with
+// IPv4). Two phones behind one NAT may have the same address.
+func TestFragmentsInsideOfATunnel(t *testing.T) {
+	for _, f := range families {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWire()
+			pcscf := newHost(t, Config{Carriers: []Carrier{w.carrier("198.51.100.1:4500")}})
+			var parts [2][][]byte
+			for i := range parts {
+				p, _ := setPair(ipsec.SetID(i+1), f[0], f[1], ipsec.Pairs[i])
+				p.Local.PortS += uint16(i)
+				p.Mode = ipsec.UDPTunnel
+				install(t, pcscf, p)
+				text := bytes.Repeat([]byte{'a' + byte(i)}, 3000)
+				b := append(make([]byte, udpHeaderLen), text...)
+				putUDPHeader(b, p.Remote.Client(), p.Local.Server())
+				tr, _ := NewTransform(p.Pair, p.Material())
+				next, seq := uint8(protoIPv4), uint32(0)
+				if p.Local.Addr.Is6() {
+					next = protoIPv6
+				}
+				ipPackets(b, p.Remote.Addr, p.Local.Addr, protoUDP, 7, 1280, func(b []byte) {
+					seq++
+					buf := make([]byte, 2000)
+					copy(buf[tr.Head():], b)
+					parts[i] = append(parts[i], tr.Seal(buf, len(b), next, p.Local.SPIS, seq))
+				})
+			}
+			var want []string
+			for n := range parts[0] {
+				for i := range parts {
+					w.route(ap("203.0.113.9:4500"), ap("198.51.100.1:4500"), parts[i][n])
+				}
+			}
+			for i := range parts {
+				want = append(want, fmt.Sprintf("UDP %v->%v %s", netip.AddrPortFrom(netip.MustParseAddr(f[1]), 6301),
+					netip.AddrPortFrom(netip.MustParseAddr(f[0]), uint16(6100+i)), bytes.Repeat([]byte{'a' + byte(i)}, 3000)))
+			}
+			pcscf.expect(t, want, nil)
+			if st, _ := pcscf.Stats(1); st.In[ipsec.AtServer].Packets != uint64(len(parts[0])) || len(parts[0]) < 3 {
+				t.Errorf("%d fragments, counted %+v", len(parts[0]), st.In[ipsec.AtServer])
+			}
+		})
+	}
+}
+
 // A phone that may use raw sockets tries them first, against a P-CSCF that may not.
 func TestSilenceOnIPLeadsToUDP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

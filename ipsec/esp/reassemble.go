@@ -47,7 +47,7 @@ type ReassemblyStats struct {
 
 type fragmentKey struct {
 	src, dst netip.Addr
-	id       uint32
+	id, spi  uint32
 	proto    uint8
 }
 
@@ -86,7 +86,7 @@ func (r *Reassembler) add(p ipPacket, now time.Time) ([]byte, bool) {
 		r.stats.Malformed++
 		return nil, false
 	}
-	k := fragmentKey{p.src, p.dst, p.id, p.proto}
+	k := fragmentKey{p.src, p.dst, p.id, p.spi, p.proto}
 	el := r.datagrams[k]
 	if el == nil {
 		el = r.start(k, now)

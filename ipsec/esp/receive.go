@@ -85,7 +85,7 @@ type packetFacts struct {
 
 // authentic takes what a packet of sa carried.
 func (e *Engine) authentic(sa *inbound, by Path, payload []byte, next uint8, f packetFacts) (Reason, bool) {
-	proto, payload, reason, ok := sa.inside(by, payload, next)
+	proto, payload, reason, ok := e.inside(sa, by, payload, next, f.now)
 	if !ok {
 		return reason, false
 	}

@@ -3,14 +3,16 @@ package esp
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
 	"github.com/gocscf/gocscf/ipsec"
 )
 
 // inside checks that a decrypted packet is what its association may carry
 // (RFC 4301 5.2 step 4; TS 33.203 7.1: addresses, ports, UDP and TCP alike), and
-// returns the datagram or segment in it. proto is protoNone for a dummy packet.
-func (sa *inbound) inside(by Path, b []byte, next uint8) (proto uint8, payload []byte, r Reason, ok bool) {
+// returns the datagram or segment in it. proto is protoNone where there is nothing
+// to take: a dummy packet, or a fragment that others are still missing to.
+func (e *Engine) inside(sa *inbound, by Path, b []byte, next uint8, now time.Time) (proto uint8, payload []byte, r Reason, ok bool) {
 	if next == protoNone {
 		return protoNone, nil, 0, true
 	}
@@ -21,11 +23,16 @@ func (sa *inbound) inside(by Path, b []byte, next uint8) (proto uint8, payload [
 			return 0, nil, Selector, false
 		}
 		p, ok := parseIP(b)
-		switch {
-		case !ok || (next == protoIPv4) != p.src.Is4() || p.isFragment():
+		if !ok || (next == protoIPv4) != p.src.Is4() {
 			return 0, nil, Malformed, false
 		}
 		src, dst, next, b = p.src, p.dst, p.proto, p.payload
+		if p.isFragment() && src == sa.Src.Addr() && dst == sa.Dst.Addr() {
+			p.spi = sa.SPI
+			if b, ok = e.inner.add(p, now); !ok {
+				return protoNone, nil, 0, true
+			}
+		}
 	case sa.of.set.Mode == ipsec.UDPTunnel:
 		return 0, nil, Selector, false
 	case by.Carrier.Kind() == IP:
