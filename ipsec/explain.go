@@ -24,19 +24,14 @@ func (r *Report) Complete() {
 // even at the clock.
 func (r *Report) Explain() []Sentence {
 	e := explainer{Report: r, f: &r.Facts}
-	first := func(to **SetReport, s *SetReport) {
-		if *to == nil {
-			*to = s
-		}
-	}
 	for i := range r.Sets {
-		switch s := &r.Sets[i]; s.State {
+		switch r.Sets[i].State {
 		case Temporary.String():
-			first(&e.temp, s)
+			e.temp = &r.Sets[i]
 		case InUse.String():
-			first(&e.inUse, s)
+			e.inUse = &r.Sets[i]
 		case Unused.String():
-			first(&e.next, s)
+			e.next = &r.Sets[i]
 		}
 	}
 	e.refused()
@@ -117,7 +112,7 @@ func (e *explainer) reported() {
 				"I-CSCF, S-CSCF or HSS do not answer", "See the log of the I-CSCF: is its Cx peer open, does it find an S-CSCF?")
 		}
 	case f.HomeStatus < 300 || f.HomeStatus == 401:
-	case f.HomeStatus == 403 && !f.AnsweredAt.IsZero() && !f.AnsweredAt.Before(f.ForwardedAt): // the answer was what it refused
+	case !f.AnsweredAt.IsZero() && !f.AnsweredAt.Before(f.ChallengedAt):
 		e.say(codeWrongAnswer, fmt.Sprintf("the phone answered the challenge over its SAs, the home network answered %d %s ago", f.HomeStatus, e.ago(f.HomeAt)),
 			"the keys agree, or ESP would not have come through; so the S-CSCF computes another response: auth-int with a body, another algorithm, or the subscriber is barred",
 			"See the log of the S-CSCF for this IMPI")

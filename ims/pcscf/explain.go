@@ -24,27 +24,10 @@ func (s *Server) Report(impi string) *ipsec.Report {
 	if s.sec != nil {
 		r.Backend, r.BackendWhy = s.sec.stack.Name(), s.sec.stack.why
 		r.Facts = s.sec.facts.of(impi, s.sec.stack.strangers)
-		entries := s.sec.snapshot(impi)
-		for i := range entries {
-			b := s.bindings.ofPhone(entries[i].phone, now)
-			entries[i].registered = b != nil && b.registered(now)
-		}
-		// Where the phone was before comes behind where it is.
-		slices.SortStableFunc(entries, func(a, b setEntry) int {
-			switch {
-			case a.registered == b.registered:
-				return 0
-			case a.registered:
-				return -1
-			}
-			return 1
-		})
-		for _, e := range entries {
+		for _, e := range s.sec.snapshot(impi) {
 			stats, _ := s.sec.stack.Stats(e.set.ID) // asked of the kernel: not under a lock
 			r.Sets = append(r.Sets, ipsec.ReportSet(e.set, e.state, e.ends, stats))
-			if e.registered {
-				r.Facts.Unanswered += e.unanswered
-			}
+			r.Facts.Unanswered += e.unanswered
 		}
 	}
 	r.Facts.Registered = slices.ContainsFunc(s.bindings.of(impi), func(b *binding) bool { return b.registered(now) })
@@ -57,9 +40,7 @@ type setEntry struct {
 	set        *ipsec.Set
 	state      ipsec.State
 	ends       time.Time
-	phone      phoneKey
-	registered bool // its phone is, there
-	unanswered int  // of its phone, at its first set
+	unanswered int // of its phone, at its first set
 }
 
 func (c *security) snapshot(impi string) (list []setEntry) {
@@ -68,7 +49,7 @@ func (c *security) snapshot(impi string) (list []setEntry) {
 	for _, p := range c.byIMPI[impi] {
 		for i, set := range p.life.Sets() {
 			st, ends := p.life.Status(set.ID)
-			e := setEntry{set: set, state: st, ends: ends, phone: p.key}
+			e := setEntry{set: set, state: st, ends: ends}
 			if i == 0 {
 				e.unanswered = int(p.unanswered.Load())
 			}

@@ -54,8 +54,13 @@ func (w WriteConfig) Write() ([]string, error) {
 		if err := configTemplates.ExecuteTemplate(&b, name, v); err != nil {
 			return nil, fmt.Errorf("writing %s: %w", name, err)
 		}
-		// Subscribers hold keys: nobody else needs to read them.
-		if err := os.WriteFile(paths[i], []byte(b.String()), 0o600); err != nil {
+		// Subscribers hold keys: nobody else needs to read them. The P-CSCF in a
+		// container is a root that reads only what everybody may.
+		mode := fs.FileMode(0o644)
+		if name == "subscribers.yaml" {
+			mode = 0o600
+		}
+		if err := os.WriteFile(paths[i], []byte(b.String()), mode); err != nil {
 			return nil, fmt.Errorf("writing the configuration: %w", err)
 		}
 	}

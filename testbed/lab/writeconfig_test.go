@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -162,4 +163,35 @@ func TestServicesStopAndStart(t *testing.T) {
 		}
 		t.Logf("%s was away for %v", name, time.Since(began))
 	}
+}
+
+func TestKeysAreReadByTheirOwnerAlone(t *testing.T) {
+	w := writeConfig(t.TempDir())
+	paths, err := w.Write()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What the umask leaves of a file that anybody may read.
+	open := filepath.Join(t.TempDir(), "open")
+	if err := os.WriteFile(open, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		want := mode(t, open)
+		if filepath.Base(path) == "subscribers.yaml" {
+			want = 0o600
+		}
+		if got := mode(t, path); got != want {
+			t.Errorf("%s has mode %v, want %v", filepath.Base(path), got, want)
+		}
+	}
+}
+
+func mode(t *testing.T, path string) fs.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
 }
