@@ -24,14 +24,19 @@ func (r *Report) Complete() {
 // even at the clock.
 func (r *Report) Explain() []Sentence {
 	e := explainer{Report: r, f: &r.Facts}
+	first := func(to **SetReport, s *SetReport) {
+		if *to == nil {
+			*to = s
+		}
+	}
 	for i := range r.Sets {
-		switch r.Sets[i].State {
+		switch s := &r.Sets[i]; s.State {
 		case Temporary.String():
-			e.temp = &r.Sets[i]
+			first(&e.temp, s)
 		case InUse.String():
-			e.inUse = &r.Sets[i]
+			first(&e.inUse, s)
 		case Unused.String():
-			e.next = &r.Sets[i]
+			first(&e.next, s)
 		}
 	}
 	e.refused()
@@ -112,7 +117,7 @@ func (e *explainer) reported() {
 				"I-CSCF, S-CSCF or HSS do not answer", "See the log of the I-CSCF: is its Cx peer open, does it find an S-CSCF?")
 		}
 	case f.HomeStatus < 300 || f.HomeStatus == 401:
-	case !f.AnsweredAt.IsZero() && !f.AnsweredAt.Before(f.ChallengedAt):
+	case f.HomeStatus == 403 && !f.AnsweredAt.IsZero() && !f.AnsweredAt.Before(f.ForwardedAt): // the answer was what it refused
 		e.say(codeWrongAnswer, fmt.Sprintf("the phone answered the challenge over its SAs, the home network answered %d %s ago", f.HomeStatus, e.ago(f.HomeAt)),
 			"the keys agree, or ESP would not have come through; so the S-CSCF computes another response: auth-int with a body, another algorithm, or the subscriber is barred",
 			"See the log of the S-CSCF for this IMPI")

@@ -118,6 +118,12 @@ func TestExplanations(t *testing.T) {
 			f.AnsweredAt, f.ForwardedAt, f.HomeAt, f.HomeStatus = at("2s"), at("2s"), at("1s"), 403
 		}),
 			[]SetReport{storySet(Leaving, SAStats{Packets: 1})}, map[string]string{"wrong-answer": "the home network answered 403 1 s ago: the keys agree"}},
+		{"refused in clear after an answer", challenged("9s", func(f *Facts) {
+			f.AnsweredAt, f.RegisteredAt, f.RegisterAt, f.ForwardedAt, f.HomeAt, f.HomeStatus = at("9s"), at("9s"), at("2s"), at("2s"), at("1s"), 403
+		}), nil, map[string]string{"home-refused": "answered the REGISTER with 403 1 s ago: not a matter of IPsec"}},
+		{"a good answer, and no database", challenged("3s", func(f *Facts) {
+			f.AnsweredAt, f.ForwardedAt, f.HomeAt, f.HomeStatus = at("2s"), at("2s"), at("1s"), 504
+		}), []SetReport{storySet(Temporary, SAStats{Packets: 1})}, map[string]string{"home-refused": "a service of the home network is down"}},
 
 		{"all is well", registered(), []SetReport{storySet(InUse, SAStats{Packets: 9, Last: at("12s")})}, map[string]string{
 			"fine": "registered over IPsec with hmac-sha-1-96/aes-cbc, last packet from the phone 12 s ago: all is as it should be"}},

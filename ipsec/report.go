@@ -15,7 +15,8 @@ type Report struct {
 	// BackendWhy is why that one was chosen.
 	BackendWhy string `json:"backend_why,omitempty"`
 	Facts      Facts  `json:"facts"`
-	// Sets are those that stand, the one in use first.
+	// Sets are those that stand, the one in use first; where the phone was before it
+	// changed its address, behind those where it is.
 	Sets []SetReport `json:"sets"`
 	// Explanation is what follows from all that: see Explain.
 	Explanation []Sentence `json:"explanation"`

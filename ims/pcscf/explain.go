@@ -24,10 +24,27 @@ func (s *Server) Report(impi string) *ipsec.Report {
 	if s.sec != nil {
 		r.Backend, r.BackendWhy = s.sec.stack.Name(), s.sec.stack.why
 		r.Facts = s.sec.facts.of(impi, s.sec.stack.strangers)
-		for _, e := range s.sec.snapshot(impi) {
+		entries := s.sec.snapshot(impi)
+		for i := range entries {
+			b := s.bindings.ofPhone(entries[i].phone, now)
+			entries[i].registered = b != nil && b.registered(now)
+		}
+		// Where the phone was before comes behind where it is.
+		slices.SortStableFunc(entries, func(a, b setEntry) int {
+			switch {
+			case a.registered == b.registered:
+				return 0
+			case a.registered:
+				return -1
+			}
+			return 1
+		})
+		for _, e := range entries {
 			stats, _ := s.sec.stack.Stats(e.set.ID) // asked of the kernel: not under a lock
 			r.Sets = append(r.Sets, ipsec.ReportSet(e.set, e.state, e.ends, stats))
-			r.Facts.Unanswered += e.unanswered
+			if e.registered {
+				r.Facts.Unanswered += e.unanswered
+			}
 		}
 	}
 	r.Facts.Registered = slices.ContainsFunc(s.bindings.of(impi), func(b *binding) bool { return b.registered(now) })
@@ -40,7 +57,9 @@ type setEntry struct {
 	set        *ipsec.Set
 	state      ipsec.State
 	ends       time.Time
-	unanswered int // of its phone, at its first set
+	phone      phoneKey
+	registered bool // its phone is, there
+	unanswered int  // of its phone, at its first set
 }
 
 func (c *security) snapshot(impi string) (list []setEntry) {
@@ -49,7 +68,7 @@ func (c *security) snapshot(impi string) (list []setEntry) {
 	for _, p := range c.byIMPI[impi] {
 		for i, set := range p.life.Sets() {
 			st, ends := p.life.Status(set.ID)
-			e := setEntry{set: set, state: st, ends: ends}
+			e := setEntry{set: set, state: st, ends: ends, phone: p.key}
 			if i == 0 {
 				e.unanswered = int(p.unanswered.Load())
 			}

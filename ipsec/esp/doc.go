@@ -8,7 +8,7 @@
 // selectors, and learns by which way the peer is reached. A [Carrier] moves ESP
 // packets between hosts: as IP protocol 50 ([ListenRaw]), in UDP ([ListenUDP],
 // [NewUDP]), or in memory ([NewMemory]), with IP fragments put together before
-// anything is decrypted ([Reassembler]).
+// anything is decrypted.
 //
 // What is inside, UDP datagrams and TCP segments, goes to an [Upper]; package
 // netstack makes sockets of it.

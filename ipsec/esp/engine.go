@@ -62,7 +62,7 @@ type Engine struct {
 	out      outTable
 	drops    [Reasons]atomic.Uint64
 	unknown  strangers
-	inner    Reassembler // of fragments within tunnels (RFC 4301 7)
+	inner    reassembler // of fragments within tunnels (RFC 4301 7)
 
 	mu      sync.Mutex
 	sets    map[ipsec.SetID]*association

@@ -96,7 +96,7 @@ func FuzzAuthenticPayload(f *testing.F) {
 		}
 		drops := total(h) - before
 		waits := h.inner.memory > 0 // a fragment
-		h.inner = Reassembler{}
+		h.inner = reassembler{}
 		if drops+uint64(len(h.got)) != 1 && next != protoNone && !waits {
 			t.Fatalf("received %q and %d drops", h.got, drops)
 		}
@@ -157,7 +157,7 @@ func FuzzReassembler(f *testing.F) {
 	f.Add([]byte{0, 0, 8, 1, 1, 0, 8, 1, 0, 0, 8, 1, 0, 255, 1, 0x80}) // repeated, and late
 	f.Fuzz(func(t *testing.T, data []byte) {
 		data = data[:min(len(data), 400)]
-		r := Reassembler{Memory: 5000}
+		r := reassembler{Memory: 5000}
 		now := time.Now()
 		octets := make(map[[2]int]byte) // by datagram and place
 		for ; len(data) >= 4; data = data[4:] {

@@ -95,7 +95,7 @@ const maxMemoryBacklog = 16 << 20
 // memoryCarrier is a host of a network in memory.
 type memoryCarrier struct {
 	net        *Memory
-	reassembly Reassembler
+	reassembly reassembler
 
 	mu     sync.Mutex
 	cond   sync.Cond

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The bounds of a [Reassembler] that sets none.
+// The bounds of a reassembler.
 const (
 	// reassemblyTimeout is how long fragments wait for the others: RFC 8200 4.5
 	// has 60 s, RFC 791 15 s; Linux gives IPv4 30 s.
@@ -18,26 +18,24 @@ const (
 	maxPerSource      = 16  // datagrams in work
 )
 
-// Reassembler puts IP fragments together, for carriers that deliver IP packets:
+// reassembler puts IP fragments together, for carriers that deliver IP packets:
 // ESP is processed only on whole ones (RFC 4303 3.4.1). Its memory is bounded;
 // what came first goes first. A datagram whose fragments overlap is dropped with
-// all of them (RFC 5722). The zero Reassembler is ready, and safe to use from any
+// all of them (RFC 5722). The zero reassembler is ready, and safe to use from any
 // goroutine. It keeps no timer: what is too old goes when the next fragment comes.
-type Reassembler struct {
-	// Timeout and Memory replace 30 s and 4 MiB.
-	Timeout time.Duration
-	Memory  int
+type reassembler struct {
+	Memory int // replaces 4 MiB
 
 	mu        sync.Mutex
 	datagrams map[fragmentKey]*list.Element
 	order     list.List                      // of *datagram, the oldest first
 	sources   map[netip.Addr][]*list.Element // the oldest first, at most maxPerSource each
 	memory    int
-	stats     ReassemblyStats
+	stats     reassemblyStats
 }
 
-// ReassemblyStats counts what a [Reassembler] has done.
-type ReassemblyStats struct {
+// reassemblyStats counts what a reassembler has done.
+type reassemblyStats struct {
 	Whole     uint64 // datagrams that were put together
 	TimedOut  uint64 // datagrams given up after the timeout
 	Crowded   uint64 // datagrams given up for memory, or for others of their source
@@ -68,16 +66,9 @@ type part struct {
 // cost is what a datagram is charged, with a guess at what keeping it takes.
 func (d *datagram) cost() int { return 256 + d.have + 64*len(d.parts) }
 
-// Stats returns the counts so far.
-func (r *Reassembler) Stats() ReassemblyStats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.stats
-}
-
 // add takes a fragment, which it copies, and returns the whole payload when it was
 // the one that had been missing.
-func (r *Reassembler) add(p ipPacket, now time.Time) ([]byte, bool) {
+func (r *reassembler) add(p ipPacket, now time.Time) ([]byte, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expire(now)
@@ -161,7 +152,7 @@ func (d *datagram) insert(p ipPacket) bool {
 }
 
 // start begins a datagram. Whoever has too many in work loses his oldest.
-func (r *Reassembler) start(k fragmentKey, now time.Time) *list.Element {
+func (r *reassembler) start(k fragmentKey, now time.Time) *list.Element {
 	if r.datagrams == nil {
 		r.datagrams = make(map[fragmentKey]*list.Element)
 		r.sources = make(map[netip.Addr][]*list.Element)
@@ -170,11 +161,7 @@ func (r *Reassembler) start(k fragmentKey, now time.Time) *list.Element {
 		r.stats.Crowded++
 		r.remove(list[0])
 	}
-	timeout := r.Timeout
-	if timeout <= 0 {
-		timeout = reassemblyTimeout
-	}
-	d := &datagram{key: k, total: -1, until: now.Add(timeout)}
+	d := &datagram{key: k, total: -1, until: now.Add(reassemblyTimeout)}
 	el := r.order.PushBack(d)
 	r.datagrams[k] = el
 	r.sources[k.src] = append(r.sources[k.src], el)
@@ -182,7 +169,7 @@ func (r *Reassembler) start(k fragmentKey, now time.Time) *list.Element {
 	return el
 }
 
-func (r *Reassembler) remove(el *list.Element) {
+func (r *reassembler) remove(el *list.Element) {
 	d := r.order.Remove(el).(*datagram)
 	delete(r.datagrams, d.key)
 	r.memory -= d.cost()
@@ -195,7 +182,7 @@ func (r *Reassembler) remove(el *list.Element) {
 	}
 }
 
-func (r *Reassembler) expire(now time.Time) {
+func (r *reassembler) expire(now time.Time) {
 	for el := r.order.Front(); el != nil && !now.Before(el.Value.(*datagram).until); el = r.order.Front() {
 		if !el.Value.(*datagram).poison {
 			r.stats.TimedOut++

@@ -32,7 +32,7 @@ var families = [][2]string{{"192.0.2.1", "192.0.2.2"}, {"2001:db8::1", "2001:db8
 func TestFragmentsInAnyOrderMakeTheDatagram(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, f := range families {
-		var r Reassembler
+		var r reassembler
 		for size := 1; size < 9000; size += 137 {
 			payload := make([]byte, size)
 			for i := range payload {
@@ -75,26 +75,26 @@ func TestFragmentsThatMakeNoDatagram(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		in   []ipPacket
-		want ReassemblyStats
+		want reassemblyStats
 	}{
-		{"overlap behind", []ipPacket{frag(0, 16, true, 1), frag(8, 8, true, 2), frag(16, 8, false, 1)}, ReassemblyStats{Overlap: 1}},
-		{"overlap before", []ipPacket{frag(8, 16, true, 1), frag(0, 16, true, 1), frag(24, 8, false, 1)}, ReassemblyStats{Overlap: 1}},
-		{"the same place, other octets", []ipPacket{frag(0, 8, true, 1), frag(0, 8, true, 2), frag(8, 8, false, 1)}, ReassemblyStats{Overlap: 1}},
-		{"two ends", []ipPacket{frag(16, 8, false, 1), frag(24, 8, false, 1), frag(0, 16, true, 1)}, ReassemblyStats{Overlap: 1}},
-		{"behind the end", []ipPacket{frag(8, 8, false, 1), frag(16, 8, true, 1), frag(0, 8, true, 1)}, ReassemblyStats{Overlap: 1}},
-		{"the end before others", []ipPacket{frag(16, 8, true, 1), frag(8, 8, false, 1), frag(0, 8, true, 1)}, ReassemblyStats{Overlap: 1}},
-		{"no multiple of 8", []ipPacket{frag(0, 9, true, 1)}, ReassemblyStats{Malformed: 1}},
-		{"empty", []ipPacket{frag(8, 0, false, 1)}, ReassemblyStats{Malformed: 1}},
-		{"beyond 64 KiB", []ipPacket{frag(65528, 8, false, 1)}, ReassemblyStats{Malformed: 1}},
+		{"overlap behind", []ipPacket{frag(0, 16, true, 1), frag(8, 8, true, 2), frag(16, 8, false, 1)}, reassemblyStats{Overlap: 1}},
+		{"overlap before", []ipPacket{frag(8, 16, true, 1), frag(0, 16, true, 1), frag(24, 8, false, 1)}, reassemblyStats{Overlap: 1}},
+		{"the same place, other octets", []ipPacket{frag(0, 8, true, 1), frag(0, 8, true, 2), frag(8, 8, false, 1)}, reassemblyStats{Overlap: 1}},
+		{"two ends", []ipPacket{frag(16, 8, false, 1), frag(24, 8, false, 1), frag(0, 16, true, 1)}, reassemblyStats{Overlap: 1}},
+		{"behind the end", []ipPacket{frag(8, 8, false, 1), frag(16, 8, true, 1), frag(0, 8, true, 1)}, reassemblyStats{Overlap: 1}},
+		{"the end before others", []ipPacket{frag(16, 8, true, 1), frag(8, 8, false, 1), frag(0, 8, true, 1)}, reassemblyStats{Overlap: 1}},
+		{"no multiple of 8", []ipPacket{frag(0, 9, true, 1)}, reassemblyStats{Malformed: 1}},
+		{"empty", []ipPacket{frag(8, 0, false, 1)}, reassemblyStats{Malformed: 1}},
+		{"beyond 64 KiB", []ipPacket{frag(65528, 8, false, 1)}, reassemblyStats{Malformed: 1}},
 	} {
-		var r Reassembler
+		var r reassembler
 		for _, p := range c.in {
 			if got, whole := r.add(p, time.Now()); whole {
 				t.Errorf("%s: makes %x", c.name, got)
 			}
 		}
-		if r.Stats() != c.want {
-			t.Errorf("%s: counted as %+v, want %+v", c.name, r.Stats(), c.want)
+		if r.stats != c.want {
+			t.Errorf("%s: counted as %+v, want %+v", c.name, r.stats, c.want)
 		}
 	}
 }
@@ -103,7 +103,7 @@ func TestReassemblyIsBounded(t *testing.T) {
 	now := time.Now()
 	src := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
 	t.Run("memory", func(t *testing.T) {
-		r := Reassembler{Memory: 100_000}
+		r := reassembler{Memory: 100_000}
 		for i := range 1000 {
 			p := frag(0, 1000, true, 1)
 			p.src = src(i)
@@ -112,12 +112,12 @@ func TestReassemblyIsBounded(t *testing.T) {
 				t.Fatalf("%d octets are kept", r.memory)
 			}
 		}
-		if n := r.Stats().Crowded; n < 900 {
+		if n := r.stats.Crowded; n < 900 {
 			t.Errorf("%d datagrams had to go", n)
 		}
 	})
 	t.Run("one source does not crowd out others", func(t *testing.T) {
-		var r Reassembler
+		var r reassembler
 		first := frag(0, 8, true, 1)
 		first.src = src(1)
 		r.add(first, now)
@@ -135,22 +135,22 @@ func TestReassemblyIsBounded(t *testing.T) {
 		}
 	})
 	t.Run("fragments of one datagram", func(t *testing.T) {
-		var r Reassembler
+		var r reassembler
 		for i := range maxFragments + 1 {
 			r.add(frag(16*i, 8, true, 1), now)
 		}
-		if r.Stats().Overlap != 1 {
+		if r.stats.Overlap != 1 {
 			t.Error("more than the most fragments are kept")
 		}
 	})
 	t.Run("time", func(t *testing.T) {
-		var r Reassembler
+		var r reassembler
 		r.add(frag(0, 8, true, 1), now)
 		if _, whole := r.add(frag(8, 8, false, 1), now.Add(reassemblyTimeout)); whole {
 			t.Error("put together after the timeout")
 		}
-		if r.Stats().TimedOut != 1 || r.order.Len() != 1 {
-			t.Errorf("%+v", r.Stats())
+		if r.stats.TimedOut != 1 || r.order.Len() != 1 {
+			t.Errorf("%+v", r.stats)
 		}
 	})
 }

@@ -110,13 +110,24 @@ func TestNoCoreHeaderReachesAPhone(t *testing.T) {
 				t.Errorf("%v reached a phone in:\n%s", id, m.Raw())
 			}
 		}
-		if strings.Contains(m.Raw(), "ck=") || strings.Contains(m.Raw(), "ik=") {
+		if bringsKeys(m) {
 			t.Errorf("a key reached a phone in:\n%s", m.Raw())
 		}
 	}
 	if messages < 40 {
 		t.Errorf("only %d messages reached the phones", messages)
 	}
+}
+
+// bringsKeys reports whether a message has CK or IK, or a challenge that cannot be read
+// for them. A nonce may well end in "ck=".
+func bringsKeys(m *sip.Message) bool {
+	for line := range m.Lines(sip.HWWWAuthenticate) {
+		if ch, err := sip.ParseChallenge(line); err != nil || ch.CK != "" || ch.IK != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func TestReportIsThePublicContract(t *testing.T) {
