@@ -158,6 +158,7 @@ const (
 	endInClear      = "the phone has registered anew in clear, so it has lost the set"
 	endOther        = "another set was used for the re-registration"
 	endDropped      = "dropped"
+	endRoom         = "another phone needs its ports, and nobody has answered its challenge"
 )
 
 // Challenged is called before a 401 leaves that answers a REGISTER which came over
@@ -207,6 +208,24 @@ func (l *Life) Installed(id SetID) {
 // Failed tells that a set could not be installed, or that its back end has lost it.
 func (l *Life) Failed(id SetID, now time.Time) []Action {
 	return append(l.remove(l.find(id), endLost), l.settle(now)...)
+}
+
+// Unproven is the temporary set of a REGISTER in clear, nil for none. Anybody may have
+// begun it.
+func (l *Life) Unproven() *Set {
+	if t := l.in(Temporary); t != nil && t.from == 0 {
+		return t.set
+	}
+	return nil
+}
+
+// Abandoned is called when an unproven set keeps others out: it goes.
+func (l *Life) Abandoned(now time.Time) []Action {
+	s := l.Unproven()
+	if s == nil {
+		return nil
+	}
+	return append(l.remove(l.find(s.ID), endRoom), l.settle(now)...)
 }
 
 // Registered is called before a 200 leaves that answers a REGISTER which came over

@@ -25,6 +25,7 @@ import (
 //	403 over b
 //	message over b        anything that is no retransmission
 //	deregistered
+//	abandoned             others need the ports of an unproven set
 //	lost b                by the back end
 //	+4m                   time passes
 func TestLifeOfSets(t *testing.T) {
@@ -117,6 +118,8 @@ func (p *phone) event(line string, out *strings.Builder) error {
 		acts = p.life.Failed(named(a), p.time())
 	case line == "deregistered":
 		acts = p.life.Deregistered(p.time())
+	case line == "abandoned":
+		acts = p.life.Abandoned(p.time())
 	default:
 		return fmt.Errorf("no such event")
 	}
@@ -222,7 +225,7 @@ func TestLifeHoldsWhateverHappens(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			on := rapid.SampledFrom(known).Draw(t, "over")
 			now := p.time()
-			switch e := rapid.SampledFrom([]string{"401", "401", "200", "200", "403", "message", "deregistered", "lost", "time"}).Draw(t, "event"); e {
+			switch e := rapid.SampledFrom([]string{"401", "401", "200", "200", "403", "message", "deregistered", "abandoned", "lost", "time"}).Draw(t, "event"); e {
 			case "401":
 				id, like := SetID(len(known)), ""
 				if rapid.IntRange(0, 5).Draw(t, "same SPIs") == 0 {
@@ -244,6 +247,12 @@ func TestLifeHoldsWhateverHappens(t *testing.T) {
 				do(p.life.Received(on, now))
 			case "deregistered":
 				do(p.life.Deregistered(now))
+			case "abandoned":
+				established := p.life.Established()
+				do(p.life.Abandoned(now))
+				if !slices.Equal(established, p.life.Established()) {
+					t.Fatal("an established set is abandoned")
+				}
 			case "lost":
 				do(p.life.Failed(on, now))
 			case "time":

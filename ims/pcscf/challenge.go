@@ -57,6 +57,17 @@ func (r *registration) challenged(best *proxy.Final) {
 		return
 	}
 	a, err := s.sec.propose(r)
+	if errors.Is(err, errMadeRoom) && r.waited < maxRoom {
+		r.waited++
+		s.sec.work.do(func() { // behind what frees the ports
+			r.x.Shard.Post(func() {
+				if !r.x.Done() {
+					r.challenged(best)
+				}
+			})
+		})
+		return
+	}
 	r.keys = keys{}
 	if err != nil {
 		r.noSet("no_ports", "No SA can be set up for "+r.impi+": "+err.Error()+".", "Give ipsec.server_ports and ipsec.client_ports more ports.", "TS 33.203 7.1", err)
@@ -113,6 +124,9 @@ func (c *security) propose(r *registration) (*association, error) {
 	held, _ := c.held(g.key)
 	if err := c.ports.Take(s, held); err != nil {
 		c.spis.Release(s.Local.SPIC, s.Local.SPIS)
+		if errors.Is(err, ipsec.ErrPorts) && c.makeRoom(s) {
+			err = errMadeRoom
+		}
 		return nil, err
 	}
 	a := &association{Set: s, client: g.client, toClient: c.cfg.toClient(r.x.Req.Get(sip.HUserAgent))}

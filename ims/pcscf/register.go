@@ -29,6 +29,7 @@ type registration struct {
 
 	agreeing agreeing
 	keys     keys // of the 401, until its set is made
+	waited   int  // how often for ports that challenges without an answer held
 }
 
 // register takes a phone's REGISTER to the home network (TS 24.229 5.2.2).

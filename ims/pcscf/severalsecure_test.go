@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/testbed/conformance"
 )
 
 // The home network refuses one public identity while the re-registration of another
@@ -82,4 +83,48 @@ func TestChallengeOvertaken(t *testing.T) {
 		u.answer401()
 		check(t, "sets", len(w.ipsec.installed()), 1)
 	})
+}
+
+// Challenges that nobody answers take no phone's ports: neither those of strangers who
+// send REGISTERs in many names from its address, nor those that it has lost itself.
+func TestUnansweredChallengesMakeRoom(t *testing.T) {
+	conformance.Partly(t, "IP-24")
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50")
+		strangers := func(status int) {
+			for i := range 3 {
+				u.open.send(gmAddr, strings.ReplaceAll(u.register("Call-ID: "+sip.NewBranch(), "Via: SIP/2.0/UDP 192.0.2.50:5060;rport;branch="+sip.NewBranch()), "alice", fmt.Sprint("mallory", i)))
+				w.challenge()
+				u.open.status(status)
+			}
+		}
+		strangers(401)
+		u.up()
+		token := w.token("alice")
+		strangers(401)
+		u.message(token, "m1") // what is established stays
+		for range 3 {          // and so does what a phone has begun over it
+			old, ps, verify := u.out, u.ps, u.server
+			u.offer(7000)
+			old.send(ps, u.register("Security-Verify: "+verify, u.auth("n", "ok")))
+			w.challenge()
+			u.challenged(u.peer)
+			strangers(500)
+			u.take()
+			u.answer401()
+			u.say(u.text("MESSAGE", "sip:bob@"+domain, sip.NewBranch()))
+			w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+			u.status(200)
+			time.Sleep(3 * time.Minute) // the set before is gone
+		}
+		for range 3 { // the phone has lost everything, and does not get the 401
+			u.clearRegister("Call-ID: " + sip.NewBranch())
+			w.challenge()
+			u.challenged(u.open)
+		}
+		u.take()
+		u.answer401()
+		time.Sleep(5 * time.Minute)
+		check(t, "sets", len(w.ipsec.installed()), 1)
+	}, func(c *Config) { c.IPsec.ServerPorts = PortList{6100, 6101} })
 }

@@ -1,0 +1,45 @@
+package pcscf
+
+import (
+	"errors"
+	"time"
+
+	"github.com/gocscf/gocscf/ipsec"
+)
+
+// maxRoom bounds how many challenges of others one REGISTER may end.
+const maxRoom = 4
+
+// errMadeRoom is that ports are about to be free.
+var errMadeRoom = errors.New("challenges that nobody has answered hold every protected port towards this phone")
+
+// makeRoom ends the oldest unproven set that may stand in the way of s: with REGISTERs
+// in many names from the forged address of a phone, a stranger would keep it out
+// otherwise. It reports whether there was one. Its ports are free when the back end
+// has let go of it.
+func (c *security) makeRoom(s *ipsec.Set) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var oldest *association
+	for _, p := range c.phones { // all of them: this is rare
+		o := p.life.Unproven()
+		if o == nil || !inTheWay(o, s) || oldest != nil && oldest.ID < o.ID {
+			continue
+		}
+		oldest = p.sets[o.ID]
+	}
+	if oldest == nil {
+		return false
+	}
+	c.run(oldest.phone, oldest.phone.life.Abandoned(time.Now()))
+	return true
+}
+
+// inTheWay reports whether o may hold a port of ours that s could have (see
+// ipsec.Ports).
+func inTheWay(o, s *ipsec.Set) bool {
+	if o.Mode == ipsec.UDPTunnel && s.Mode == ipsec.UDPTunnel && o.Outer.Addr() == s.Outer.Addr() {
+		return true
+	}
+	return o.Remote.Client() == s.Remote.Client() || o.Remote.Server() == s.Remote.Server()
+}
