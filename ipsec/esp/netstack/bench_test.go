@@ -74,7 +74,7 @@ func BenchmarkStream(b *testing.B) {
 			m := newMany(b)
 			defer m.Close()
 			m.install(b, 1, pair)
-			phones, pcscf := m.connect(b)
+			phones, pcscf := m.connect(b, m.sets)
 			_, _ = phones[0].SetDeadline(time.Time{}), pcscf[0].SetDeadline(time.Time{})
 			read := make(chan error)
 			total := b.N * 1000

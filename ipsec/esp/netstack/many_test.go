@@ -17,6 +17,7 @@ import (
 type many struct {
 	pcscf, phones *netstack.Stack
 	sets          []*ipsec.Set
+	listeners     []net.Listener
 	open          []interface{ Close() error }
 }
 
@@ -64,18 +65,19 @@ func (m *many) sockets(t testing.TB) {
 			t.Fatal(err)
 		}
 		m.open = append(m.open, uc, us, l)
+		m.listeners = append(m.listeners, l)
 	}
 }
 
-// connect dials from each phone.
-func (m *many) connect(t testing.TB) (phones, pcscf []net.Conn) {
+// connect dials from each phone of some.
+func (m *many) connect(t testing.TB, some []*ipsec.Set) (phones, pcscf []net.Conn) {
 	t.Helper()
 	l, err := m.pcscf.Listen(netip.MustParseAddrPort("127.0.0.1:6100"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.open = append(m.open, l)
-	for _, s := range m.sets {
+	for _, s := range some {
 		c := dial(t, m.phones, s.Remote.Client(), s.Local.Server())
 		a := accept(t, l)
 		if a.RemoteAddr().String() != c.LocalAddr().String() {
@@ -90,17 +92,20 @@ func (m *many) connect(t testing.TB) (phones, pcscf []net.Conn) {
 func TestManyAddressesOnOneStack(t *testing.T) {
 	m := newMany(t)
 	defer m.Close()
-	m.install(t, 150, ipsec.Pairs[0])
+	m.install(t, 3000, ipsec.Pairs[1])
 	m.sockets(t)
-	phones, pcscf := m.connect(t)
+	phones, pcscf := m.connect(t, m.sets[2900:])
 	for i := range phones {
 		ping(t, phones[i], pcscf[i])
 		ping(t, pcscf[i], phones[i])
 	}
 	// And a call comes in over a connection of its own.
-	c := dial(t, m.pcscf, m.sets[149].Local.Client(), m.sets[149].Remote.Server())
+	l := m.listeners[2950]
+	c := dial(t, m.pcscf, m.sets[2950].Local.Client(), m.sets[2950].Remote.Server())
 	defer c.Close()
-	ping(t, pcscf[149], phones[149])
+	a := accept(t, l)
+	defer a.Close()
+	ping(t, c, a)
 }
 
 // BenchmarkMemory tells what 1000 phones take on both sides together, by what they
@@ -124,7 +129,7 @@ func BenchmarkMemory(b *testing.B) {
 				at = append(at, heap())
 				m.sockets(b)
 				at = append(at, heap())
-				m.connect(b)
+				m.connect(b, m.sets)
 				at = append(at, heap())
 				for i, what := range []string{"set", "sockets", "connection"} {
 					b.ReportMetric(float64(at[i+1]-at[i])/n, what+"-octets/phone")
