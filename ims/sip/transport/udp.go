@@ -39,11 +39,16 @@ type socket struct {
 	octets  int        // in queue and in what is being written
 
 	sent recent // who wants to know of ICMP errors
-
-	// What the writer passes to WriteBatch; there is one writer at a time.
-	outBufs  [writeBatch][]byte
-	outAddrs [writeBatch]netip.AddrPort
 }
+
+// outBatch is what a writer passes to WriteBatch. Most sockets, those of a phone's
+// SAs, seldom have a writer.
+type outBatch struct {
+	bufs [writeBatch][]byte
+	to   [writeBatch]netip.AddrPort
+}
+
+var outBatches = sync.Pool{New: func() any { return new(outBatch) }}
 
 func newSocket(t *Transport, role sip.Role, local netip.AddrPort, pc net.PacketConn) *socket {
 	s := &socket{t: t, role: role, local: local, pc: pc, batch: batchOf(pc)}
@@ -150,7 +155,9 @@ func (s *socket) send(o *Outgoing) {
 
 // flush writes until the queue is empty.
 func (s *socket) flush() {
-	bufs, to := &s.outBufs, &s.outAddrs
+	b := outBatches.Get().(*outBatch)
+	defer outBatches.Put(b)
+	bufs, to := &b.bufs, &b.to
 	for {
 		s.mu.Lock()
 		if len(s.queue) == 0 {
