@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -18,8 +19,30 @@ import (
 // passes. Metrics: gocscf_sip_messages_total{direction,role},
 // gocscf_sip_dropped_total{reason}, gocscf_sip_rejected_total{status}.
 func (d Deps) ObserveSIP(c *proxy.Config) {
-	o := &sipObserver{
-		deps: d,
+	o := &sipObserver{deps: d, sipCounters: unread()}
+	if d.Metrics != nil {
+		o.sipCounters = newSIPCounters(d.Metrics)
+	}
+	c.Transport.Observer = o
+	c.TransactionObserver = transactionObserver{o}
+	if d.Trace.Stream != nil {
+		c.Observer = o
+	}
+}
+
+// sipCounters are what an engine counts.
+type sipCounters struct {
+	in, out  [roles]prometheus.Counter
+	dropped  *prometheus.CounterVec
+	rejected *prometheus.CounterVec
+}
+
+// unread are the counters of every engine whose numbers nobody asks for: of
+// thousands of phones in one process.
+var unread = sync.OnceValue(func() *sipCounters { return newSIPCounters(prometheus.NewRegistry()) })
+
+func newSIPCounters(reg prometheus.Registerer) *sipCounters {
+	c := &sipCounters{
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocscf_sip_dropped_total", Help: "SIP messages and connections given up, by reason.",
 		}, []string{"reason"}),
@@ -30,18 +53,12 @@ func (d Deps) ObserveSIP(c *proxy.Config) {
 	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocscf_sip_messages_total", Help: "SIP messages received and sent, retransmissions included, by the role of the socket.",
 	}, []string{"direction", "role"})
-	for r := range o.in {
-		o.in[r] = messages.WithLabelValues("in", sip.Role(r).String())
-		o.out[r] = messages.WithLabelValues("out", sip.Role(r).String())
+	for r := range c.in {
+		c.in[r] = messages.WithLabelValues("in", sip.Role(r).String())
+		c.out[r] = messages.WithLabelValues("out", sip.Role(r).String())
 	}
-	if d.Metrics != nil {
-		d.Metrics.MustRegister(messages, o.dropped, o.rejected)
-	}
-	c.Transport.Observer = o
-	c.TransactionObserver = transactionObserver{o}
-	if d.Trace.Stream != nil {
-		c.Observer = o
-	}
+	reg.MustRegister(messages, c.dropped, c.rejected)
+	return c
 }
 
 // roles is how many socket roles there are.
@@ -49,11 +66,9 @@ const roles = int(sip.RoleISC) + 1
 
 // sipObserver sees the sockets and the proxy.
 type sipObserver struct {
-	deps     Deps
-	limited  Limited
-	in, out  [roles]prometheus.Counter
-	dropped  *prometheus.CounterVec
-	rejected *prometheus.CounterVec
+	deps    Deps
+	limited Limited
+	*sipCounters
 }
 
 // Received is called for each message that a socket has brought.
