@@ -414,3 +414,35 @@ func TestESPOverIPv6(t *testing.T) {
 		})
 	}
 }
+
+// A phone does not protect the port at which it is reached in clear: its stack in
+// user space does not know that this is taken.
+func TestProtectedPortsAreNotTheOpenOne(t *testing.T) {
+	for _, port := range []uint16{6300, 6301} { // port_us and port_uc, the first that the profile has
+		bubble(t, func(t *testing.T, w *world) {
+			stack, err := netstack.New(netstack.Config{Carriers: []esp.Carrier{esp.NewMemory(esp.MemoryConfig{}).Carrier()}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stack.Close()
+			c := secure(aliceConfig())
+			c.Net, c.Stack, c.Profile, c.Port = w.hosts[0], stack, "samsung", port
+			p, err := New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			var e ipsec.End
+			if err := p.onShard(func() error {
+				err := p.guard.newOffer()
+				e = p.guard.offered.end
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if e.PortC == port || e.PortS == port {
+				t.Errorf("in clear at %v, and offers %d and %d", p.Addr(), e.PortC, e.PortS)
+			}
+		})
+	}
+}

@@ -113,6 +113,9 @@ func (g *guard) open(a netip.AddrPort, role sip.Role) error {
 	if g.opened[a] {
 		return nil
 	}
+	if a == g.phone.Addr() { // the stack would not know that it is taken
+		return errPort(a.Port())
+	}
 	g.phone.sockets.protect(a)
 	l := transport.Listen{Addr: a, UDP: true, TCP: role == sip.RoleProtectedServer, Role: role}
 	if _, err := g.phone.core.Listen(l); err != nil {
