@@ -407,14 +407,14 @@ func TestMessage(t *testing.T) {
 		if m.Body != "grüß dich" || m.From != "sip:alice@"+domain || m.ContentType != "text/plain;charset=UTF-8" {
 			t.Errorf("message %+v", m)
 		}
-		for range 64 {
+		for range maxUnread {
 			if err := alice.Message(w.ctx(), "bob", "again"); err != nil {
 				t.Fatal(err)
 			}
 		}
 		var e *Error
 		if err := alice.Message(w.ctx(), "bob", "too much"); !errors.As(err, &e) || e.Status != 480 {
-			t.Errorf("the 65th unread message: %v", err)
+			t.Errorf("one unread message more than there is room for: %v", err)
 		}
 	})
 }

@@ -148,7 +148,7 @@ func (c *Config) complete() error {
 		c.Trace.Name = "ue:" + c.Name
 	}
 	if c.Log == nil {
-		c.Log = zap.NewNop()
+		c.Log = noLog
 	}
 	if c.Instance == "" {
 		h := fnv.New64a()
@@ -161,6 +161,9 @@ func (c *Config) complete() error {
 	}
 	return nil
 }
+
+// noLog is the log of all phones that have none.
+var noLog = zap.NewNop()
 
 // The values of Config.IPsec.
 const (

@@ -48,7 +48,7 @@ func (p *Phone) Message(ctx context.Context, to, text string) error {
 	return nil
 }
 
-// Messages gives the messages that come. Beyond 64 that nobody takes, further ones
+// Messages gives the messages that come. Beyond 16 that nobody takes, further ones
 // are refused with 480.
 func (p *Phone) Messages() <-chan Message { return p.messages }
 

@@ -49,6 +49,10 @@ type Phone struct {
 	port   int // of the last media stream
 }
 
+// maxUnread bounds the messages, and the calls, that nobody has taken yet. There may
+// be thousands of phones in a process.
+const maxUnread = 16
+
 // allow are the methods that a phone takes.
 const allow = "INVITE, ACK, OPTIONS, BYE, CANCEL, UPDATE, INFO, PRACK, NOTIFY, MESSAGE"
 
@@ -74,7 +78,7 @@ func New(cfg Config) (*Phone, error) {
 	}
 	p := &Phone{
 		cfg: cfg, profile: Profiles[cfg.profile()], closed: make(chan struct{}), sockets: &sockets{clear: cfg.Net},
-		messages: make(chan Message, 64), calls: make(chan *Call, 64), answer: cfg.Answer, port: firstMedia,
+		messages: make(chan Message, maxUnread), calls: make(chan *Call, maxUnread), answer: cfg.Answer, port: firstMedia,
 	}
 	p.pcscf.Store(&cfg.PCSCF)
 	p.addr.Store(&netip.AddrPort{}) // known when it listens; a message may come sooner
