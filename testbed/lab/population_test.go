@@ -33,7 +33,10 @@ import (
 	"github.com/gocscf/gocscf/testbed/ue"
 )
 
-var phoneCount = flag.Int("phones", 500, "how many phones TestPopulation registers")
+var (
+	phoneCount = flag.Int("phones", 500, "how many phones TestPopulation registers")
+	rest       = flag.Duration("rest", 0, "how long TestPopulation rests before it measures: 140s lets transactions towards phones end (128 s, TS 24.229 7.7)")
+)
 
 const (
 	registering = 12 // phones that register at once
@@ -44,7 +47,7 @@ const (
 // are processes; the phones are in this one, on one stack in user space, each with
 // an address of its own. What it prints is in docs/performance/ipsec.md:
 //
-//	go test -tags integration -run TestPopulation -v ./testbed/lab -phones 10000
+//	go test -tags integration -run TestPopulation -v ./testbed/lab -phones 10000 -rest 140s
 func TestPopulation(t *testing.T) {
 	dir := binaries(t)
 	for _, way := range []struct{ name, domain string }{
@@ -65,8 +68,10 @@ func (p *population) run() {
 	few := n / 10
 	p.measure("nobody is registered")
 	p.register(0, few)
+	p.rest()
 	small := p.measure(fmt.Sprintf("%d phones are registered", few))
 	p.register(few, n)
+	p.rest()
 	large := p.measure(fmt.Sprintf("%d phones are registered", n))
 	each := large.each(small, n-few)
 	t.Logf("from %d to %d, for each phone:\n%v", few, n, each)
@@ -133,7 +138,7 @@ type population struct {
 
 func newPopulation(t *testing.T, dir, domain string, size int) *population {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	t.Cleanup(cancel) // after the processes have ended
 	p := &population{t: t, ctx: ctx, domain: domain, size: size, running: map[string]*exec.Cmd{}, http: map[string]string{}}
 	p.start(dir)
@@ -417,6 +422,16 @@ func (p *population) measure(when string) loads {
 	}
 	p.t.Logf("%s:\n%v", when, l)
 	return l
+}
+
+// rest waits, if that is asked for.
+func (p *population) rest() {
+	if *rest > 0 {
+		select {
+		case <-time.After(*rest):
+		case <-p.ctx.Done():
+		}
+	}
 }
 
 // each is what one phone of n has added since before.
