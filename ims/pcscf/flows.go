@@ -107,8 +107,14 @@ func (c *security) unanswered(k phoneKey) {
 	}
 }
 
-// told writes what happens to a set into the log and the trace.
-func (c *security) told(a *association, text string) {
+// told writes what happens to a set into the log and the trace: the set, with words
+// before and after it. Where nobody reads them they are not put together: the lock
+// on all sets is held.
+func (c *security) told(a *association, before, after string) {
+	if !c.s.deps.Log.Core().Enabled(zap.DebugLevel) && !c.s.deps.Trace.On() {
+		return
+	}
+	text := before + a.String() + after
 	c.s.deps.Log.Debug(text, zap.String("impi", a.Owner))
 	c.trace(a.Set, text)
 }

@@ -26,7 +26,7 @@ func (c *security) makeRoom(s *ipsec.Set) bool {
 		if o == nil || !inTheWay(o, s) || oldest != nil && oldest.ID < o.ID {
 			continue
 		}
-		oldest = p.sets[o.ID]
+		oldest = c.byID[o.ID]
 	}
 	if oldest == nil {
 		return false

@@ -50,8 +50,7 @@ type phoneKey struct {
 // phone is a phone at one address.
 type phone struct {
 	key   phoneKey
-	life  *ipsec.Life
-	sets  map[ipsec.SetID]*association
+	life  *ipsec.Life // has the sets: what is agreed about each is in security.byID
 	timer *time.Timer // runs life.Tick; nil before the first
 	// unanswered counts requests that went to the phone since its last message and
 	// were not answered.
@@ -149,7 +148,7 @@ func (c *security) current(k phoneKey) *association {
 	if cur == nil {
 		return nil
 	}
-	return p.sets[cur.ID]
+	return c.byID[cur.ID]
 }
 
 // close ends every set and waits until the back end has let go of them.

@@ -44,8 +44,8 @@ func (k setCollector) Collect(ch chan<- prometheus.Metric) {
 	n := map[ipsec.State]int{}
 	k.c.mu.RLock()
 	for _, p := range k.c.phones {
-		for id := range p.sets {
-			st, _ := p.life.Status(id)
+		for _, s := range p.life.Sets() {
+			st, _ := p.life.Status(s.ID)
 			n[st]++
 		}
 	}

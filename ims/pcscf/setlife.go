@@ -28,7 +28,7 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 	}
 	a.phone = p
 	p.unanswered.Store(0)
-	p.sets[a.ID], c.byID[a.ID] = a, a
+	c.byID[a.ID] = a
 	id := ipsec.SetID(0)
 	if on != nil {
 		id = on.ID
@@ -57,7 +57,7 @@ func (c *security) enter(k phoneKey) *phone {
 			}
 		}
 	}
-	p := &phone{key: k, life: ipsec.NewLife(c.timers), sets: map[ipsec.SetID]*association{}}
+	p := &phone{key: k, life: ipsec.NewLife(c.timers)}
 	c.phones[k] = p
 	c.byIMPI[k.impi] = append(c.byIMPI[k.impi], p)
 	return p
@@ -78,7 +78,7 @@ func (c *security) install(a *association, done func(error)) {
 		err = errOvertaken
 	default:
 		a.phone.life.Installed(a.ID)
-		c.told(a, "SA set up: "+a.String()+".")
+		c.told(a, "SA set up: ", ".")
 	}
 	c.mu.Unlock()
 	done(err)
@@ -155,20 +155,20 @@ func (c *security) run(p *phone, acts []ipsec.Action) {
 }
 
 func (c *security) act(p *phone, act ipsec.Action) {
-	a := p.sets[act.Set.ID]
+	a := c.byID[act.Set.ID]
 	if a == nil {
 		return
 	}
 	switch act.Kind {
 	case ipsec.Extend:
-		c.told(a, "SA "+a.String()+" lives until "+act.At.Format(time.TimeOnly)+": "+act.Why+".")
+		c.told(a, "SA ", " lives until "+act.At.Format(time.TimeOnly)+": "+act.Why+".")
 		c.work.do(func() {
 			if err := c.stack.Extend(a.ID, act.At); err != nil {
 				c.s.deps.Log.Error("an SA set cannot be prolonged: the phone will lose its registration", zap.String("impi", a.Owner), zap.Stringer("set", a), zap.Error(err))
 			}
 		})
 	case ipsec.Use:
-		c.told(a, "Requests go to the phone over "+a.String()+": "+act.Why+".")
+		c.told(a, "Requests go to the phone over ", ": "+act.Why+".")
 	case ipsec.Remove:
 		c.remove(p, a, act.Why)
 	}
@@ -177,14 +177,13 @@ func (c *security) act(p *phone, act ipsec.Action) {
 // remove takes a set out; its SPIs and ports are free when the back end has let go
 // of it.
 func (c *security) remove(p *phone, a *association, why string) {
-	delete(p.sets, a.ID)
 	delete(c.byID, a.ID)
 	for _, f := range a.flows() {
 		if c.byFlow[f] == a {
 			delete(c.byFlow, f)
 		}
 	}
-	c.told(a, "SA ended: "+a.String()+": "+why+".")
+	c.told(a, "SA ended: ", ": "+why+".")
 	c.work.do(func() {
 		for _, f := range a.flows() {
 			c.s.core.EndConns(f.local, f.remote)
@@ -204,13 +203,14 @@ func (c *security) release(s *ipsec.Set) {
 // after follows each change of a phone's life: who has no set is forgotten, the
 // others are looked at again when something is due. The caller holds c.mu.
 func (c *security) after(p *phone) {
-	if len(p.sets) == 0 {
+	sets := p.life.Sets()
+	if len(sets) == 0 {
 		c.forget(p)
 		return
 	}
-	for _, a := range p.sets {
-		st, _ := p.life.Status(a.ID)
-		a.fresh.Store(st == ipsec.Unused)
+	for _, s := range sets {
+		st, _ := p.life.Status(s.ID)
+		c.byID[s.ID].fresh.Store(st == ipsec.Unused)
 	}
 	wait := max(time.Until(p.life.Next()), 0)
 	if p.timer == nil {

@@ -53,11 +53,15 @@ func (c *security) userStack(why string) (*stack, error) {
 type espObserver struct{ c *security }
 
 func (o espObserver) FirstPacket(s *ipsec.Set, by esp.Path) {
-	o.c.trace(s, "First ESP packet of "+s.String()+", over "+by.Carrier.Kind().String()+" from "+by.Outer.String()+".")
+	if o.c.s.deps.Trace.On() {
+		o.c.trace(s, "First ESP packet of "+s.String()+", over "+by.Carrier.Kind().String()+" from "+by.Outer.String()+".")
+	}
 }
 
 func (o espObserver) PathChanged(s *ipsec.Set, from, to esp.Path) {
-	o.c.trace(s, "ESP of "+s.String()+" comes from "+to.Outer.String()+" now, before from "+from.Outer.String()+".")
+	if o.c.s.deps.Trace.On() {
+		o.c.trace(s, "ESP of "+s.String()+" comes from "+to.Outer.String()+" now, before from "+from.Outer.String()+".")
+	}
 }
 
 func (o espObserver) Dropped(d esp.Drop) {
