@@ -35,7 +35,7 @@ import (
 
 var (
 	phoneCount = flag.Int("phones", 500, "how many phones TestPopulation registers")
-	rest       = flag.Duration("rest", 0, "how long TestPopulation rests before it measures: 140s lets transactions towards phones end (128 s, TS 24.229 7.7)")
+	rest       = flag.Duration("rest", 0, "how long TestPopulation rests before it measures: 260s lets transactions towards phones end (128 s, TS 24.229 7.7) and two collections run")
 )
 
 const (
@@ -47,7 +47,7 @@ const (
 // are processes; the phones are in this one, on one stack in user space, each with
 // an address of its own. What it prints is in docs/performance/ipsec.md:
 //
-//	go test -tags integration -run TestPopulation -v ./testbed/lab -phones 10000 -rest 140s
+//	go test -tags integration -run TestPopulation -v ./testbed/lab -phones 10000 -rest 260s
 func TestPopulation(t *testing.T) {
 	dir := binaries(t)
 	for _, way := range []struct{ name, domain string }{
@@ -402,23 +402,31 @@ func (p *population) registerAgain() {
 	}
 }
 
-// load is what a process takes, or one phone of it.
-type load struct{ kib, goroutines float64 }
+// load is what a process takes, or one phone of it: its proportional set size
+// (/proc/PID/smaps_rollup), what its last garbage collection found in use, both in
+// KiB, and its goroutines.
+type load struct{ kib, live, goroutines float64 }
 
-func (l load) String() string { return fmt.Sprintf("%.1f KiB, %.2f goroutines", l.kib, l.goroutines) }
+func (l load) String() string {
+	return fmt.Sprintf("%.1f KiB, %.1f KiB in use, %.2f goroutines", l.kib, l.live, l.goroutines)
+}
 
 // loads are those of the processes, by name.
 type loads map[string]load
 
-// measure logs the proportional set size (/proc/PID/smaps_rollup) and the goroutines
-// of all processes: of this one after a garbage collection, of the others as it is.
+// measure logs what all processes take: this one after a garbage collection, the
+// others as they are.
 func (p *population) measure(when string) loads {
 	p.t.Helper()
 	runtime.GC()
 	debug.FreeOSMemory()
-	l := loads{self: {p.pss(os.Getpid()), float64(runtime.NumGoroutine())}}
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	l := loads{self: {p.pss(os.Getpid()), float64(mem.HeapAlloc) / 1024, float64(runtime.NumGoroutine())}}
 	for name, cmd := range p.running {
-		l[name] = load{p.pss(cmd.Process.Pid), float64(p.metric(name, "go_goroutines"))}
+		// The next collection is due at twice of what the last has found (GOGC 100).
+		live := float64(p.metric(name, "go_memstats_next_gc_bytes")) / 2 / 1024
+		l[name] = load{p.pss(cmd.Process.Pid), live, float64(p.metric(name, "go_goroutines"))}
 	}
 	p.t.Logf("%s:\n%v", when, l)
 	return l
@@ -438,7 +446,8 @@ func (p *population) rest() {
 func (l loads) each(before loads, n int) loads {
 	e := loads{}
 	for name := range l {
-		e[name] = load{(l[name].kib - before[name].kib) / float64(n), (l[name].goroutines - before[name].goroutines) / float64(n)}
+		a, b, per := l[name], before[name], float64(n)
+		e[name] = load{(a.kib - b.kib) / per, (a.live - b.live) / per, (a.goroutines - b.goroutines) / per}
 	}
 	return e
 }
