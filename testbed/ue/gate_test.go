@@ -29,7 +29,7 @@ type gate struct {
 
 	pairs   []ipsec.Pair
 	server  func(values []string) []string // changes Security-Server
-	portS   uint16 // port_ps
+	portS   uint16                         // port_ps
 	samePC  bool                           // keeps one port_pc
 	nextPC  uint16
 	nextSPI uint32
