@@ -465,6 +465,7 @@ func TestAgreementRefused(t *testing.T) {
 		{"421", 421, []sip.Field{{ID: sip.HRequire, Value: "sec-agree"}}, "none", "insists on IPsec: use a phone that has it"},
 		{"420", 420, []sip.Field{{ID: sip.HUnsupported, Value: "sec-agree"}}, "user", "does not know sec-agree"},
 		{"494", 494, []sip.Field{{ID: sip.HSecurityServer, Value: "ipsec-3gpp;alg=aes-gmac;spi-c=256;spi-s=257;port-c=1;port-s=2"}}, "user", "it has aes-gmac/null"},
+		{"494, nothing agreed", 494, []sip.Field{{ID: sip.HSecurityServer, Value: "ipsec-3gpp;q=0.1;alg=aes-gmac;prot=esp;mod=trans"}}, "user", "it has ipsec-3gpp;q=0.1;alg=aes-gmac"},
 		{"494 with nothing", 494, nil, "user", "no Security-Server"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

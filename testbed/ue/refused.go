@@ -53,11 +53,15 @@ func (r *registrar) silence(op *procedure) string {
 	return fmt.Sprintf("nothing comes over %v, which was in use: look whether the P-CSCF has been restarted (pcscf --explain %s); Reset has the phone come in clear", op.over.set, r.phone.cfg.IMPI)
 }
 
-// listed are the algorithms of the Security-Server in a 494 (RFC 3329 2.3.1).
+// listed are the algorithms of the Security-Server in a 494 (RFC 3329 2.3.1), or its
+// mechanisms as they stand where nothing is agreed yet, which need no SPIs.
 func listed(m *sip.Message) string {
 	var pairs []string
 	for v := range m.Values(sip.HSecurityServer) {
-		if s, err := sip.ParseSecMechanism(v); err == nil && s.IsIPsec() {
+		switch s, err := sip.ParseSecMechanism(v); {
+		case err != nil:
+			pairs = append(pairs, strings.Clone(v))
+		case s.IsIPsec():
 			pairs = append(pairs, strings.Clone(s.Alg+"/"+s.Encryption()))
 		}
 		if len(pairs) == maxServer {
