@@ -246,3 +246,85 @@ func TestPhonesOfOneAddress(t *testing.T) {
 		t.Errorf("sets of %v", ids)
 	}
 }
+
+// TestSetsLiveAsLongAsTheRegistration: 30 s longer, over each refresh, until the phone
+// leaves; and what comes twice over them is dropped.
+func TestSetsLiveAsLongAsTheRegistration(t *testing.T) {
+	conformance.Shows(t, "IP-11")
+	t.Parallel()
+	subs := manySubscribers(2, shortDomain)
+	b := startSecure(t, subs, inDatagrams)
+	bob := b.phone(t, "bob", subs[1], oneOffer)
+	alice := b.phone(t, "alice", subs[0], func(c *ue.Config) { oneOffer(c); b.ownStack(c); c.Faults.Replay = true })
+	mustWork(t, "bob registers", register(bob))
+	var ends time.Time
+	for range 2 {
+		mustWork(t, "registering", register(alice))
+		mustWork(t, "a message", message(alice, bob, "once"))
+		if len(bob.Messages()) > 0 {
+			t.Error("the message came twice")
+		}
+		r := b.says(t, subs[0].IMPI, "replays", "with a used sequence number")
+		if len(r.Sets) != 1 {
+			t.Fatalf("sets %+v", r.Sets)
+		}
+		reg, s := alice.Registration(), r.Sets[0]
+		if slack := s.Ends.Sub(reg.Until); slack < 29*time.Second || slack > 31*time.Second {
+			t.Errorf("the set ends %v after the registration", slack)
+		}
+		if !s.Ends.After(ends) {
+			t.Errorf("the refresh leaves its end at %v", s.Ends)
+		}
+		ends = s.Ends
+		in := s.In[ipsec.AtServer]
+		if in.Replayed == 0 || in.Replayed > in.Packets {
+			t.Errorf("of %d packets %d came again", in.Packets, in.Replayed)
+		}
+	}
+	mustWork(t, "leaving", alice.Deregister)
+	b.wait(t, "the P-CSCF to have noticed", func() bool { return !b.ask(t, subs[0].IMPI).Facts.Registered })
+	r := b.ask(t, subs[0].IMPI)
+	for _, s := range r.Sets {
+		if left := s.Ends.Sub(r.At); left > ipsec.DefaultTimers().Linger {
+			t.Errorf("the set of a phone that has left stays for %v", left)
+		}
+	}
+}
+
+// TestAlgorithmsAreConfigured: the deprecated ones are taken unless the configuration
+// leaves them out; who has no other is refused then, and the P-CSCF says why.
+func TestAlgorithmsAreConfigured(t *testing.T) {
+	conformance.Shows(t, "IP-09")
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		allow []string
+		old   bool // phones with nothing but hmac-md5-96 are served
+	}{
+		{"by default", nil, true},
+		{"without those", []string{"hmac-sha-1-96/aes-cbc", "hmac-sha-1-96/null"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			subs := manySubscribers(3, DefaultDomain)
+			b := startSecure(t, subs, func(c *Configs) { c.P.IPsec.Algorithms = tt.allow })
+			old := b.phone(t, "old", subs[0], func(c *ue.Config) { c.Profile = "samsung" })
+			des := b.phone(t, "des", subs[1], func(c *ue.Config) { c.Offer = []ipsec.Pair{{Alg: ipsec.HMACSHA1, EAlg: ipsec.DESEDE3CBC}} })
+			newer := b.phone(t, "newer", subs[2], func(c *ue.Config) { c.Profile = "samsung-6" })
+			for i, p := range []*ue.Phone{old, des} {
+				if tt.old {
+					mustWork(t, "registering", register(p))
+					continue
+				}
+				e := mustFail(t, "registering", register(p), 494)
+				if !strings.Contains(e.Warning, "is not allowed") || !strings.Contains(e.Error(), "it has ipsec-3gpp;q=0.2;alg=hmac-sha-1-96;ealg=aes-cbc") {
+					t.Errorf("the phone says %v", e)
+				}
+				b.says(t, subs[i].IMPI, "no-common-pair", "Compare security_client below with ipsec.algorithms")
+			}
+			mustWork(t, "registering", register(newer))
+			if got := newer.Registration().Protection.Pair; got != (ipsec.Pair{Alg: ipsec.HMACSHA1, EAlg: ipsec.AESCBC}) {
+				t.Errorf("of six offers %v was taken", got)
+			}
+		})
+	}
+}
