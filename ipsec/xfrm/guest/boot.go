@@ -59,8 +59,10 @@ func boot(o Options, binary string, args []string, out io.Writer) (int, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	// One plain processor: under emulation a second one, or vector instructions, cost
+	// more than they bring.
 	cmd := exec.CommandContext(ctx, qemu,
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(memory),
+		"-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", strconv.Itoa(memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot", "-net", "none",
 		"-kernel", k.image, "-initrd", disk,
 		"-append", "console=ttyS0 quiet panic=-1 loglevel=4 mitigations=off")

@@ -34,7 +34,7 @@ import (
 
 func TestMain(m *testing.M) {
 	guest.Main(m, guest.Options{
-		Programs: []string{"nft"}, Build: []string{"github.com/gocscf/gocscf/cmd/pcscf", "github.com/gocscf/gocscf/testbed"}, Memory: 2048, Limit: 8 * time.Minute,
+		Programs: []string{"nft"}, Build: []string{"github.com/gocscf/gocscf/cmd/pcscf", "github.com/gocscf/gocscf/testbed"}, Memory: 2048, Limit: 9 * time.Minute,
 	})
 }
 
