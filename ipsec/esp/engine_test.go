@@ -5,14 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -21,94 +18,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// host is an engine with what it has received and told.
-type host struct {
-	*Engine
-	mu    sync.Mutex
-	got   []string
-	told  []string
-	fails error // what the Upper answers
-}
-
-func newHost(t testing.TB, cfg Config) *host {
-	h := new(host)
-	cfg.Observer = h
-	h.Engine = NewEngine(cfg, h)
-	t.Cleanup(func() { _ = h.Close() })
-	return h
-}
-
-func (h *host) note(list *[]string, format string, args ...any) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	*list = append(*list, fmt.Sprintf(format, args...))
-}
-
-func (h *host) ReceiveUDP(local, remote netip.AddrPort, payload []byte) error {
-	h.note(&h.got, "UDP %v->%v %s", remote, local, payload)
-	return h.fails
-}
-
-func (h *host) ReceiveTCP(local, remote netip.AddrPort, segment []byte) error {
-	h.note(&h.got, "TCP %v->%v %s", remote, local, segment[4:])
-	return h.fails
-}
-
-func (h *host) Removed(local, remote netip.AddrPort) {
-	h.note(&h.told, "removed %v->%v", remote, local)
-}
-func (h *host) FirstPacket(s *ipsec.Set, by Path) {
-	h.note(&h.told, "first of %d by %v %v", s.ID, by.Carrier.Kind(), by.Outer)
-}
-func (h *host) PathChanged(s *ipsec.Set, _, to Path) {
-	h.note(&h.told, "%d now by %v %v", s.ID, to.Carrier.Kind(), to.Outer)
-}
-func (h *host) Expired(s *ipsec.Set) { h.note(&h.told, "expired %d", s.ID) }
-func (h *host) Dropped(d Drop)       { h.note(&h.told, "dropped %v of %v spi %d", d.Reason, d.Outer, d.SPI) }
-
-// expect waits until nothing moves, and takes what was received and told.
-func (h *host) expect(t *testing.T, got, told []string) {
-	t.Helper()
-	synctest.Wait()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !slices.Equal(h.got, got) {
-		t.Errorf("received\n%s\nwant\n%s", strings.Join(h.got, "\n"), strings.Join(got, "\n"))
-	}
-	if told != nil && !slices.Equal(h.told, told) {
-		t.Errorf("told\n%s\nwant\n%s", strings.Join(h.told, "\n"), strings.Join(told, "\n"))
-	}
-	h.got, h.told = nil, nil
-}
-
-// setPair returns a set as the P-CSCF and as the phone see it: ports 5100, 6100 and
-// 6301, 6300, SPIs from 100·id on.
-func setPair(id ipsec.SetID, pcscf, phone string, pair ipsec.Pair) (*ipsec.Set, *ipsec.Set) {
-	base := 1000 * uint32(id)
-	p := &ipsec.Set{
-		ID: id, Pair: pair,
-		Local:  ipsec.End{Addr: netip.MustParseAddr(pcscf), PortC: 5100, PortS: 6100, SPIC: base, SPIS: base + 1},
-		Remote: ipsec.End{Addr: netip.MustParseAddr(phone), PortC: 6301, PortS: 6300, SPIC: base + 2, SPIS: base + 3},
-		CK:     ipsec.Key([]byte("0123456789abcdef")), IK: ipsec.Key([]byte("fedcba9876543210")),
-	}
-	u := *p
-	u.Local, u.Remote = p.Remote, p.Local
-	return p, &u
-}
-
-func install(t testing.TB, h *host, s *ipsec.Set) {
-	t.Helper()
-	if err := h.Install(s); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// segment is a TCP segment as far as ESP looks into it.
-func segment(from, to netip.AddrPort, text string) []byte {
-	b := binary.BigEndian.AppendUint16(nil, from.Port())
-	return append(binary.BigEndian.AppendUint16(b, to.Port()), text...)
-}
 
 func TestFourAssociationsCarryUDPAndTCP(t *testing.T) {
 	conformance.Shows(t, "IP-01", "IP-02")
@@ -273,133 +182,6 @@ func TestReplays(t *testing.T) {
 		st, _ = pcscf.Stats(1)
 		if in := st.In[ipsec.AtServer]; in.BadICV != 1 || in.Packets != more+1 {
 			t.Errorf("after a forged number: %+v", in)
-		}
-	})
-}
-
-func TestSequenceNumbersNeverCycle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := NewMemory(MemoryConfig{})
-		p, u := setPair(1, "192.0.2.1", "192.0.2.2", ipsec.Pairs[0])
-		pcscf, phone := newHost(t, Config{Carriers: []Carrier{n.Carrier()}}), newHost(t, Config{Carriers: []Carrier{n.Carrier()}})
-		install(t, pcscf, p)
-		install(t, phone, u)
-		phone.sets[1].out[ipsec.AtClient].seq.Store(math.MaxUint32 - 1)
-		send := func(text string) error { return phone.SendUDP(u.Local.Client(), u.Remote.Server(), []byte(text)) }
-		if err := send("the last"); err != nil {
-			t.Error(err)
-		}
-		for range 2 {
-			if err := send("too many"); !errors.Is(err, ErrExhausted) {
-				t.Errorf("after number 2^32-1: %v, want %v", err, ErrExhausted)
-			}
-		}
-		if err := phone.SendUDP(u.Local.Server(), u.Remote.Client(), nil); !errors.Is(err, ErrExhausted) {
-			t.Errorf("the set's other association still sends: %v", err)
-		}
-		pcscf.expect(t, []string{"UDP 192.0.2.2:6301->192.0.2.1:6100 the last"}, nil)
-	})
-}
-
-func TestHardLifetime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHost(t, Config{})
-		p, _ := setPair(1, "192.0.2.1", "192.0.2.2", ipsec.Pairs[0])
-		p.Hard = time.Now().Add(time.Hour)
-		install(t, h, p)
-		q, _ := setPair(2, "192.0.2.1", "192.0.2.3", ipsec.Pairs[0])
-		install(t, h, q) // has no end
-		time.Sleep(59 * time.Minute)
-		if err := h.Extend(1, time.Now().Add(time.Hour)); err != nil {
-			t.Error(err)
-		}
-		time.Sleep(59 * time.Minute)
-		if _, ok := h.Stats(1); !ok {
-			t.Error("gone before its end")
-		}
-		time.Sleep(time.Minute)
-		h.expect(t, nil, []string{"removed 192.0.2.2:6301->192.0.2.1:6100", "removed 192.0.2.2:6300->192.0.2.1:5100", "expired 1"})
-		if _, ok := h.Stats(1); ok {
-			t.Error("there after its end")
-		}
-		if err := h.SendUDP(p.Local.Server(), p.Remote.Client(), nil); !errors.Is(err, ErrNoSA) {
-			t.Errorf("it still sends: %v", err)
-		}
-		if err := h.Extend(1, time.Now().Add(time.Hour)); err == nil {
-			t.Error("a set that is gone was extended")
-		}
-		if err := h.Extend(2, time.Now()); err == nil {
-			t.Error("a set was extended to now")
-		}
-		if _, ok := h.Stats(2); !ok {
-			t.Error("a set without an end has ended")
-		}
-		p.Hard = time.Now().Add(-time.Second)
-		if err := h.Install(p); err == nil {
-			t.Error("a set that has ended was installed")
-		}
-	})
-}
-
-// The timer has fired and is on its way when the set is extended.
-func TestExtensionAtTheLastMoment(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHost(t, Config{})
-		p, _ := setPair(1, "192.0.2.1", "192.0.2.2", ipsec.Pairs[0])
-		p.Hard = time.Now().Add(time.Hour)
-		install(t, h, p)
-		a := h.sets[1]
-		time.Sleep(time.Hour - 1)
-		if err := h.Extend(1, time.Now().Add(time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-		h.expire(a)
-		h.expect(t, nil, []string{})
-		if err := h.Extend(1, time.Time{}); err != nil {
-			t.Fatal(err)
-		}
-		h.expire(a)
-		time.Sleep(24 * time.Hour)
-		h.expect(t, nil, []string{})
-		if err := h.Extend(1, time.Now().Add(time.Minute)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		h.expect(t, nil, []string{"removed 192.0.2.2:6301->192.0.2.1:6100", "removed 192.0.2.2:6300->192.0.2.1:5100", "expired 1"})
-	})
-}
-
-func TestInstallIsAllOrNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHost(t, Config{})
-		p, _ := setPair(1, "192.0.2.1", "192.0.2.2", ipsec.Pairs[0])
-		install(t, h, p)
-		bad, _ := setPair(2, "192.0.2.1", "192.0.2.3", ipsec.Pairs[0])
-		bad.Local.SPIC = p.Local.SPIS // its second inbound association
-		bad.Local.SPIS, bad.Local.SPIC = bad.Local.SPIC, 2000
-		for i, s := range []*ipsec.Set{p, bad, {ID: 3}} {
-			if err := h.Install(s); err == nil {
-				t.Errorf("set %d was installed", i)
-			}
-		}
-		if err := h.SendUDP(bad.Local.Server(), bad.Remote.Client(), nil); !errors.Is(err, ErrNoSA) {
-			t.Errorf("the refused set has left an outbound association: %v", err)
-		}
-		if h.in.get(2000) != nil {
-			t.Error("the refused set has left an inbound association")
-		}
-		for range 2 {
-			if err := h.Remove(1); err != nil {
-				t.Error(err)
-			}
-		}
-		bad.Local.SPIS = 2001
-		install(t, h, bad)
-		if err := errors.Join(h.Close(), h.Close()); err != nil {
-			t.Error(err)
-		}
-		if err := h.Install(p); !errors.Is(err, ErrClosed) {
-			t.Errorf("installed after Close: %v", err)
 		}
 	})
 }
