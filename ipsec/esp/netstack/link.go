@@ -36,24 +36,11 @@ func (l *link) WritePackets(pkts stack.PacketBufferList) (int, tcpip.Error) {
 }
 
 func (l *link) send(b []byte) {
-	var src, dst netip.Addr
-	switch header.IPVersion(b) {
-	case header.IPv4Version:
-		h := header.IPv4(b)
-		if h.Protocol() != uint8(header.TCPProtocolNumber) {
-			return
-		}
-		src, dst = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
-		b = b[h.HeaderLength():]
-	case header.IPv6Version:
-		if header.IPv6(b).NextHeader() != uint8(header.TCPProtocolNumber) {
-			return // ICMPv6 of gVisor's own: there is no link to discover
-		}
-		src, dst = netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
-		b = b[header.IPv6MinimumSize:]
-	default:
-		return
+	if header.IPVersion(b) != header.IPv6Version || header.IPv6(b).NextHeader() != uint8(header.TCPProtocolNumber) {
+		return // ICMPv6 of gVisor's own: there is no link to discover
 	}
+	src, dst := outer([16]byte(b[8:])), outer([16]byte(b[24:]))
+	b = b[header.IPv6MinimumSize:]
 	h := header.TCP(b)
 	_ = l.engine.SendTCP(netip.AddrPortFrom(src, h.SourcePort()), netip.AddrPortFrom(dst, h.DestinationPort()), b, nil)
 }
@@ -66,26 +53,14 @@ func (l *link) inject(local, remote netip.Addr, segment []byte) {
 	if d == nil {
 		return
 	}
-	var v *buffer.View
-	src, dst := tcpip.AddrFromSlice(remote.AsSlice()), tcpip.AddrFromSlice(local.AsSlice())
-	if local.Is4() {
-		v = buffer.NewViewSize(header.IPv4MinimumSize + len(segment))
-		h := header.IPv4(v.AsSlice())
-		h.Encode(&header.IPv4Fields{
-			TotalLength: uint16(len(h)), TTL: 64, Protocol: uint8(header.TCPProtocolNumber), SrcAddr: src, DstAddr: dst,
-		})
-		h.SetChecksum(^h.CalculateChecksum())
-		copy(h[header.IPv4MinimumSize:], segment)
-	} else {
-		v = buffer.NewViewSize(header.IPv6MinimumSize + len(segment))
-		h := header.IPv6(v.AsSlice())
-		h.Encode(&header.IPv6Fields{
-			PayloadLength: uint16(len(segment)), TransportProtocol: header.TCPProtocolNumber, HopLimit: 64, SrcAddr: src, DstAddr: dst,
-		})
-		copy(h[header.IPv6MinimumSize:], segment)
-	}
+	v := buffer.NewViewSize(header.IPv6MinimumSize + len(segment))
+	h := header.IPv6(v.AsSlice())
+	h.Encode(&header.IPv6Fields{
+		PayloadLength: uint16(len(segment)), TransportProtocol: header.TCPProtocolNumber, HopLimit: 64, SrcAddr: inner(remote), DstAddr: inner(local),
+	})
+	copy(h[header.IPv6MinimumSize:], segment)
 	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
-	d.DeliverNetworkPacket(networkOf(local), p)
+	d.DeliverNetworkPacket(network, p)
 	p.DecRef()
 }
 

@@ -71,7 +71,7 @@ func (l *listener) begin(g *gvisor) {
 	if l.ep != nil || l.err != nil || l.closed {
 		return
 	}
-	ep, err := newEndpoint(g, l.local.Addr(), &l.wq)
+	ep, err := newEndpoint(g, &l.wq)
 	if err == nil {
 		if err = ep.Bind(fullAddress(l.local)); err == nil {
 			err = ep.Listen(backlog)
@@ -91,13 +91,11 @@ func (l *listener) begin(g *gvisor) {
 // newEndpoint makes a TCP endpoint that may share its port with others: a listening
 // one and connections to several peers. gVisor then lets two share even both
 // addresses and both ports, which connect sees to.
-func newEndpoint(g *gvisor, a netip.Addr, wq *waiter.Queue) (tcpip.Endpoint, tcpip.Error) {
-	ep, err := g.NewEndpoint(tcp.ProtocolNumber, networkOf(a), wq)
+func newEndpoint(g *gvisor, wq *waiter.Queue) (tcpip.Endpoint, tcpip.Error) {
+	ep, err := g.NewEndpoint(tcp.ProtocolNumber, network, wq)
 	if err == nil {
 		ep.SocketOptions().SetReusePort(true)
-		if a.Is6() {
-			ep.SocketOptions().SetV6Only(true)
-		}
+		ep.SocketOptions().SetV6Only(true)
 	}
 	return ep, err
 }
@@ -182,7 +180,7 @@ func (s *Stack) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Con
 
 func (g *gvisor) dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
 	wq := new(waiter.Queue)
-	ep, gerr := newEndpoint(g, local.Addr(), wq)
+	ep, gerr := newEndpoint(g, wq)
 	if gerr != nil {
 		return nil, gvisorError(gerr)
 	}

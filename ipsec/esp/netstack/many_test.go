@@ -139,3 +139,28 @@ func BenchmarkMemory(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDial is a connection made and ended by one phone of several that share a
+// stack, each with a connection of its own already: what it costs must not grow with
+// the others.
+func BenchmarkDial(b *testing.B) {
+	for _, n := range []int{100, 1000, 5000} {
+		b.Run(fmt.Sprintf("phones=%d", n), func(b *testing.B) {
+			m := newMany(b)
+			defer m.Close()
+			m.install(b, n, ipsec.Pairs[0])
+			m.connect(b, m.sets)
+			l := m.open[0].(net.Listener)
+			s := m.sets[n/2]
+			from := netip.AddrPortFrom(s.Remote.Addr, s.Remote.PortC)
+			m.open[1+2*(n/2)].Close()
+			m.open[2+2*(n/2)].Close()
+			for b.Loop() {
+				c := dial(b, m.phones, from, s.Local.Server())
+				a := accept(b, l)
+				ping(b, c, a)
+				_, _ = c.Close(), a.Close()
+			}
+		})
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -81,7 +80,6 @@ func newGVisor(s *Stack) (*gvisor, error) {
 	silence()
 	st := stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
-			ipv4.NewProtocolWithOptions(ipv4.Options{AllowExternalLoopbackTraffic: true}),
 			ipv6.NewProtocolWithOptions(ipv6.Options{AllowExternalLoopbackTraffic: true}),
 		},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
@@ -105,7 +103,7 @@ func newGVisor(s *Stack) (*gvisor, error) {
 	if err := st.CreateNIC(nic, g.link); err != nil {
 		return nil, gvisorError(err)
 	}
-	st.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}, {Destination: header.IPv6EmptySubnet, NIC: nic}})
+	st.SetRouteTable([]tcpip.Route{{Destination: header.IPv6EmptySubnet, NIC: nic}})
 	return g, nil
 }
 
@@ -133,7 +131,7 @@ func (g *gvisor) assign(a netip.Addr) error {
 		return nil
 	}
 	err := g.AddProtocolAddress(nic, tcpip.ProtocolAddress{
-		Protocol: networkOf(a), AddressWithPrefix: tcpip.AddrFromSlice(a.AsSlice()).WithPrefix(),
+		Protocol: network, AddressWithPrefix: inner(a).WithPrefix(),
 	}, stack.AddressProperties{PEB: stack.NeverPrimaryEndpoint})
 	if _, twice := err.(*tcpip.ErrDuplicateAddress); err != nil && !twice {
 		return gvisorError(err)
@@ -164,10 +162,10 @@ func (t *tcpStack) receive(local, remote netip.AddrPort, segment []byte) error {
 // endpoint returns the connection between two addresses, nil for none.
 func (g *gvisor) endpoint(local, remote netip.AddrPort) *tcp.Endpoint {
 	id := stack.TransportEndpointID{
-		LocalPort: local.Port(), LocalAddress: tcpip.AddrFromSlice(local.Addr().AsSlice()),
-		RemotePort: remote.Port(), RemoteAddress: tcpip.AddrFromSlice(remote.Addr().AsSlice()),
+		LocalPort: local.Port(), LocalAddress: inner(local.Addr()),
+		RemotePort: remote.Port(), RemoteAddress: inner(remote.Addr()),
 	}
-	ep, ok := g.FindTransportEndpoint(networkOf(local.Addr()), tcp.ProtocolNumber, id, nic).(*tcp.Endpoint)
+	ep, ok := g.FindTransportEndpoint(network, tcp.ProtocolNumber, id, nic).(*tcp.Endpoint)
 	if !ok {
 		return nil
 	}
@@ -204,20 +202,4 @@ func (t *tcpStack) destroy() {
 	if g := t.g.Load(); g != nil {
 		g.Destroy()
 	}
-}
-
-func networkOf(a netip.Addr) tcpip.NetworkProtocolNumber {
-	if a.Is4() {
-		return ipv4.ProtocolNumber
-	}
-	return ipv6.ProtocolNumber
-}
-
-func fullAddress(ap netip.AddrPort) tcpip.FullAddress {
-	return tcpip.FullAddress{NIC: nic, Addr: tcpip.AddrFromSlice(ap.Addr().AsSlice()), Port: ap.Port()}
-}
-
-func addrPortOf(a tcpip.FullAddress) netip.AddrPort {
-	ip, _ := netip.AddrFromSlice(a.Addr.AsSlice())
-	return netip.AddrPortFrom(ip, a.Port)
 }
