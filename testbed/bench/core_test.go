@@ -91,7 +91,7 @@ func startCore(tb testing.TB, n *network) *core {
 	start := func(name string, makeService func(node.Deps) (node.Service, error)) {
 		// A goroutine inherits the labels of the one that starts it.
 		pprof.Do(ctx, pprof.Labels("function", name), func(ctx context.Context) {
-			svc, err := makeService(deps(tb, name))
+			svc, err := makeService(n.deps(tb, name))
 			if err != nil {
 				tb.Fatal(err)
 			}
@@ -144,13 +144,13 @@ func startCore(tb testing.TB, n *network) *core {
 	return c
 }
 
-func deps(tb testing.TB, name string) node.Deps {
+func (n *network) deps(tb testing.TB, name string) node.Deps {
 	level, err := zapcore.ParseLevel(*logLevel)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	log := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(io.Discard), level))
-	return node.Deps{Log: log, Trace: trace.Node{Stream: &trace.Stream{}, Name: name}, Metrics: prometheus.NewRegistry()}
+	return node.Deps{Log: log, Trace: trace.Node{Stream: n.stream, Name: name}, Metrics: prometheus.NewRegistry()}
 }
 
 func waitReady(tb testing.TB, ready []func() error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip/transport"
 	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
+	"github.com/gocscf/gocscf/ims/trace"
 )
 
 // network is where the services and the phones are.
@@ -24,6 +25,8 @@ type network struct {
 	phone func(gm netip.AddrPort) (net.Conn, error)
 	// server opens a datagram socket anywhere.
 	server func() (net.PacketConn, error)
+	// stream, unless nil, is told by the services what they receive and send.
+	stream *trace.Stream
 }
 
 const diameterPort = 3868
