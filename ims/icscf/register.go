@@ -101,7 +101,24 @@ func (r *registration) identify() node.Refusal {
 }
 
 func (r *registration) uar(kind cx.UserAuthorizationType) *cx.UAR {
-	return &cx.UAR{UserName: r.impi, PublicIdentity: string(r.impu), VisitedNetworkID: r.visited, Type: kind}
+	q := &cx.UAR{UserName: r.impi, PublicIdentity: string(r.impu), VisitedNetworkID: r.visited, Type: kind}
+	if emergency(r.x.Req) {
+		q.Flags = cx.UAREmergencyRegistration
+	}
+	return q
+}
+
+// emergency reports whether a REGISTER is for an emergency: its contact has the sos
+// parameter (TS 24.229 5.3.1.2, 7.2A.13). The HSS then bars nobody, nor roaming.
+func emergency(m *sip.Message) bool {
+	for v := range m.Values(sip.HContact) {
+		if a, err := sip.ParseNameAddr(v); err == nil {
+			if u, err := uri.Parse(a.URI); err == nil && u.HasParam("sos") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // leaving reports whether a REGISTER removes all its contacts (TS 24.229 5.3.1.2).

@@ -64,6 +64,28 @@ func TestRegisterAsksAndForwards(t *testing.T) {
 	}
 }
 
+// The HSS is told of an emergency registration, by which it bars nobody (TS 29.229
+// 6.3.44).
+func TestEmergencyRegistration(t *testing.T) {
+	conformance.Partly(t, "PE-03")
+	for contact, flags := range map[string]uint32{
+		"<sip:alice@198.51.100.1;sos>": cx.UAREmergencyRegistration, "<sip:alice@198.51.100.1>;sos": 0,
+		"<sip:sos@198.51.100.1>, <sip:alice@198.51.100.1;SOS=x>;expires=600": cx.UAREmergencyRegistration,
+	} {
+		t.Run(contact, func(t *testing.T) {
+			run(t, func(w *world) {
+				w.p.register("r1", "Contact: "+contact)
+				q := w.uar(cx.Registration)
+				check(t, "UAR-Flags", q.uar.Flags, flags)
+				q.result(t, cx.FirstRegistration.Result())
+				m := w.s1.request("REGISTER")
+				w.s1.answer(m, 403)
+				w.p.status(403)
+			})
+		})
+	}
+}
+
 func TestRegistersThatAreRefused(t *testing.T) {
 	conformance.Partly(t, "IC-18")
 	tests := []struct {

@@ -31,6 +31,8 @@ type Config struct {
 	VisitedNetwork string `yaml:"visited_network"`
 	// IPsec towards the phones.
 	IPsec IPsec `yaml:"ipsec"`
+	// Emergency says what becomes of emergency calls.
+	Emergency Emergency `yaml:"emergency"`
 	// Hosts gives addresses to names without DNS: name: HOST:PORT.
 	Hosts map[string]string `yaml:"hosts"`
 	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
@@ -82,6 +84,7 @@ func (a *Addresses) UnmarshalYAML(decode func(any) error) error {
 func DefaultConfig() Config {
 	return Config{
 		IPsec:       defaultIPsec(),
+		Emergency:   defaultEmergency(),
 		MaxBindings: 1_000_000,
 		HomeTimeout: node.Duration(4 * time.Second),
 		Drain:       node.Duration(5 * time.Second),
@@ -101,17 +104,9 @@ func (c *Config) Check() error {
 	if len(c.ICSCF) == 0 {
 		bad("icscf is missing: IP:PORT of the home network's entry point")
 	}
-	for i, a := range c.ICSCF {
-		switch {
-		case !a.IsValid() || a.Port() == 0 || a.Addr().IsUnspecified():
-			bad("icscf[%d] is %v: want the IP:PORT of the home network's entry point", i, a)
-		case c.Listen.Mw.IsValid() && a.Addr().Unmap().Is4() != c.Listen.Mw.Addr().Unmap().Is4():
-			bad("icscf[%d] is %v: it is not reached from listen.mw %v, which is of the other IP version", i, a, c.Listen.Mw)
-		case a == c.Listen.Mw || a == c.Listen.Gm:
-			bad("icscf[%d] is %v: that is this P-CSCF itself", i, a)
-		}
-	}
+	c.ICSCF.check("icscf", "the IP:PORT of the home network's entry point", c.Listen, bad)
 	c.IPsec.check(c.Listen.Gm, c.Listen.Mw, bad)
+	c.Emergency.check(c.Listen, bad)
 	if c.MaxBindings < 1 {
 		bad("max_bindings is %d: no phone could register; want 1 or more", c.MaxBindings)
 	}
@@ -153,6 +148,7 @@ func (c *Config) Explain() []string {
 		c.IPsec.explain(c.Listen.Gm),
 		fmt.Sprintf("The core reaches it at %v; Path and Record-Route carry that.", c.Listen.Mw),
 		fmt.Sprintf("REGISTERs go to the I-CSCF at %v, visited network %q.", c.ICSCF, c.visited()),
+		c.Emergency.explain(),
 	}
 }
 

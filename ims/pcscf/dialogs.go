@@ -137,6 +137,20 @@ func (t *dialogs) ended(k dialogKey, call bool, now time.Time) {
 	}
 }
 
+// lasts reports whether some dialog of a private identity has not ended.
+func (t *dialogs) lasts(impi string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.byUser[impi], func(d *dialog) bool { return d.until.IsZero() })
+}
+
+// known reports whether some dialog of a private identity is remembered.
+func (t *dialogs) known(impi string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byUser[impi]) > 0
+}
+
 // forget drops the dialogs of a private identity.
 func (t *dialogs) forget(impi string) {
 	t.mu.Lock()

@@ -40,7 +40,11 @@ func (s *Server) coreTimeout(method string) time.Duration {
 // (a phone that registers over a connection may send the rest over UDP, and one
 // that registers over UDP may dial for a large INVITE from that port).
 // With IPsec the SA set tells, and has to be one that the phone has answered for.
+// Beside them are those who make an emergency call in clear, within it.
 func (s *Server) sender(x *proxy.Exchange, now time.Time) *binding {
+	if b := s.callers.of(x.Flow, x.Req); b != nil {
+		return b
+	}
 	if s.sec != nil {
 		on := s.sec.of(x.Flow)
 		if on == nil || !s.sec.established(on) {

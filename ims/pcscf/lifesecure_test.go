@@ -285,11 +285,10 @@ func TestRestartedPCSCF(t *testing.T) {
 	})
 }
 
-// What comes in clear: a REGISTER from anyone on the open port, nothing else there,
-// and nothing at all on the protected ports.
+// What comes in clear: a REGISTER and an emergency call from anyone on the open port,
+// nothing else there, and nothing at all on the protected ports.
 func TestInClear(t *testing.T) {
-	conformance.Shows(t, "PO-01")
-	conformance.Partly(t, "IP-12", "IP-13")
+	conformance.Shows(t, "PO-01", "IP-12", "IP-13")
 	secure(t, func(w *world) {
 		u := w.ue("alice", "192.0.2.50").up()
 		for _, method := range []string{"MESSAGE", "OPTIONS", "INVITE", "SUBSCRIBE"} {
@@ -303,6 +302,7 @@ func TestInClear(t *testing.T) {
 			for _, method := range []string{"REGISTER", "MESSAGE"} {
 				u.open.send("192.0.2.1:"+port, u.open.text(method, "sip:"+domain, "p-"+method+port))
 			}
+			u.open.send("192.0.2.1:"+port, u.open.text("INVITE", sos, "p-sos"+port))
 		}
 		c := u.open.dial(0, "192.0.2.1:6100")
 		_, _ = c.Write([]byte(u.open.text("MESSAGE", "sip:bob@"+domain, "tcp")))
@@ -311,17 +311,27 @@ func TestInClear(t *testing.T) {
 		w.scscf.nothing(0)
 		w.explained("in clear to a protected port")
 		f := w.p.Report("alice@" + domain).Facts
-		if f.ClearDropped != 5 || f.ClearRefused != 5 {
-			t.Errorf("counted %d dropped and %d refused, want 5 and 5", f.ClearDropped, f.ClearRefused)
+		if f.ClearDropped != 7 || f.ClearRefused != 5 {
+			t.Errorf("counted %d dropped and %d refused, want 7 and 5", f.ClearDropped, f.ClearRefused)
 		}
-		// The same, from an address whose phone has SAs.
+		// From an address whose phone has SAs, as from any.
+		e := w.peer("ecscf", ecscfAddr)
+		for _, p := range []*peer{u.open, w.peer("stranger", strangerAddr)} {
+			p.send(gmAddr, p.text("INVITE", sos, "e-"+p.name))
+			e.answer(e.request("INVITE"), 486)
+			p.status(486)
+		}
 		b := w.ue("bob", "192.0.2.51")
 		b.up()
 		u.spi += 100
 		u.offer(7000)
 		u.begin()
 		u.answer401()
-	})
+		u.offer(7001)
+		u.open.send(gmAddr, u.register("Contact: <sip:alice@192.0.2.50:6000;sos>", "Via: SIP/2.0/UDP "+u.open.addr.String()+";branch="+sip.NewBranch()))
+		w.challenge()
+		u.challenged(u.open)
+	}, takesEmergencies)
 }
 
 // Over a set whose challenge is not answered nothing but REGISTER goes.

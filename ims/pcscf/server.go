@@ -34,6 +34,7 @@ type Server struct {
 	core     *proxy.Core
 	bindings *bindings
 	dialogs  *dialogs
+	callers  *callers
 	sec      *security // nil without IPsec
 	metrics  metrics
 	verdicts *node.Verdicts
@@ -47,6 +48,8 @@ type metrics struct {
 	registered prometheus.Gauge
 	dialogs    prometheus.Gauge
 	registers  *prometheus.CounterVec
+	// emergencies are their INVITEs, by whether the phone is registered.
+	emergencies *prometheus.CounterVec
 }
 
 // sweepEvery is how often bindings that have run out are looked for.
@@ -72,10 +75,14 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		registers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocscf_pcscf_registers_total", Help: "REGISTERs answered to phones, by status.",
 		}, []string{"status"}),
+		emergencies: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gocscf_pcscf_emergency_calls_total", Help: "INVITEs of emergency calls, those that were refused included, by whether the phone is registered.",
+		}, []string{"caller"}),
 	}}
 	if deps.Metrics != nil {
-		deps.Metrics.MustRegister(s.metrics.registered, s.metrics.dialogs, s.metrics.registers)
+		deps.Metrics.MustRegister(s.metrics.registered, s.metrics.dialogs, s.metrics.registers, s.metrics.emergencies)
 	}
+	s.callers = newCallers(cfg.Emergency.MaxAnonymous, d)
 	s.bindings = newBindings(cfg.MaxBindings, s.left)
 	s.verdicts = node.NewVerdicts(deps.Deps, "pcscf", cfg.Listen.Gm.Addr().String())
 	if s.sec, err = newSecurity(s); err != nil {
@@ -196,6 +203,7 @@ func (s *Server) sweep(ctx context.Context) {
 		case now := <-tick.C:
 			s.metrics.registered.Set(float64(s.bindings.sweep(now)))
 			s.metrics.dialogs.Set(float64(s.dialogs.sweep(now)))
+			s.callers.sweep(now)
 			s.sec.countKernel()
 		}
 	}
@@ -213,7 +221,8 @@ func (h handler) Request(x *proxy.Exchange) {
 	switch fromPhone := x.Flow.Role != sip.RoleCore; {
 	case fromPhone && method == "REGISTER":
 		s.register(x)
-	case fromPhone && s.sec != nil && !s.overSet(x):
+	case fromPhone && s.emergency(x):
+	case fromPhone && s.sec != nil && !s.openTo(x) && !s.overSet(x):
 	case fromPhone && x.Req.ToTag() != "":
 		s.fromPhoneInDialog(x)
 	case fromPhone:

@@ -13,13 +13,22 @@ import (
 // receiver finds the phone for whom x has come along our Path or Record-Route;
 // without one, x is refused.
 func (s *Server) receiver(x *proxy.Exchange) *binding {
-	b := s.bindings.ofToken(x.Route.User, time.Now())
+	b := s.behind(x)
 	if b == nil {
 		s.verdicts.Refuse(x, node.Refusal{Status: 404, Cause: "no_binding", Clause: "TS 24.229 5.2.6.4",
 			Text: x.Req.Method() + " came for a phone that is not registered through this P-CSCF (any more).",
 			Next: "The phone must register anew; a P-CSCF that was restarted knows no phone."})
 	}
 	return b
+}
+
+// behind is the phone of our entry in the route that x has come along: one that is
+// registered, or, within a dialog, one that makes an emergency call in clear.
+func (s *Server) behind(x *proxy.Exchange) *binding {
+	if b := s.bindings.ofToken(x.Route.User, time.Now()); b != nil || x.Req.ToTag() == "" {
+		return b
+	}
+	return s.callers.ofToken(x.Route.User)
 }
 
 // errNoSet is why a phone with IPsec is not reached.
@@ -210,7 +219,7 @@ func (c *called) checkRecordRoute(f sip.Flow, m *sip.Message, e *sip.Edits) {
 
 // ackToPhone takes the ACK to a 2xx to the phone.
 func (s *Server) ackToPhone(x *proxy.Exchange) {
-	if b := s.bindings.ofToken(x.Route.User, time.Now()); b != nil {
+	if b := s.behind(x); b != nil {
 		hop, err := s.hop(b)
 		if err != nil {
 			s.verdicts.Decide(x, "ACK for "+b.impi+" dropped: "+err.Error()+".", "TS 33.203 7.1")

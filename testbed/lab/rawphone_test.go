@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,6 +154,7 @@ type simPhone struct {
 	cseq   int
 	instID string
 	last   string // the last Authorization
+	sos    bool   // it registers for emergencies
 }
 
 // newSIMPhone makes a phone over UDP for subscriber i of DemoSubscribers.
@@ -192,7 +194,13 @@ func (p *simPhone) sim(k, opc string, sqn aka.SQN) {
 	p.usim = &aka.USIM{Algorithm: p.algo, SQN: array}
 }
 
-func (p *simPhone) contact() string { return "sip:" + p.user + "@" + p.conn.LocalAddr().String() }
+func (p *simPhone) contact() string {
+	c := "sip:" + p.user + "@" + p.conn.LocalAddr().String()
+	if p.sos {
+		c += ";sos"
+	}
+	return c
+}
 
 // send sends a request and returns the final response. Requests without one
 // before the deadline end the test.
@@ -208,16 +216,7 @@ func (p *simPhone) send(method, uri string, headers []string, wait time.Duration
 func (p *simPhone) try(method, uri string, headers []string, wait time.Duration) (*sip.Message, error) {
 	p.t.Helper()
 	p.cseq++
-	here := p.conn.LocalAddr().String()
-	text := strings.Join(append([]string{
-		method + " " + uri + " SIP/2.0",
-		"Via: SIP/2.0/UDP " + here + ";branch=" + sip.NewBranch() + ";rport",
-		"Max-Forwards: 70",
-		"From: <" + p.impu + ">;tag=" + p.user,
-		"Call-ID: " + p.callID,
-		fmt.Sprintf("CSeq: %d %s", p.cseq, method),
-	}, append(headers, "Content-Length: 0", "", "")...), "\r\n")
-	if _, err := p.conn.Write([]byte(text)); err != nil {
+	if err := p.write(method, uri, headers); err != nil {
 		return nil, err
 	}
 	buf := make([]byte, 65535)
@@ -240,6 +239,28 @@ func (p *simPhone) try(method, uri string, headers []string, wait time.Duration)
 		if cs, _ := m.CSeq(); m.Status() >= 200 && cs.Seq == uint32(p.cseq) && m.CallID() == p.callID {
 			return m, nil
 		}
+	}
+}
+
+// write sends a request with the sequence number of the last one.
+func (p *simPhone) write(method, uri string, headers []string) error {
+	text := strings.Join(append([]string{
+		method + " " + uri + " SIP/2.0",
+		"Via: SIP/2.0/UDP " + p.conn.LocalAddr().String() + ";branch=" + sip.NewBranch() + ";rport",
+		"Max-Forwards: 70",
+		"From: <" + p.impu + ">;tag=" + p.user,
+		"Call-ID: " + p.callID,
+		fmt.Sprintf("CSeq: %d %s", p.cseq, method),
+	}, append(slices.Clip(headers), "Content-Length: 0", "", "")...), "\r\n")
+	_, err := p.conn.Write([]byte(text))
+	return err
+}
+
+// ack acknowledges the INVITE that was sent last.
+func (p *simPhone) ack(uri string, headers []string) {
+	p.t.Helper()
+	if err := p.write("ACK", uri, headers); err != nil {
+		p.t.Fatal(err)
 	}
 }
 
