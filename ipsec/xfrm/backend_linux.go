@@ -3,8 +3,10 @@ package xfrm
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,8 +33,15 @@ type Backend struct {
 	sets   map[ipsec.SetID]*installed
 	// states says whose each state in the kernel is.
 	states map[key]ipsec.SetID
-	// waiting counts sets whose outgoing associations wait for those of another.
+	// waiting counts sets whose outgoing associations wait for those of another;
+	// looking is whether somebody looks after them.
 	waiting int
+	looking bool
+	// begun is whether what stands at our ports is ours: until then it may be that of
+	// an instance that lives.
+	begun bool
+	// here are the addresses of the host.
+	here []netip.Addr
 }
 
 // installed is a set that the kernel has.
@@ -53,18 +62,13 @@ type installed struct {
 	seen [4]sighting
 }
 
-// sighting is when an association was found to have carried so many packets.
-type sighting struct {
-	packets uint64
-	at      time.Time
-}
-
 var _ ipsec.Backend = (*Backend)(nil)
 
 // New readies the kernel: what an earlier run of this instance has left goes, a test
 // association shows that all is there that will be needed, and what is in clear at
-// the protected ports is blocked. The sockets belong to the network namespace of the
-// calling thread.
+// the protected ports is blocked. An instance that lives is known by the port for ESP
+// in UDP, which New cannot bind then: it keeps what it has. The sockets belong to the
+// network namespace of the calling thread.
 func New(c Config) (*Backend, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -79,6 +83,7 @@ func New(c Config) (*Backend, error) {
 		return nil, socketFault(err)
 	}
 	b := newBackend(c, k, ev)
+	b.here = addresses()
 	if err := b.start(); err != nil {
 		_ = b.Close()
 		return nil, err
@@ -93,7 +98,22 @@ func newBackend(c Config, k kernel, ev events) *Backend {
 	}
 }
 
+// addresses are those of the calling thread's network namespace.
+func addresses() (list []netip.Addr) {
+	all, _ := net.InterfaceAddrs() // without them a set that cannot work is not refused
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			list = append(list, p.Addr())
+		}
+	}
+	return list
+}
+
 func (b *Backend) start() error {
+	if err := b.openEncap(); err != nil {
+		return err
+	}
+	b.begun = true
 	var err error
 	if b.cleaned, err = b.sweep(); err != nil {
 		return fault("remove the IPsec states that an earlier run has left", err)
@@ -110,9 +130,6 @@ func (b *Backend) start() error {
 				}
 			}
 		}
-	}
-	if err := b.openEncap(); err != nil {
-		return err
 	}
 	b.drops = openDrops()
 	b.running.Add(1)
@@ -159,6 +176,8 @@ func (b *Backend) Install(s *ipsec.Set) error {
 		return fmt.Errorf("%s: it would have ended at %v", doing, s.Hard)
 	case s.Remote.Addr.IsLoopback():
 		return fmt.Errorf("%s: the kernel applies no IPsec to loopback: set ipsec.backend to user", doing)
+	case slices.Contains(b.here, s.Remote.Addr):
+		return fmt.Errorf("%s: %v is an address of this host, and the kernel applies no IPsec to what stays on it: set ipsec.backend to user, or take the phone to another host", doing, s.Remote.Addr)
 	}
 	in := &installed{set: s, outer: outerOf(s), from: s.Outer.Addr(), added: now, hard: s.Hard}
 	if err := b.checkOuter(in); err != nil {
@@ -199,8 +218,8 @@ func (b *Backend) Install(s *ipsec.Set) error {
 	return nil
 }
 
-// add tells the kernel of a set. What it returns takes back what has been done, in
-// the order of doing. The states are first: a policy without its state would make
+// add tells the kernel of a set. What it returns takes back what has been done, or
+// may have been, in the order of doing. The states are first: a policy without its state would make
 // the kernel look for a key exchange.
 func (b *Backend) add(in *installed, list []association) (undo []request, err error) {
 	s := in.set
@@ -209,17 +228,23 @@ func (b *Backend) add(in *installed, list []association) (undo []request, err er
 		if !a.in && in.waits {
 			continue
 		}
-		if err := b.kernel.do(stateAdd(nl.XFRM_MSG_NEWSA, a, s, life, 0)); err != nil {
+		err := b.kernel.do(stateAdd(nl.XFRM_MSG_NEWSA, a, s, life, 0))
+		if err == nil || unknown(err) {
+			undo = append(undo, stateDel(a.key()))
+		}
+		if err != nil {
 			return undo, stateFault("add "+a.String(), s.Pair, a.dst.Is4(), err)
 		}
-		undo = append(undo, stateDel(a.key()))
 	}
 	for _, a := range list {
 		p := protect(nl.XFRM_MSG_NEWPOLICY, a, in.added, in.hard)
-		if err := b.kernel.do(p); err != nil {
+		err := b.kernel.do(p)
+		if err == nil || unknown(err) {
+			undo = append(undo, policyDel(p))
+		}
+		if err != nil {
 			return undo, policyFault("add the policy for "+a.String(), err)
 		}
-		undo = append(undo, policyDel(p))
 	}
 	return undo, nil
 }
@@ -298,56 +323,6 @@ func (b *Backend) remove(id ipsec.SetID) error {
 	return nil
 }
 
-// Stats asks the kernel what has gone over a set. Kernels before 6.2 do not tell when
-// an association was used last: then Last is when Stats first saw its packets.
-func (b *Backend) Stats(id ipsec.SetID) (ipsec.SetStats, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	in := b.sets[id]
-	if in == nil {
-		return ipsec.SetStats{}, false
-	}
-	var st ipsec.SetStats
-	for i, a := range b.associations(in) {
-		if b.states[a.key()] != id {
-			continue
-		}
-		got, ok := b.standing(a.key())
-		if ok && got.stats.Packets != 0 && got.stats.Last.IsZero() {
-			got.stats.Last = in.sighted(i, got, b.now())
-		}
-		switch {
-		case !ok:
-		case a.in:
-			st.In[i%2] = got.stats
-		default:
-			st.Out[i%2] = got.stats
-		}
-	}
-	return st, true
-}
-
-// sighted is when the i-th association's last packet was, as far as is known.
-func (in *installed) sighted(i int, got standing, now time.Time) time.Time {
-	if seen := in.seen[i]; seen.packets == got.stats.Packets {
-		return seen.at
-	}
-	if first := int64(got.info.Curlft.UseTime); got.stats.Packets == 1 && first != 0 {
-		now = time.Unix(first, 0)
-	}
-	in.seen[i] = sighting{got.stats.Packets, now}
-	return now
-}
-
-// standing asks for one state; false when the kernel does not have it.
-func (b *Backend) standing(k key) (standing, bool) {
-	answers, err := b.kernel.get(stateGet(k), false)
-	if err != nil || len(answers) != 1 {
-		return standing{}, false
-	}
-	return parseState(answers[0])
-}
-
 // Close takes everything of this instance out of the kernel: its sets, and then what
 // blocks its ports.
 func (b *Backend) Close() error {
@@ -361,8 +336,10 @@ func (b *Backend) Close() error {
 	for id := range b.sets {
 		err = errors.Join(err, b.remove(id))
 	}
-	// Whatever a failure has left behind goes with the blocks.
-	_, e := b.sweep()
+	var e error
+	if b.begun { // whatever a failure has left behind goes with the blocks
+		_, e = b.sweep()
+	}
 	b.mu.Unlock()
 	close(b.done)
 	b.events.Close()

@@ -167,18 +167,41 @@ func TestAFailureAtAnyStepLeavesNothing(t *testing.T) {
 	}
 }
 
+// A step that the kernel has carried out, and not acknowledged in time, is taken back
+// like the others.
+func TestAStepThatIsNotAcknowledgedLeavesNothing(t *testing.T) {
+	f := newFakeKernel()
+	b, _ := started(t, f, nil)
+	before := f.snapshot()
+	for step := 1; step <= 8; step++ {
+		f.n, f.unheard = 0, step
+		if err := b.Install(set(1, sha1Null)); err == nil || !strings.Contains(err.Error(), "not acknowledged") {
+			t.Errorf("step %d is not acknowledged: %v", step, err)
+		}
+		if got := f.snapshot(); !slices.Equal(got, before) {
+			t.Errorf("after step %d was not acknowledged there is\n%v", step, got)
+		}
+	}
+	if err := b.Install(set(1, sha1Null)); err != nil {
+		t.Errorf("the next attempt: %v", err)
+	}
+}
+
 func TestInstallRefusesWhatCannotWork(t *testing.T) {
 	f := newFakeKernel()
 	b, _ := started(t, f, nil)
+	b.here = []netip.Addr{ours, phone}
 	before := f.snapshot()
 	for name, change := range map[string]func(*ipsec.Set){
 		"an end in the past":      func(s *ipsec.Set) { s.Hard = time.Now().Add(-time.Second) },
 		"a phone on loopback":     func(s *ipsec.Set) { s.Remote.Addr = netip.MustParseAddr("127.0.0.1") },
+		"a phone on this host":    func(s *ipsec.Set) { s.Remote.Addr = phone },
 		"a tunnel from nowhere":   func(s *ipsec.Set) { s.Mode = ipsec.UDPTunnel },
-		"ESP in UDP without port": func(s *ipsec.Set) { s.Outer = netip.MustParseAddrPort("10.0.0.2:4500") },
+		"ESP in UDP without port": func(s *ipsec.Set) { s.Outer = netip.MustParseAddrPort("10.0.0.3:4500") },
 		"no algorithm":            func(s *ipsec.Set) { s.Pair = ipsec.Pair{} },
 	} {
 		s := set(1, sha1Null)
+		s.Remote.Addr = netip.MustParseAddr("10.0.0.3")
 		change(s)
 		if err := b.Install(s); err == nil {
 			t.Errorf("%s goes in", name)

@@ -1,6 +1,7 @@
 package xfrm
 
 import (
+	"errors"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -33,6 +34,7 @@ func TestTheEndOfASetIsToldOnce(t *testing.T) {
 			}
 		}
 		policies := len(f.policies)
+		time.Sleep(10*time.Minute - softBefore)
 		for _, hard := range []bool{false, true} {
 			for _, spi := range []uint32{one.Local.SPIC, one.Local.SPIS} {
 				ev.tell(nl.XFRM_MSG_EXPIRE, f.expiry(key{ours, spi}, hard))
@@ -119,7 +121,8 @@ func TestATunnelFollowsTheNAT(t *testing.T) {
 		if now == nil {
 			t.Fatal("there is no state to the new address")
 		}
-		if st, _ := parseState(now); st.oseq != 77 {
+		// What the old state has sent after it was asked is not sent again.
+		if st, _ := parseState(now); st.oseq != 77+skipped {
 			t.Errorf("the key is used again from sequence number %d", st.oseq)
 		}
 		policy := f.policies[policyName(dirOut, info.Sel)]
@@ -195,4 +198,140 @@ func TestAPhoneThatComesBackWithItsSPIs(t *testing.T) {
 			_ = b.Close()
 		})
 	}
+}
+
+// What the kernel has told before a set's end was moved, or before another set has taken
+// its SPI over, is not true any more.
+func TestEventsThatComeLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeKernel()
+		var told []expiry
+		b, ev := started(t, f, func(c *Config) {
+			c.Expired = func(id ipsec.SetID, hard bool) { told = append(told, expiry{id, hard}) }
+		})
+		old, s := set(1, sha1Null), set(2, sha1Null)
+		s.Remote = old.Remote
+		if err := b.Install(old); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10*time.Minute - softBefore)
+		if err := b.Extend(1, time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		ev.tell(nl.XFRM_MSG_EXPIRE, f.expiry(key{ours, old.Local.SPIS}, false))
+		synctest.Wait()
+		if told != nil {
+			t.Errorf("of a set that lives for an hour is told %v", told)
+		}
+		time.Sleep(time.Hour - softBefore)
+		ev.tell(nl.XFRM_MSG_EXPIRE, f.expiry(key{ours, old.Local.SPIS}, false))
+		synctest.Wait()
+		if want := []expiry{{1, false}}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+		// The old set's outgoing state ends; meanwhile a new set has its SPI.
+		out := key{phone, old.Remote.SPIC}
+		b.mu.Lock()
+		end := f.expiry(out, true)
+		b.mu.Unlock()
+		s.Hard = time.Now().Add(time.Hour)
+		if err := errors.Join(b.Remove(1), b.Install(s)); err != nil {
+			t.Fatal(err)
+		}
+		ev.tell(nl.XFRM_MSG_EXPIRE, end)
+		synctest.Wait()
+		if want := []expiry{{1, false}}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v: the end of one set is told of another", told, want)
+		}
+		_ = b.Close()
+	})
+}
+
+// Whatever fails while a set follows its phone, it sends to where it has sent before,
+// and moves when the kernel tells again.
+func TestAMoveThatFailsChangesNothing(t *testing.T) {
+	for step := 1; step <= 4; step++ {
+		for _, unheard := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeKernel()
+				failures := 0
+				b, ev := started(t, f, func(c *Config) {
+					c.EncapPort = 4500
+					c.Failed = func(error) { failures++ }
+				})
+				before := f.snapshot()
+				s := set(1, sha1Null)
+				s.Mode, s.Outer = ipsec.UDPTunnel, netip.MustParseAddrPort("203.0.113.5:4500")
+				if err := b.Install(s); err != nil {
+					t.Fatal(err)
+				}
+				stood := f.snapshot()
+				leads := func() netip.Addr {
+					p := f.policies[policyName(dirOut, selector(s.Local.Server(), s.Remote.Client()))]
+					tmpl := nl.DeserializeXfrmUserTmpl(attr(t, p, nl.SizeofXfrmUserpolicyInfo, nl.XFRMA_TMPL))
+					return addr(tmpl.XfrmId.Daddr, tmpl.Family)
+				}
+				f.n = 0
+				if unheard {
+					f.unheard = step
+				} else {
+					f.fail = func(n int, _ request) error {
+						if n == step {
+							return unix.ENOMEM
+						}
+						return nil
+					}
+				}
+				moved := netip.MustParseAddrPort("203.0.113.6:999")
+				move := mapping(key{ours, s.Local.SPIS}, s.Outer, moved)
+				ev.tell(nl.XFRM_MSG_MAPPING, move)
+				synctest.Wait()
+				f.fail = nil
+				if got := f.snapshot(); !slices.Equal(got, stood) || leads() != s.Outer.Addr() || failures != 1 {
+					t.Errorf("step %d, unheard %v: it sends to %v, %d failures; there is %v", step, unheard, leads(), failures, got)
+				}
+				ev.tell(nl.XFRM_MSG_MAPPING, move)
+				synctest.Wait()
+				if f.states[key{moved.Addr(), s.Remote.SPIC}] == nil || leads() != moved.Addr() || failures != 1 {
+					t.Errorf("step %d: told again, it sends to %v, there is %v", step, leads(), f.snapshot())
+				}
+				if err := b.Remove(1); err != nil || !slices.Equal(f.snapshot(), before) {
+					t.Errorf("%v; after Remove there is %v", err, f.snapshot())
+				}
+				_ = b.Close()
+			})
+		}
+	}
+}
+
+// Sets that wait are looked after once, however often sets begin to wait and go.
+func TestOneLooksAfterSetsThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeKernel()
+		b, _ := started(t, f, nil)
+		old, s := set(1, sha1Null), set(2, sha1Null)
+		s.Remote = old.Remote
+		if err := b.Install(old); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if err := errors.Join(b.Install(s), b.Remove(2)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Install(s); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(takeOverEvery / 2)
+		b.mu.Lock()
+		f.gets = 0
+		b.mu.Unlock()
+		time.Sleep(10 * takeOverEvery)
+		b.mu.Lock()
+		if f.gets != 2*10 {
+			t.Errorf("in ten rounds the kernel was asked %d times, want for two associations each", f.gets)
+		}
+		b.mu.Unlock()
+		_ = b.Close()
+	})
 }

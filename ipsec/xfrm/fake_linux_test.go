@@ -1,6 +1,7 @@
 package xfrm
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -24,6 +25,10 @@ type fakeKernel struct {
 	// fail is asked before each request, nil for none.
 	fail func(n int, r request) error
 	n    int
+	// unheard is the number of the request that is carried out, and whose
+	// acknowledgement is lost.
+	unheard int
+	gets    int
 }
 
 func newFakeKernel() *fakeKernel {
@@ -41,6 +46,11 @@ func octets(r request) (b []byte) {
 
 func (f *fakeKernel) do(r request) error {
 	f.n++
+	if f.n == f.unheard {
+		f.unheard = 0
+		f.n--
+		return cmp.Or(f.do(r), error(unix.EAGAIN))
+	}
 	if f.fail != nil {
 		if err := f.fail(f.n, r); err != nil {
 			return err
@@ -112,6 +122,7 @@ func (f *fakeKernel) get(r request, dump bool) ([][]byte, error) {
 			}
 		}), nil
 	}
+	f.gets++
 	id := nl.DeserializeXfrmUsersaId(octets(r))
 	b := f.states[key{addr(id.Daddr, id.Family), nl.Swap32(id.Spi)}]
 	if b == nil {

@@ -84,3 +84,7 @@ func modules(p ipsec.Pair) []string {
 
 // gone reports whether a deletion failed because there is nothing to delete.
 func gone(err error) bool { return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) }
+
+// unknown reports whether a request may have been carried out although it failed: the
+// kernel has not said in time what became of it.
+func unknown(err error) bool { return errors.Is(err, unix.EAGAIN) }

@@ -2,6 +2,7 @@ package xfrm
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -68,6 +69,35 @@ func TestInstancesDoNotTouchEachOther(t *testing.T) {
 	}
 	if err := second.Install(set(1, sha1Null)); err == nil {
 		t.Error("a set goes in after Close")
+	}
+}
+
+// A second start by mistake ends with an error, and what the first has stays.
+func TestASecondStartLeavesTheFirstAlone(t *testing.T) {
+	f := newFakeKernel()
+	first, _ := started(t, f, nil)
+	if err := first.Install(set(1, sha1Null)); err != nil {
+		t.Fatal(err)
+	}
+	stood := f.snapshot()
+	// The first has the port for ESP in UDP.
+	held, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	c := first.config
+	c.Addrs = append([]netip.Addr{netip.MustParseAddr("127.0.0.1")}, c.Addrs...)
+	c.EncapPort = held.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	second := newBackend(c, f, newFakeEvents())
+	if err := second.start(); !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), "another P-CSCF") {
+		t.Errorf("started twice: %v", err)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := f.snapshot(); !slices.Equal(got, stood) {
+		t.Errorf("after the second start there is\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(stood, "\n"))
 	}
 }
 

@@ -180,3 +180,27 @@ func TestTheEncapsulationPortIsTaken(t *testing.T) {
 		t.Errorf("a start that fails leaves %d states and %d policies", states, policies)
 	}
 }
+
+// A P-CSCF that is started twice by mistake: the second ends, and the first goes on.
+func TestASecondStartLeavesTheFirstAlone(t *testing.T) {
+	coreNet, phoneNet := wire(t)
+	config := xfrm.Config{Addrs: []netip.Addr{core4}, Ports: ports(1), EncapPort: 4500}
+	core, phone := byKernel(t, coreNet, config), byUser(t, phoneNet, phone4)
+	s := set(0, sha1Null, false)
+	install(t, core, phone, s)
+	states, policies := coreNet.Standing(t)
+	err := coreNet.Do(func() error {
+		b, err := xfrm.New(config)
+		if err == nil {
+			_ = b.Close()
+		}
+		return err
+	})
+	if !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("started twice: %v", err)
+	}
+	if st, p := coreNet.Standing(t); st != states || p != policies {
+		t.Errorf("there were %d states and %d policies, now %d and %d", states, policies, st, p)
+	}
+	datagrams(t, core, phone, s)
+}

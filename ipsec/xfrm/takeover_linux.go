@@ -1,0 +1,93 @@
+package xfrm
+
+import (
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+)
+
+// takeOverEvery is how often a set that waits looks for its first packet.
+const takeOverEvery = 20 * time.Millisecond
+
+// wait starts to look after sets that wait, unless that goes on already. The caller
+// holds the lock.
+func (b *Backend) wait() {
+	b.waiting++
+	if b.looking {
+		return
+	}
+	b.looking = true
+	b.running.Add(1)
+	go func() {
+		defer b.running.Done()
+		tick := time.NewTicker(takeOverEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-b.done:
+				return
+			case <-tick.C:
+			}
+			more, errs := b.takeOver()
+			for _, err := range errs {
+				b.failed(err)
+			}
+			if !more {
+				return
+			}
+		}
+	}()
+}
+
+// takeOver gives waiting sets their outgoing associations, those that may have them.
+//
+// A phone that has lost everything may come back with SPIs that it had before, while
+// the set of then still stands here. The kernel finds a state by address and SPI, so
+// one of the sets can send. The old one does until a good packet on the new one shows
+// that this is the phone, and no stranger with its address: it has chosen the SPIs,
+// so it cannot use them for the old set any more. It reports whether sets still wait.
+func (b *Backend) takeOver() (more bool, errs []error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer func() { b.looking = more }()
+	if b.closed {
+		return false, nil
+	}
+	for id, in := range b.sets {
+		if !in.waits {
+			continue
+		}
+		free, heard := true, false
+		for _, a := range b.associations(in) {
+			if !a.in {
+				_, taken := b.states[a.key()]
+				free = free && !taken
+			} else if st, ok := b.standing(a.key()); ok && st.stats.Packets > 0 {
+				heard = true
+			}
+		}
+		if !free && !heard {
+			continue
+		}
+		in.waits = false
+		b.waiting--
+		for _, a := range b.associations(in) {
+			if a.in {
+				continue
+			}
+			if err := b.kernel.do(stateDel(a.key())); err != nil && !gone(err) {
+				errs = append(errs, fault("take over "+a.String(), err))
+				continue
+			}
+			delete(b.states, a.key())
+			err := b.kernel.do(stateAdd(nl.XFRM_MSG_NEWSA, a, in.set, limits(in.added, in.hard, true), 0))
+			if err == nil || unknown(err) {
+				b.states[a.key()] = id
+			}
+			if err != nil {
+				errs = append(errs, stateFault("add "+a.String(), in.set.Pair, a.dst.Is4(), err))
+			}
+		}
+	}
+	return b.waiting > 0, errs
+}
