@@ -104,7 +104,7 @@ func (r *registrar) challenged(op *procedure, o dialog.Outcome) {
 	}
 	op.answer = nil
 	if answer.cause != nil {
-		g.retire(&g.temp)
+		g.forgo()
 		op.offered = false
 		r.send(op)
 		return

@@ -53,7 +53,10 @@ func (r *registrar) granted(op *procedure, m *sip.Message) {
 	if i := slices.IndexFunc(g.Identities, func(u string) bool { return strings.HasPrefix(strings.ToLower(u), "sip:") }); i >= 0 {
 		g.Default = g.Identities[i]
 	}
-	r.secured(op, g)
+	if err := r.secured(op, g); err != nil {
+		r.fail(op, err)
+		return
+	}
 	p.current.Store(g)
 	r.schedule(dialog.RefreshAfter(g.Expires))
 	p.state(r.callID, fmt.Sprintf("%s is registered for %v; challenges: %d.", p.cfg.IMPU, g.Expires, op.challenges), "TS 24.229 5.1.1.2.1")
@@ -63,21 +66,27 @@ func (r *registrar) granted(op *procedure, m *sip.Message) {
 	r.finish(op, g, nil)
 }
 
-// secured makes the set that the REGISTER went over the current one.
-func (r *registrar) secured(op *procedure, reg *Registration) {
+// secured makes the set that the REGISTER went over the current one. A registration
+// that nothing protects is none, where the phone is told to protect.
+func (r *registrar) secured(op *procedure, reg *Registration) *Error {
 	p, a := r.phone, op.over
 	g := p.guard
 	switch {
-	case g == nil, a == nil:
+	case g == nil, a == nil && p.cfg.IPsec == ipsecAuto:
 		p.setWay(nil, r.verify)
-		return
-	case a != g.temp && a != g.current: // its time was up meanwhile
-		return
+		return nil
+	case a == nil:
+		return &Error{Doing: r.what(op), Err: fmt.Errorf("%w: registered without a challenge, in clear", ErrNoAgreement),
+			Next: "the network takes the phone without authentication: look at the S-CSCF, or have the phone go without IPsec (IPsec none)"}
+	case a != g.temp && a != g.current:
+		return &Error{Doing: r.what(op), Err: errors.New("the 200 came, but the security associations that it came over have ended meanwhile"),
+			Next: "register again; if it happens often, the network ends registrations while it renews them"}
 	}
 	g.established(a, reg.Expires)
 	s := a.set
 	reg.Protection = &Protection{Backend: g.stack.Name(), Pair: s.Pair, Mode: s.Mode, Local: s.Local, Remote: s.Remote, Verify: a.server}
 	p.setWay(a, nil)
+	return nil
 }
 
 // lost forgets the registration, and the subscription with it (TS 24.229 5.1.1.6.1).

@@ -1,6 +1,7 @@
 package ue
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -45,6 +46,8 @@ type guard struct {
 
 	temp, current, old *association
 	gone               []*association // of a registration that has ended
+	coming             ipsec.SetID    // will be temp when the stack has it; 0: nobody waits for one
+	queued             chan struct{}  // closed when the stack has done all that it was asked to
 
 	all atomic.Pointer[[]*association] // those above, for any goroutine
 
@@ -145,7 +148,8 @@ func (a *association) hop(p sip.Proto) proxy.Hop {
 }
 
 // challenged makes the set of a challenge and puts it in; then is told when it
-// stands, on the shard. A set that still waited for its 200 goes.
+// stands, on the shard. A set that still waited for its 200 goes; where it was
+// answered, and is challenged again, its offer holds.
 func (g *guard) challenged(m *sip.Message, keys [2]ipsec.Key, base *association, then func(*association, error)) {
 	var server []string
 	for v := range m.Values(sip.HSecurityServer) {
@@ -156,7 +160,10 @@ func (g *guard) challenged(m *sip.Message, keys [2]ipsec.Key, base *association,
 		then(nil, err)
 		return
 	}
-	g.retire(&g.temp)
+	if g.offered == nil && g.temp != nil {
+		g.offered = g.temp.offer
+	}
+	g.forgo()
 	s := g.newSet(got, keys)
 	if v, verr := m.TopVia(); verr == nil && s.Mode == ipsec.UDPTunnel {
 		// Within the tunnel the phone has the address that the network knows it by
@@ -170,18 +177,34 @@ func (g *guard) challenged(m *sip.Message, keys [2]ipsec.Key, base *association,
 		}
 	}
 	a := &association{set: s, offer: g.offered, server: server, base: base, hard: s.Hard}
+	g.coming = s.ID
 	g.install(s, func(err error) {
+		if err == nil && g.coming != s.ID {
+			g.aside(func() error { return g.uninstall(s.ID) }, g.unremoved(s))
+			err = errOvertaken
+		}
 		if err != nil {
+			g.closeUnused(s.Local.Client())
+			g.closeUnused(s.Local.Server())
 			then(nil, fmt.Errorf("putting the %v set of security associations in: %w", g.stack.Name(), err))
 			return
 		}
-		g.temp, g.offered = a, nil
+		g.temp, g.offered, g.coming = a, nil, 0
 		g.publish()
 		g.closeUnused(a.offer.end.Client()) // with another address than the set's
 		a.timer = g.phone.shard().After(authWait, func() { g.over(a) })
 		g.tell(fmt.Sprintf("Security associations stand: %v; the answer to the challenge goes over them.", s), "TS 24.229 5.1.1.5.1")
 		then(a, nil)
 	})
+}
+
+// errOvertaken is a set that nobody waits for any more when it stands.
+var errOvertaken = errors.New("the phone has begun anew meanwhile")
+
+// forgo takes back the set that waits for its 200, or is still put in.
+func (g *guard) forgo() {
+	g.coming = 0
+	g.retire(&g.temp)
 }
 
 // newSet is the set of an agreement, with the faults that the phone has.
@@ -233,7 +256,7 @@ func (g *guard) established(a *association, expires time.Duration) {
 	if hard := time.Now().Add(expires + afterExpiry); hard.After(a.hard) {
 		a.hard = hard
 		id := a.set.ID
-		g.phone.aside(func() error { return g.stack.Extend(id, hard) }, func(err error) {
+		g.aside(func() error { return g.stack.Extend(id, hard) }, func(err error) {
 			if err != nil {
 				g.phone.failed(g.phone.reg.callID, &Error{Doing: "prolonging " + a.set.String(), Err: err}, "TS 33.203 7.4")
 			}
@@ -286,7 +309,7 @@ func (g *guard) retire(which **association) {
 // under way have left.
 func (g *guard) leave(atOnce bool) {
 	going := []*association{g.temp, g.old, g.current}
-	g.temp, g.old, g.current = nil, nil, nil
+	g.temp, g.old, g.current, g.coming = nil, nil, nil, 0
 	if atOnce {
 		going, g.gone = append(going, g.gone...), nil
 		g.dropOffer()
@@ -313,45 +336,8 @@ func (g *guard) remove(a *association) {
 	g.phone.core.EndConns(s.Local.Client(), netip.AddrPort{})
 	g.closeUnused(s.Local.Client())
 	g.closeUnused(s.Local.Server())
-	g.phone.aside(func() error { return g.uninstall(s.ID) }, func(err error) {
-		if err != nil {
-			g.phone.failed(g.phone.reg.callID, &Error{Doing: "taking " + s.String() + " out", Err: err}, "TS 33.203 7.4")
-		}
-	})
+	g.aside(func() error { return g.uninstall(s.ID) }, g.unremoved(s))
 	g.tell(fmt.Sprintf("Security associations are gone: %v.", s), "TS 33.203 7.4")
-}
-
-// install puts a set into the stack, aside: the kernel may take its time.
-func (g *guard) install(s *ipsec.Set, then func(error)) {
-	g.phone.aside(func() error {
-		g.mu.Lock()
-		g.installed[s.ID] = true
-		g.mu.Unlock()
-		err := g.stack.Install(s)
-		if err != nil {
-			g.mu.Lock()
-			delete(g.installed, s.ID)
-			g.mu.Unlock()
-		}
-		return err
-	}, then)
-}
-
-func (g *guard) uninstall(id ipsec.SetID) error {
-	g.mu.Lock()
-	delete(g.installed, id)
-	g.mu.Unlock()
-	return g.stack.Remove(id)
-}
-
-// close takes everything out. The phone's sockets are closed by then.
-func (g *guard) close() {
-	for id := range g.installed { // nobody else is left
-		_ = g.stack.Remove(id)
-	}
-	if g.own {
-		_ = g.stack.Close()
-	}
 }
 
 // tell tells the trace what became of a set.

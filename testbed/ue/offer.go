@@ -43,8 +43,9 @@ func (g *guard) newOffer() error {
 	s := &g.phone.profile.Security
 	e := ipsec.End{Addr: g.phone.Addr().Addr()}
 	e.SPIC, e.SPIS = freshSPIs(s.MinSPI)
-	if s.Ports.FreshServer {
+	if was := netip.AddrPortFrom(e.Addr, g.portS); s.Ports.FreshServer && g.portS != 0 {
 		g.portS = 0
+		g.closeUnused(was) // unless a set has it
 	}
 	var err error
 	for range maxPorts {

@@ -176,7 +176,7 @@ func (r *registrar) fail(op *procedure, e *Error) {
 // established stay (TS 33.203 7.3.1).
 func (r *registrar) disarm() {
 	if g := r.phone.guard; g != nil {
-		g.retire(&g.temp)
+		g.forgo()
 		g.publish()
 	}
 }

@@ -29,7 +29,9 @@ type sealed struct {
 	stats   map[ipsec.SetID]*ipsec.SetStats
 	log     []string // what was installed and removed
 	drops   map[string]int
-	refuse  error // of the next Install
+	refuse  error            // of the next Install
+	slow    func(*ipsec.Set) // called before a set goes in
+	lets    time.Duration    // how long it takes to let a set go
 	extends map[ipsec.SetID]time.Time
 }
 
@@ -48,6 +50,9 @@ func (s *sealed) locked(f func()) {
 func (*sealed) Name() string { return "user" }
 
 func (s *sealed) Install(set *ipsec.Set) error {
+	if s.slow != nil {
+		s.slow(set)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.refuse; err != nil {
@@ -71,6 +76,7 @@ func (s *sealed) Extend(id ipsec.SetID, hard time.Time) error {
 }
 
 func (s *sealed) Remove(id ipsec.SetID) error {
+	time.Sleep(s.lets)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, o := range s.sets {

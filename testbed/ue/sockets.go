@@ -2,6 +2,7 @@ package ue
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -73,11 +74,18 @@ func (s *sockets) Listen(local netip.AddrPort) (net.Listener, error) {
 // Dial dials in clear from the port that the phone listens on: its address and
 // port are all that a P-CSCF knows it by then.
 func (s *sockets) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
-	n := s.on(local)
-	if local.Port() == 0 {
-		s.mu.Lock()
-		local = netip.AddrPortFrom(local.Addr(), s.port)
-		s.mu.Unlock()
+	s.mu.Lock()
+	n, port := s.clear, s.port
+	if s.protected[local] {
+		n, port = s.stack, local.Port()
+	}
+	s.mu.Unlock()
+	switch local.Port() {
+	case port:
+	case 0:
+		local = netip.AddrPortFrom(local.Addr(), port)
+	default:
+		return nil, fmt.Errorf("connecting from %v to %v: its security associations are gone: %w", local, remote, net.ErrClosed)
 	}
 	return n.Dial(ctx, local, remote)
 }
