@@ -5,6 +5,7 @@
 //	testbed hss --config FILE    the HSS alone
 //	testbed ue register|call     a phone alone
 //	testbed as                   an application server alone
+//	testbed load                 the traffic of thousands of phones, measured
 //	testbed ladder --from URL    draw what running services do
 package main
 
@@ -24,6 +25,7 @@ import (
 	"github.com/gocscf/gocscf/testbed/hss"
 	"github.com/gocscf/gocscf/testbed/lab"
 	"github.com/gocscf/gocscf/testbed/ladder"
+	"github.com/gocscf/gocscf/testbed/load"
 	"github.com/gocscf/gocscf/testbed/ue"
 )
 
@@ -32,6 +34,7 @@ type cli struct {
 	HSS    hss.Cmd   `cmd:"" name:"hss" help:"Run the HSS alone."`
 	UE     ueCmd     `cmd:"" name:"ue" help:"Use a phone alone, against any IMS core."`
 	AS     as.Cmd    `cmd:"" name:"as" help:"Run an application server alone."`
+	Load   load.Cmd  `cmd:"" help:"Make the traffic of thousands of phones and measure what any IMS core does with it."`
 	Ladder ladderCmd `cmd:"" help:"Draw what running services do, from their /debug/trace."`
 }
 

@@ -38,6 +38,8 @@ type Config struct {
 	Diameter Diameter `yaml:"diameter"`
 	// Subscribers is the name of a file with the key subscribers, or the list itself.
 	Subscribers Subscribers `yaml:"subscribers"`
+	// Generate makes many subscribers by a rule, for testbed load.
+	Generate []Generated `yaml:"generate"`
 	// SCSCFNames are the S-CSCFs that I-CSCFs are told to prefer, SIP URIs; by
 	// default none, and the I-CSCF chooses.
 	SCSCFNames []string `yaml:"scscf_names"`
@@ -122,6 +124,9 @@ func (c *Config) check() (*database, error) {
 		errs = append(errs, err)
 	}
 	c.subscribers, c.predictable = len(subs), nil
+	for _, g := range c.Generate {
+		c.subscribers += g.Count
+	}
 	for _, s := range subs {
 		if len(s.RAND) > 0 {
 			c.predictable = append(c.predictable, s.IMPI)

@@ -88,6 +88,11 @@ func newDatabase(c *Config, list []Subscriber) (*database, error) {
 		}
 		d.add(u)
 	}
+	for i := range c.Generate {
+		if err := d.generate(c, &c.Generate[i], cache); err != nil {
+			errs = append(errs, fmt.Errorf("generate[%d]: %w", i, err))
+		}
+	}
 	return d, errors.Join(errs...)
 }
 

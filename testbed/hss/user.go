@@ -230,14 +230,7 @@ func (u *user) profile(s *Subscriber, criteria []profile.InitialFilterCriteria, 
 		}
 		names[impu] = name
 	}
-	sp := profile.ServiceProfile{InitialFilterCriteria: criteria}
-	for _, impu := range u.impus {
-		sp.PublicIdentities = append(sp.PublicIdentities, profile.PublicIdentity{
-			Identity: impu, Barred: slices.Contains(u.barred, impu), DisplayName: names[impu], PriorityLevel: -1,
-		})
-	}
-	p := profile.Profile{PrivateID: u.impi, ServiceProfiles: []profile.ServiceProfile{sp}}
-	data := p.Marshal()
+	data := u.marshal(names, criteria)
 	if len(data) > maxUserData {
 		fault("ifc: the profile has %d octets, more than the %d that fit into an answer", len(data), maxUserData)
 		return nil
@@ -245,7 +238,19 @@ func (u *user) profile(s *Subscriber, criteria []profile.InitialFilterCriteria, 
 	if _, err := profile.Parse(data); err != nil {
 		fault("ifc: the profile made of it cannot be read back: %w", err)
 	}
-	return bytes.Clone(data)
+	return data
+}
+
+// marshal writes the User-Data of u.
+func (u *user) marshal(names map[identity.IMPU]string, criteria []profile.InitialFilterCriteria) []byte {
+	sp := profile.ServiceProfile{InitialFilterCriteria: criteria}
+	for _, impu := range u.impus {
+		sp.PublicIdentities = append(sp.PublicIdentities, profile.PublicIdentity{
+			Identity: impu, Barred: slices.Contains(u.barred, impu), DisplayName: names[impu], PriorityLevel: -1,
+		})
+	}
+	p := profile.Profile{PrivateID: u.impi, ServiceProfiles: []profile.ServiceProfile{sp}}
+	return bytes.Clone(p.Marshal())
 }
 
 // nextSQN moves to the next sequence number (TS 33.102 C.1.1).

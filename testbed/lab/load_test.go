@@ -1,0 +1,161 @@
+package lab
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/aka"
+	"github.com/gocscf/gocscf/testbed/hss"
+	"github.com/gocscf/gocscf/testbed/load"
+)
+
+const firstIMSI = "001010000100000"
+
+// crowd starts a core whose HSS knows many subscribers, and says how to load it.
+func crowd(t *testing.T, known, phones int) (*Core, load.Config) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	core, err := StartCore(ctx, CoreConfig{Domain: DefaultDomain, Adjust: func(c *Configs) {
+		c.HSS.Generate = []hss.Generated{{First: firstIMSI, Count: known, K: aliceK, OPc: aliceOPc}}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(core.Stop)
+	k, errK := aka.ParseSecret(aliceK)
+	opc, errOPc := aka.ParseSecret(aliceOPc)
+	if errK != nil || errOPc != nil {
+		t.Fatal(errK, errOPc)
+	}
+	return core, load.Config{
+		PCSCF: []netip.AddrPort{core.P.Gm()}, Domain: DefaultDomain, Phones: phones, First: 1010000100000, K: k, OPc: opc, Registered: -1,
+		Mix: everything(t), Seed: 1,
+	}
+}
+
+func everything(t *testing.T) load.Mix {
+	t.Helper()
+	m, err := load.ParseMix("register,reregister,deregister,call=2,cancelled,rejected,unanswered,message=2,subscribe=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// reconcile checks that each attempt is accounted for, scenario by scenario.
+func reconcile(t *testing.T, p *load.Phase) {
+	t.Helper()
+	if p == nil {
+		t.Fatal("the phase is missing")
+	}
+	var sum uint64
+	for name, c := range p.Scenarios {
+		sum += c.Attempts
+		var causes uint64
+		for _, n := range c.Causes {
+			causes += n
+		}
+		if c.Attempts != c.Succeeded+c.Failed || c.Failed != causes || c.Succeeded != c.Latency.Count {
+			t.Errorf("%s does not add up: %+v", name, c)
+		}
+	}
+	if sum != p.Attempts || p.Attempts != p.Succeeded+p.Failed {
+		t.Errorf("%d attempts in all scenarios: %+v", sum, p.Counts)
+	}
+}
+
+// TestLoad: fifty light phones do everything there is, in a closed and in an open loop,
+// and everything succeeds.
+func TestLoad(t *testing.T) {
+	_, closed := crowd(t, 50, 50)
+	closed.Busy, closed.Count = 8, 400
+	open := closed
+	open.Count, open.Duration, open.Rate, open.Stir = 0, time.Second, load.Rate{From: 100, To: 100}, 200*time.Millisecond
+	for name, cfg := range map[string]load.Config{"closed": closed, "open": open} {
+		t.Run(name, func(t *testing.T) {
+			r, err := load.Run(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reconcile(t, r.PreRegistration)
+			reconcile(t, r.Load)
+			if r.PreRegistration.Succeeded != 25 || r.Load.Failed != 0 || len(r.Load.Scenarios) != 9 {
+				var text strings.Builder
+				_ = r.Print(&text)
+				t.Errorf("want 25 phones registered before, and nine scenarios without a failure:\n%s", &text)
+			}
+			if cfg.Count > 0 && r.Load.Attempts != uint64(cfg.Count) {
+				t.Errorf("%d attempts, want %d", r.Load.Attempts, cfg.Count)
+			}
+			// About 100 with a deviation of 10.
+			if cfg.Count == 0 && (r.Load.Attempts+r.Load.Skipped < 60 || r.Load.Attempts+r.Load.Skipped > 140) {
+				t.Errorf("%d attempts in a second at 100/s", r.Load.Attempts)
+			}
+			want := 25 + int(r.Load.Scenarios["register"].Succeeded) - int(r.Load.Scenarios["deregister"].Succeeded)
+			if cfg.Stir == 0 && r.Inside != want {
+				t.Errorf("%d phones are registered in the end, want %d", r.Inside, want)
+			}
+		})
+	}
+}
+
+// TestLoadOfStrangers: attempts that the core refuses are failures with a cause, and no
+// load of theirs is handled adequately.
+func TestLoadOfStrangers(t *testing.T) {
+	_, cfg := crowd(t, 10, 20)
+	cfg.Mix, cfg.Busy, cfg.Count = load.Only(load.Register), 4, 20
+	r, err := load.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reconcile(t, r.Load)
+	if r.Load.Succeeded != 10 || r.Load.Causes["REGISTER: 403"] != 10 || r.Load.InadequateShare != 0.5 {
+		t.Errorf("10 of 20 phones are strangers: %+v", r.Load.Counts)
+	}
+	cfg.Count, cfg.Duration, cfg.Steps = 0, 300*time.Millisecond, []float64{50, 100}
+	if r, err = load.Run(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Steps) != 1 || r.DOC != 0 {
+		t.Errorf("%d loads were tried, and DOC is %g", len(r.Steps), r.DOC)
+	}
+}
+
+// TestLoadComesBack: phones that the core has forgotten register anew, if they are told
+// to, and nothing else is lost.
+func TestLoadComesBack(t *testing.T) {
+	core, cfg := crowd(t, 20, 20)
+	cfg.Mix, cfg.Busy, cfg.Duration, cfg.Recover = load.Only(load.Message), 2, 1500*time.Millisecond, true
+	began := make(chan struct{})
+	cfg.Progress = func(load.Second) {
+		select {
+		case <-began:
+		default:
+			close(began)
+		}
+	}
+	restarted := make(chan error, 1)
+	go func() {
+		<-began
+		if err := core.StopOne(NameS); err != nil {
+			restarted <- err
+			return
+		}
+		restarted <- core.Start(NameS)
+	}()
+	r, err := load.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-restarted; err != nil {
+		t.Fatal(err)
+	}
+	reconcile(t, r.Load)
+	if back := r.Load.Scenarios["recover"]; back.Succeeded == 0 || r.Inside < 18 {
+		t.Errorf("after the S-CSCF's restart %d phones have come back and %d are registered: %+v", back.Succeeded, r.Inside, r.Load)
+	}
+}

@@ -1,0 +1,189 @@
+package load
+
+import (
+	"context"
+	"time"
+)
+
+// runner goes through the phases of a Run.
+type runner struct {
+	*engine
+	report *Report
+	phase  string
+}
+
+func (r *runner) run(ctx context.Context) error {
+	procs, err := watch(r.cfg.Processes)
+	if err != nil {
+		return err
+	}
+	r.report.memory(procs, 0)
+	if r.cfg.Registered > 0 && ctx.Err() == nil {
+		r.report.PreRegistration = r.offer(ctx, "pre-registration", procs, part{mix: Only(Register), busy: r.cfg.RegisterBusy, count: r.cfg.Registered})
+	}
+	r.report.memory(procs, 1)
+	p := part{mix: r.cfg.Mix, busy: r.cfg.Busy, rate: r.cfg.Rate, stir: r.cfg.Stir, duration: r.cfg.Duration, count: r.cfg.Count}
+	switch {
+	case ctx.Err() != nil:
+	case len(r.cfg.Steps) > 0:
+		r.steps(ctx, procs, p)
+	case r.cfg.Duration > 0 || r.cfg.Count > 0:
+		r.report.Load = r.offer(ctx, "load", procs, p)
+	}
+	r.report.memory(procs, 2)
+	return nil
+}
+
+// part is one load to offer.
+type part struct {
+	mix            Mix
+	busy           int
+	rate           Rate
+	stir, duration time.Duration
+	count          int
+}
+
+// offer offers a load: the stir phase, what counts, and the rest of what is under way.
+func (r *runner) offer(ctx context.Context, name string, procs processes, p part) *Phase {
+	rec := &recorder{}
+	o := r.newOffer(p.mix, p.busy, -1, rec)
+	if p.rate != (Rate{}) {
+		o.arrivals = newPoisson(p.rate, r.cfg.Seed)
+	}
+	if p.stir > 0 {
+		r.phase = "stir"
+		o.rec = &recorder{}
+		r.begin(o)
+		r.last(ctx, o, p.stir)
+		r.lock()
+		o.rec = rec
+		rec.began = r.now
+		if p.count > 0 {
+			o.left = p.count
+		}
+		r.unlock()
+	}
+	r.phase = name
+	cpu, done := procs.cpu(), r.done()
+	if p.stir == 0 {
+		if p.count > 0 {
+			o.left = p.count
+		}
+		r.begin(o)
+	}
+	r.last(ctx, o, p.duration)
+	used := procs.since(cpu, r.done()-done)
+	r.end(o)
+	r.drain(ctx, o)
+	out := rec.phase()
+	out.CPU = used
+	return out
+}
+
+// done is how many operations have succeeded so far.
+func (r *runner) done() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.succeeded
+}
+
+// last waits until a time is over, 0 for none, or the offer or ctx.
+func (r *runner) last(ctx context.Context, o *offer, length time.Duration) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	var timer <-chan time.Time
+	if length > 0 {
+		t := time.NewTimer(length)
+		defer t.Stop()
+		timer = t.C
+	}
+	for {
+		select {
+		case <-tick.C:
+			r.tickSecond()
+		case <-timer:
+			return
+		case <-o.over:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drain waits for what is under way; the end of ctx ends it at once.
+func (r *runner) drain(ctx context.Context, o *offer) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			r.tickSecond()
+		case <-ctx.Done():
+			r.lock()
+			for a := range r.active {
+				r.fail(a, "interrupted")
+			}
+			r.unlock()
+			<-o.done
+			return
+		case <-o.done:
+			return
+		}
+	}
+}
+
+// Second is what happened in one second.
+type Second struct {
+	Phase string `json:"phase"`
+	// Seconds are since the beginning of all.
+	Seconds   float64 `json:"t"`
+	Due       uint64  `json:"due"` // operations that were due
+	Succeeded uint64  `json:"ok"`
+	Failed    uint64  `json:"failed"`
+	Repeated  uint64  `json:"retransmissions"` // messages of those that ended
+	Active    int     `json:"active"`          // operations under way
+	P50       float64 `json:"p50_ms"`
+	P99       float64 `json:"p99_ms"`
+}
+
+// tickSecond closes a second of the series.
+func (r *runner) tickSecond() {
+	r.lock()
+	t := r.second.sum()
+	s := Second{
+		Phase: r.phase, Seconds: float64(r.now.Round(10*time.Millisecond)) / float64(time.Second), Due: t.attempts, Succeeded: t.ok, Failed: t.failed,
+		Repeated: t.retrans, Active: len(r.active), P50: ms(t.latency.quantile(0.5)), P99: ms(t.latency.quantile(0.99)),
+	}
+	r.second = recorder{}
+	r.unlock()
+	if len(r.report.Series) < maxSeries {
+		r.report.Series = append(r.report.Series, s)
+	}
+	if r.cfg.Progress != nil {
+		r.cfg.Progress(s)
+	}
+}
+
+// maxSeries bounds the report: a day.
+const maxSeries = 24 * 3600
+
+// adequate is the share of inadequately handled attempts that a load may have (ETSI TS
+// 186 008-1: the design objective capacity).
+const adequate = 0.001
+
+// steps tries one load after the other until one is not handled adequately.
+func (r *runner) steps(ctx context.Context, procs processes, p part) {
+	for _, rate := range r.cfg.Steps {
+		if ctx.Err() != nil {
+			return
+		}
+		p.rate = Rate{From: rate, To: rate}
+		s := Step{Offered: rate, Phase: r.offer(ctx, "step", procs, p)}
+		r.report.Steps = append(r.report.Steps, s)
+		if s.Attempts == 0 || s.InadequateShare > adequate || s.Skipped > 0 {
+			return
+		}
+		r.report.DOC = rate
+	}
+}
