@@ -91,7 +91,7 @@ func (p *population) run() {
 	p.measure("phones have called, sent messages and registered again")
 
 	// Bounds that only a leak or a forgotten buffer passes.
-	for name, limit := range map[string]load{self: {kib: 256, goroutines: 8}, "pcscf": {kib: 128, goroutines: 2}, "scscf": {kib: 64, goroutines: 0.1}} {
+	for name, limit := range map[string]footprint{self: {kib: 256, goroutines: 8}, "pcscf": {kib: 128, goroutines: 2}, "scscf": {kib: 64, goroutines: 0.1}} {
 		if got := each[name]; got.kib > limit.kib || got.goroutines > limit.goroutines {
 			t.Errorf("a phone takes %v of %s, want less than %v", got, name, limit)
 		}
@@ -402,17 +402,17 @@ func (p *population) registerAgain() {
 	}
 }
 
-// load is what a process takes, or one phone of it: its proportional set size
+// footprint is what a process takes, or one phone of it: its proportional set size
 // (/proc/PID/smaps_rollup), what its last garbage collection found in use, both in
 // KiB, and its goroutines.
-type load struct{ kib, live, goroutines float64 }
+type footprint struct{ kib, live, goroutines float64 }
 
-func (l load) String() string {
+func (l footprint) String() string {
 	return fmt.Sprintf("%.1f KiB, %.1f KiB in use, %.2f goroutines", l.kib, l.live, l.goroutines)
 }
 
 // loads are those of the processes, by name.
-type loads map[string]load
+type loads map[string]footprint
 
 // measure logs what all processes take: this one after a garbage collection, the
 // others as they are.
@@ -426,7 +426,7 @@ func (p *population) measure(when string) loads {
 	for name, cmd := range p.running {
 		// The next collection is due at twice of what the last has found (GOGC 100).
 		live := float64(p.metric(name, "go_memstats_next_gc_bytes")) / 2 / 1024
-		l[name] = load{p.pss(cmd.Process.Pid), live, float64(p.metric(name, "go_goroutines"))}
+		l[name] = footprint{p.pss(cmd.Process.Pid), live, float64(p.metric(name, "go_goroutines"))}
 	}
 	p.t.Logf("%s:\n%v", when, l)
 	return l
@@ -447,7 +447,7 @@ func (l loads) each(before loads, n int) loads {
 	e := loads{}
 	for name := range l {
 		a, b, per := l[name], before[name], float64(n)
-		e[name] = load{(a.kib - b.kib) / per, (a.live - b.live) / per, (a.goroutines - b.goroutines) / per}
+		e[name] = footprint{(a.kib - b.kib) / per, (a.live - b.live) / per, (a.goroutines - b.goroutines) / per}
 	}
 	return e
 }

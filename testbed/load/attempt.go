@@ -35,7 +35,6 @@ type attempt struct {
 	answered []byte        // its final answer to the INVITE, until the ACK comes
 	repeat   time.Duration // when that is sent again, 0 for never
 	interval time.Duration
-	rung     time.Duration
 
 	plan   plan
 	planAt time.Duration

@@ -48,14 +48,6 @@ func (o *offer) later() {
 	}
 }
 
-// record has what begins from now on counted by rec.
-func (e *engine) record(o *offer, rec *recorder) {
-	e.lock()
-	o.rec.ended = e.now
-	rec.began, o.rec = e.now, rec
-	e.unlock()
-}
-
 // end lets no more operations begin.
 func (e *engine) end(o *offer) {
 	e.lock()
