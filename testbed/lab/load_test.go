@@ -126,36 +126,43 @@ func TestLoadOfStrangers(t *testing.T) {
 }
 
 // TestLoadComesBack: phones that the core has forgotten register anew, if they are told
-// to, and nothing else is lost.
+// to, and no attempt is lost sight of.
 func TestLoadComesBack(t *testing.T) {
 	core, cfg := crowd(t, 20, 20)
-	cfg.Mix, cfg.Busy, cfg.Duration, cfg.Recover = load.Only(load.Message), 2, 1500*time.Millisecond, true
-	began := make(chan struct{})
-	cfg.Progress = func(load.Second) {
-		select {
-		case <-began:
-		default:
-			close(began)
+	cfg.Mix, cfg.Busy, cfg.Duration, cfg.Recover = load.Only(load.Message), 2, time.Minute, true
+	ctx, enough := context.WithCancel(t.Context())
+	defer enough()
+	restarted := make(chan error, 1)
+	begun, failed := false, false
+	cfg.Progress = func(s load.Second) {
+		switch {
+		case s.Phase != "load":
+		case !begun:
+			begun = true
+			go func() {
+				err := core.StopOne(NameS)
+				if err == nil {
+					err = core.Start(NameS)
+				}
+				restarted <- err
+			}()
+		case s.Failed > 0:
+			failed = true
+		case failed && s.Succeeded > 0: // a second without a failure after those with some
+			enough()
 		}
 	}
-	restarted := make(chan error, 1)
-	go func() {
-		<-began
-		if err := core.StopOne(NameS); err != nil {
-			restarted <- err
-			return
-		}
-		restarted <- core.Start(NameS)
-	}()
-	r, err := load.Run(t.Context(), cfg)
+	r, err := load.Run(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := <-restarted; err != nil {
 		t.Fatal(err)
 	}
+	reconcile(t, r.PreRegistration)
 	reconcile(t, r.Load)
-	if back := r.Load.Scenarios["recover"]; back.Succeeded == 0 || r.Inside < 18 {
+	back := r.Load.Scenarios["recover"]
+	if ctx.Err() == nil || r.PreRegistration.Succeeded != 20 || back.Succeeded == 0 || r.Inside+int(back.Failed) < 20 {
 		t.Errorf("after the S-CSCF's restart %d phones have come back and %d are registered: %+v", back.Succeeded, r.Inside, r.Load)
 	}
 }
