@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/node"
@@ -27,6 +28,10 @@ type Config struct {
 	// ICSCF is the home network's entry point, HOST:PORT; further ones are tried
 	// in order when one does not answer.
 	ICSCF Addresses `yaml:"icscf"`
+	// Trusted are the networks whose nodes may be the core at listen.mw, as
+	// ADDRESS/BITS: those of the I-CSCF, the S-CSCFs, the E-CSCF. Empty, the default,
+	// trusts whoever can reach listen.mw.
+	Trusted node.Trusted `yaml:"trusted"`
 	// VisitedNetwork is what P-Visited-Network-ID says; the domain by default.
 	VisitedNetwork string `yaml:"visited_network"`
 	// IPsec towards the phones.
@@ -107,6 +112,11 @@ func (c *Config) Check() error {
 	c.ICSCF.check("icscf", "the IP:PORT of the home network's entry point", c.Listen, bad)
 	c.IPsec.check(c.Listen.Gm, c.Listen.Mw, bad)
 	c.Emergency.check(c.Listen, bad)
+	for _, a := range slices.Concat(c.ICSCF, c.Emergency.ECSCF) {
+		if a.IsValid() && !c.Trusted.Has(a.Addr()) {
+			bad("trusted is %v: %v, which is of the core, is in none of them, and what it answers would be dropped", []netip.Prefix(c.Trusted), a)
+		}
+	}
 	if c.MaxBindings < 1 {
 		bad("max_bindings is %d: no phone could register; want 1 or more", c.MaxBindings)
 	}
@@ -149,6 +159,7 @@ func (c *Config) Explain() []string {
 		fmt.Sprintf("The core reaches it at %v; Path and Record-Route carry that.", c.Listen.Mw),
 		fmt.Sprintf("REGISTERs go to the I-CSCF at %v, visited network %q.", c.ICSCF, c.visited()),
 		c.Emergency.explain(),
+		c.trusting(),
 	}
 }
 

@@ -27,6 +27,9 @@ func TestConfig(t *testing.T) {
 		{"emergency calls all wrong", goodConfig + "emergency: {ecscf: 192.0.2.1:5070, numbers: {112: pizza, 911: sos police, help: sos}, max_anonymous: 0}\n", []string{
 			"emergency.ecscf[0] is 192.0.2.1:5070: that is this P-CSCF", "emergency.max_anonymous is 0", "emergency.numbers: 112 is for \"pizza\"", "emergency.numbers: 911 is for", "emergency.numbers has \"help\""}},
 		{"nobody for everybody's emergency calls", goodConfig + "emergency: {anonymous: true}\n", []string{"emergency.anonymous is true, and emergency.ecscf is missing"}},
+		{"trusted", goodConfig + "trusted: [192.0.2.0/28]\n", nil},
+		{"trusted, and the core is not", goodConfig + "trusted: [198.51.100.0/24]\nemergency: {ecscf: 192.0.2.20:5060}\n", []string{
+			"trusted is [198.51.100.0/24]: 192.0.2.10:5060, which is of the core", "trusted is [198.51.100.0/24]: 192.0.2.20:5060"}},
 		{"several I-CSCFs", strings.Replace(goodConfig, "192.0.2.10:5060", "[192.0.2.10:5060, 192.0.2.11:5060]", 1), nil},
 		{"any port", strings.NewReplacer(":5060\", mw", ":0\", mw", "5070", "0").Replace(goodConfig), nil},
 		{"nothing", "", []string{"domain is missing", "listen.gm is missing", "listen.mw is missing", "icscf is missing"}},
@@ -91,7 +94,7 @@ func TestConfigDefaults(t *testing.T) {
 	check(t, "ipsec", c.IPsec, "{required auto 6100-6107 5100-5131 [] all invalid AddrPort us [] 240000000000}")
 	check(t, "times", []time.Duration{c.HomeTimeout.D(), c.Drain.D()}, "[4s 5s]")
 	said := strings.Join(c.Explain(), "\n")
-	for _, part := range []string{"192.0.2.1:5060", "over IPsec", "6100-6107", "5100-5131", "192.0.2.1:4500", "hmac-md5-96/null", "192.0.2.1:5070", "192.0.2.10:5060", `"ims.example.org"`, "no emergency calls"} {
+	for _, part := range []string{"192.0.2.1:5060", "over IPsec", "6100-6107", "5100-5131", "192.0.2.1:4500", "hmac-md5-96/null", "192.0.2.1:5070", "192.0.2.10:5060", `"ims.example.org"`, "no emergency calls", "trusted is empty"} {
 		if !strings.Contains(said, part) {
 			t.Errorf("the explanation does not say %s:\n%s", part, said)
 		}

@@ -94,6 +94,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Supported:       []string{"sec-agree", "path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 		MaxTransactions: cfg.MaxTransactions,
 	}
+	if len(cfg.Trusted) > 0 {
+		pc.Peer = s.trusts
+	}
 	deps.ObserveSIP(&pc)
 	s.sec.engine(&pc)
 	if s.core, err = proxy.New(pc, handler{s}); err != nil {
@@ -227,6 +230,7 @@ func (h handler) Request(x *proxy.Exchange) {
 		s.fromPhoneInDialog(x)
 	case fromPhone:
 		s.fromPhone(x)
+	case !s.admit(x):
 	case method == "REGISTER":
 		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "register_from_core", Text: "A REGISTER came from the core's side; phones register at " + s.Gm().String() + ".",
 			Next: "Point the phone at the address in listen.gm."})
@@ -240,9 +244,10 @@ func (h handler) Request(x *proxy.Exchange) {
 // Ack is an ACK to a 2xx.
 func (h handler) Ack(x *proxy.Exchange) {
 	h.s.sec.received(h.s.sec.of(x.Flow))
-	if x.Flow.Role != sip.RoleCore {
+	switch {
+	case x.Flow.Role != sip.RoleCore:
 		h.s.ackFromPhone(x)
-	} else {
+	case h.s.trusts(x.Flow):
 		h.s.ackToPhone(x)
 	}
 }

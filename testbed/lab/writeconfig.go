@@ -174,6 +174,7 @@ listen:
   gm: "{{.Gm}}"   # towards phones, UDP and TCP
   mw: "{{.Mw}}"   # towards the core; Path carries it
 icscf: "{{.I}}"      # entry point of the home network
+# trusted: [192.0.2.0/24]      # who may be the core at mw: needed where phones reach mw
 {{- if .S.IsName}}
 hosts: {"{{.S.Host}}": "{{.S}}"} # Service-Route names it; looked up at the start
 {{- end}}

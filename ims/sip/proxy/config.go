@@ -34,6 +34,10 @@ type Config struct {
 	// that do not go back as the request came.
 	ReturnFlow func(f sip.Flow, port uint16) (sip.Flow, bool)
 
+	// Peer, if not nil, is that of transaction.Config: who may answer, acknowledge or
+	// cancel anything.
+	Peer func(f sip.Flow) bool
+
 	// Hosts gives addresses to host names without DNS, in the order in which to
 	// try them. A port of 0 means that of the URI, or 5060.
 	Hosts map[string][]netip.AddrPort

@@ -75,7 +75,7 @@ func build(cfg Config, h Handler, out transaction.Sender) (*Core, error) {
 	c.layer = transaction.New(transaction.Config{
 		Sender: c.out, User: user{c},
 		Shards: cfg.Shards, MaxTransactions: cfg.MaxTransactions,
-		TimersFor: cfg.TimersFor, ReturnFlow: cfg.ReturnFlow, RetryAfter: cfg.RetryAfter, Observer: cfg.TransactionObserver,
+		TimersFor: cfg.TimersFor, ReturnFlow: cfg.ReturnFlow, Peer: cfg.Peer, RetryAfter: cfg.RetryAfter, Observer: cfg.TransactionObserver,
 	})
 	c.transport = transport.New(cfg.Net, cfg.Transport, receiver{c})
 	for _, l := range cfg.Listen {

@@ -198,6 +198,9 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 // a phone reads the branches of all who have passed its INVITE on, and would answer
 // past its own P-CSCF.
 func (t *tx) admits(f sip.Flow) bool {
+	if may := t.shard.layer.cfg.Peer; may != nil && !may(f) {
+		return false
+	}
 	if guarded(t.to.Role) {
 		return guarded(f.Role) && f.Remote.Addr() == t.to.Remote.Addr()
 	}

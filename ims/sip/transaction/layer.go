@@ -91,6 +91,11 @@ type Config struct {
 	// 3261 18.2.2 decides. TS 33.203 7.1 is why: a datagram that came to port_ps
 	// is answered from port_pc to port_us. Every goroutine may call it.
 	ReturnFlow func(f sip.Flow, port uint16) (sip.Flow, bool)
+	// Peer, if not nil, says whether whoever sends over a flow may answer, acknowledge
+	// or cancel anything that is under way, beyond what the roles of the two flows say;
+	// what he may not is dropped. A new request is not asked about. Every goroutine may
+	// call it.
+	Peer func(f sip.Flow) bool
 	// NoTrying switches off the 100 that answers an INVITE at once.
 	NoTrying bool
 	// RetryAfter is the Retry-After of a 503; 0 means 5 s.
