@@ -45,6 +45,9 @@ type Configs struct {
 	P   pcscf.Config
 	I   icscf.Config
 	S   scscf.Config
+	// Protection makes what protects Gm, for tests, in place of what P says; nil does
+	// as it says.
+	Protection func() (*pcscf.Protection, error)
 }
 
 // Core is a running HSS, P-CSCF, I-CSCF and S-CSCF. Each of them can be stopped
@@ -180,7 +183,13 @@ func (c *Core) Start(name string) error {
 		c.HSS, err = hss.New(c.conf.HSS, hss.Deps{Deps: d})
 		svc = c.HSS
 	case NameP:
-		c.P, err = pcscf.New(c.conf.P, pcscf.Deps{Deps: d})
+		deps := pcscf.Deps{Deps: d}
+		if make := c.conf.Protection; make != nil {
+			if deps.Protection, err = make(); err != nil {
+				return err
+			}
+		}
+		c.P, err = pcscf.New(c.conf.P, deps)
 		svc = c.P
 	case NameI:
 		c.I, err = icscf.New(c.conf.I, icscf.Deps{Deps: d})

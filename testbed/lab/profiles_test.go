@@ -22,7 +22,7 @@ import (
 // TestProfiles: a phone of each make does over IPsec all that phones do, with one of
 // another make at the other end: with all that it offers, over TCP; and with the
 // first of its offers, so that its REGISTER fits a datagram, while it takes no
-// connection.
+// connection, over a network with an MTU.
 func TestProfiles(t *testing.T) {
 	conformance.Partly(t, "PR-09", "PR-10", "PR-14", "PR-23", "IP-14", "IP-16", "PO-01", "UE-05", "UE-13")
 	for _, proto := range []sip.Proto{sip.TCP, sip.UDP} {
@@ -30,8 +30,9 @@ func TestProfiles(t *testing.T) {
 			t.Parallel()
 			makes := slices.Sorted(maps.Keys(ue.Profiles))
 			domain := DefaultDomain
+			var network *radio
 			if proto == sip.UDP {
-				domain = shortDomain
+				domain, network = shortDomain, newRadio()
 			}
 			subs := manySubscribers(2*len(makes), domain)
 			for i := range subs { // whose registration state fits no packet
@@ -39,7 +40,7 @@ func TestProfiles(t *testing.T) {
 					subs[i].IMPUs = append(subs[i].IMPUs, fmt.Sprintf("sip:user%d.%s-%d@%s", i+1, strings.Repeat("long", 8), j, domain))
 				}
 			}
-			b := startSecure(t, subs, func(c *Configs) {
+			b := startSecureOver(t, network, subs, func(c *Configs) {
 				c.S.Reauthenticate = true
 				if proto == sip.UDP {
 					inDatagrams(c)
@@ -99,7 +100,13 @@ func (b *secureBench) lifeOf(t *testing.T, subs [2]hss.Subscriber, makes [2]stri
 		mustWork(t, "a message from the phone", message(p, peer, "good morning"))
 		mustWork(t, "a message to the phone", message(peer, p, "good evening"))
 	}
-	b.notified(t, p, 1400)
+	inDatagrams := proto == sip.UDP && !ue.Profiles[makes[0]].RegisterTCP // else it is reached over its connection
+	if inDatagrams {
+		b.notified(t, p, radioMTU, sip.UDP)
+		b.radio.fragmented(t, p.Addr().Addr())
+	} else {
+		b.notified(t, p, radioMTU, sip.TCP)
+	}
 
 	mustWork(t, "a call to it", b.call(peer, p, ue.CallOptions{}))
 	mustWork(t, "a call", b.call(p, peer, ue.CallOptions{}))
@@ -110,12 +117,11 @@ func (b *secureBench) lifeOf(t *testing.T, subs [2]hss.Subscriber, makes [2]stri
 		mustWork(t, "leaving", p.Deregister)
 	}
 	switch {
-	case proto == sip.TCP:
-		b.came(t, p, sip.TCP, "INVITE", "BYE", "NOTIFY", "MESSAGE")
-	case ue.Profiles[makes[0]].RegisterTCP: // it is reached over its connection
-	default: // the second INVITE comes over the connection that its own has opened
+	case inDatagrams: // the second INVITE comes over the connection that its own has opened
 		b.came(t, p, sip.UDP, "INVITE", "BYE", "NOTIFY", "MESSAGE")
 		b.came(t, p, sip.TCP, "INVITE", "MESSAGE")
+	case proto == sip.TCP:
+		b.came(t, p, sip.TCP, "INVITE", "BYE", "NOTIFY", "MESSAGE")
 	}
 }
 
@@ -139,14 +145,14 @@ func (b *secureBench) renewed(t *testing.T, was, is *ue.Protection, freshServer 
 	}
 }
 
-// notified wants a NOTIFY of at least that many octets to have come to a phone and to
-// have been answered.
-func (b *secureBench) notified(t *testing.T, p *ue.Phone, octets int) {
+// notified wants a NOTIFY of at least that many octets to have come to a phone by
+// proto and to have been answered.
+func (b *secureBench) notified(t *testing.T, p *ue.Phone, octets int, proto sip.Proto) {
 	t.Helper()
 	node := phonePrefix + p.Name()
 	b.wait(t, fmt.Sprintf("a NOTIFY of %d octets", octets), func() bool {
 		for _, e := range b.messages(node, trace.In) {
-			if len(e.Raw) < octets || !strings.HasPrefix(string(e.Raw), "NOTIFY ") {
+			if len(e.Raw) < octets || e.Proto != trace.ESP+strings.ToLower(proto.String()) || !strings.HasPrefix(string(e.Raw), "NOTIFY ") {
 				continue
 			}
 			m := parsed(t, e)

@@ -32,6 +32,7 @@ type secureBench struct {
 	*bench
 	stack *netstack.Stack
 	esp   netip.AddrPort // where the P-CSCF takes ESP in UDP, also when it is restarted
+	radio *radio         // nil where ESP travels in UDP
 	addrs atomic.Uint32  // how many addresses phones have
 	marks atomic.Uint32  // in the trace
 }
@@ -80,7 +81,14 @@ func (b *secureBench) addr() netip.Addr {
 // beside each other, and what comes in clear to one P-CSCF must not be another's.
 func startSecure(t *testing.T, subscribers []hss.Subscriber, adjust func(*Configs)) *secureBench {
 	t.Helper()
-	b := &secureBench{}
+	return startSecureOver(t, nil, subscribers, adjust)
+}
+
+// startSecureOver is startSecure where ESP travels in IP over a network in memory; nil
+// is in UDP over loopback.
+func startSecureOver(t *testing.T, r *radio, subscribers []hss.Subscriber, adjust func(*Configs)) *secureBench {
+	t.Helper()
+	b := &secureBench{radio: r}
 	b.bench = startBench(t, subscribers, func(c *Configs) {
 		c.Protect()
 		taken := []netip.AddrPort{c.P.Listen.Gm, c.P.Listen.Mw, c.I.Listen, c.S.Listen}
@@ -101,12 +109,27 @@ func startSecure(t *testing.T, subscribers []hss.Subscriber, adjust func(*Config
 		for range 8 {
 			c.P.IPsec.ClientPorts = append(c.P.IPsec.ClientPorts, next().Port())
 		}
+		if r != nil {
+			c.Protection = func() (*pcscf.Protection, error) {
+				k, err := r.stack()
+				if err != nil {
+					return nil, err
+				}
+				k.AddAddr(c.P.Listen.Gm.Addr())
+				return &pcscf.Protection{Backend: k, Net: k}, nil
+			}
+		}
 		if adjust != nil {
 			adjust(c)
 		}
 	})
 	var err error
-	if b.stack, err = PhoneStack(Loopback, b.P.ESPUDP()); err != nil {
+	if r != nil {
+		b.stack, err = r.stack()
+	} else {
+		b.stack, err = PhoneStack(Loopback, b.P.ESPUDP())
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
