@@ -149,6 +149,9 @@ func (c *conn) serve() {
 
 // read frames what arrives and hands it on. It returns why it ended.
 func (c *conn) read(nc net.Conn) error {
+	if d, ok := nc.(StreamDeliverer); ok {
+		return c.called(nc, d)
+	}
 	var s stream
 	var partial bool // the deadline is that of a started message
 	c.restDeadline(nc)
@@ -191,6 +194,27 @@ func (c *conn) read(nc net.Conn) error {
 			c.restDeadline(nc)
 		}
 	}
+}
+
+// called frames what the connection calls with. It returns why it ended.
+func (c *conn) called(nc net.Conn, d StreamDeliverer) error {
+	var s stream
+	var bad error
+	err := d.DeliverStream(func(data []byte) error {
+		c.used.Store(time.Now().UnixNano())
+		for len(data) > 0 && bad == nil {
+			n := copy(s.space(), data)
+			s.fed(n)
+			data = data[n:]
+			_, bad = c.take(&s)
+		}
+		return bad
+	})
+	if bad != nil {
+		c.finish(nc, true)
+		return bad
+	}
+	return c.readEnded(nc, err, s.started())
 }
 
 // take hands on every whole message, and reports whether there was one.

@@ -9,8 +9,9 @@ import (
 // Net opens sockets. Addresses are IPv4 or IPv6, never IPv4-mapped; an IPv6
 // socket carries IPv6 alone.
 //
-// What ListenPacket returns may also implement [BatchConn], [Deliverer] and
-// [UnreachableNotifier]; without them it is used a datagram at a time.
+// What ListenPacket returns may also implement [BatchConn], [Deliverer], [Neighbour] and
+// [UnreachableNotifier]; without them it is used a datagram at a time. Connections may
+// be [StreamDeliverer]s.
 type Net interface {
 	// ListenPacket opens a UDP socket. Port 0 takes a free one.
 	ListenPacket(local netip.AddrPort) (net.PacketConn, error)
@@ -40,6 +41,22 @@ type BatchConn interface {
 // block. Close waits for a call that runs; none follows.
 type Deliverer interface {
 	Deliver(func(data []byte, from netip.AddrPort))
+}
+
+// Neighbour is a packet socket that is read, and calls besides: with datagrams from
+// other sockets of the process, which do not come over the network. DeliverNear is
+// called once; from then on the function gets each such datagram, as with a Deliverer.
+type Neighbour interface {
+	DeliverNear(func(data []byte, from netip.AddrPort))
+}
+
+// StreamDeliverer is a connection that is not read but calls, such as one within the
+// process. DeliverStream returns when the connection has ended, with what Read would
+// say; until then the function gets what comes, in order, one piece at a time, and does
+// not keep data beyond its return. It does not block. An error of it ends the
+// calls, and is returned; the connection can still be written to.
+type StreamDeliverer interface {
+	DeliverStream(func(data []byte) error) error
 }
 
 // UnreachableNotifier is a packet socket that learns of ICMP errors. The

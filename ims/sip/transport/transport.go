@@ -130,6 +130,9 @@ func (t *Transport) start(o *listen) (netip.AddrPort, error) {
 		if d, ok := o.udp.pc.(Deliverer); ok {
 			o.udp.deliver(d)
 		} else {
+			if n, ok := o.udp.pc.(Neighbour); ok {
+				n.DeliverNear(o.udp.take)
+			}
 			t.wg.Go(o.udp.read)
 		}
 	}

@@ -99,8 +99,10 @@ func (s *socket) read() {
 
 // deliver makes a [Deliverer] call the handler.
 func (s *socket) deliver(d Deliverer) {
-	d.Deliver(func(data []byte, from netip.AddrPort) { s.receive(s.flow(unmap(from)), data) })
+	d.Deliver(s.take)
 }
+
+func (s *socket) take(data []byte, from netip.AddrPort) { s.receive(s.flow(unmap(from)), data) }
 
 func (s *socket) receive(f sip.Flow, data []byte) {
 	if a := s.t.cfg.Admit; a != nil && !a(f) {
