@@ -2,6 +2,7 @@
 // application servers, and all of them together in one process.
 //
 //	testbed [lab]                the demonstration (default)
+//	testbed core --config DIR    P-, I- and S-CSCF in one process
 //	testbed hss --config FILE    the HSS alone
 //	testbed ue register|call     a phone alone
 //	testbed as                   an application server alone
@@ -30,12 +31,13 @@ import (
 )
 
 type cli struct {
-	Lab    lab.Cmd   `cmd:"" default:"withargs" help:"Run HSS, P-, I- and S-CSCF, an application server and two phones in one process."`
-	HSS    hss.Cmd   `cmd:"" name:"hss" help:"Run the HSS alone."`
-	UE     ueCmd     `cmd:"" name:"ue" help:"Use a phone alone, against any IMS core."`
-	AS     as.Cmd    `cmd:"" name:"as" help:"Run an application server alone."`
-	Load   load.Cmd  `cmd:"" help:"Make the traffic of thousands of phones and measure what any IMS core does with it."`
-	Ladder ladderCmd `cmd:"" help:"Draw what running services do, from their /debug/trace."`
+	Lab    lab.Cmd     `cmd:"" default:"withargs" help:"Run HSS, P-, I- and S-CSCF, an application server and two phones in one process."`
+	Core   lab.CoreCmd `cmd:"" help:"Run P-, I- and S-CSCF in one process, from the configurations of lab --write-config."`
+	HSS    hss.Cmd     `cmd:"" name:"hss" help:"Run the HSS alone."`
+	UE     ueCmd       `cmd:"" name:"ue" help:"Use a phone alone, against any IMS core."`
+	AS     as.Cmd      `cmd:"" name:"as" help:"Run an application server alone."`
+	Load   load.Cmd    `cmd:"" help:"Make the traffic of thousands of phones and measure what any IMS core does with it."`
+	Ladder ladderCmd   `cmd:"" help:"Draw what running services do, from their /debug/trace."`
 }
 
 type ueCmd struct {

@@ -31,6 +31,7 @@ func TestExitCodes(t *testing.T) {
 		{"missing flag", []string{"ue", "register"}, 2, "--pcscf"},
 		{"bad key", with("--pcscf", "127.0.0.1:5060", "--k", "xyz"), 2, "--k"},
 		{"bad address", with("--pcscf", "127.0.0.1"), 2, "--pcscf"},
+		{"core without configurations", []string{"core", "--config", dir}, 2, "pcscf.yaml"},
 		{"hss without a configuration", []string{"hss"}, 2, "--config"},
 		{"hss with a bad one", []string{"hss", "--config", bad}, 2, ""}, // it writes to the process's own standard error
 		{"application server of no mode", []string{"as", "--mode", "nope"}, 2, "--mode"},

@@ -65,21 +65,28 @@ type Program struct {
 func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	err := p.run(ctx, args, stdout, stderr)
-	var bad *ConfigError
+	err := p.Run(ctx, args, stdout, stderr)
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+	}
+	return ExitCode(err)
+}
+
+// ExitCode is the exit code that belongs to an error of Run.
+func ExitCode(err error) int {
 	switch {
 	case err == nil:
 		return ExitOK
-	case errors.As(err, &bad):
-		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+	case errors.As(err, new(*ConfigError)):
 		return ExitConfig
 	default:
-		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
 		return ExitFailed
 	}
 }
 
-func (p Program) run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+// Run is Main without signals, for a process that runs several programs: it ends
+// with ctx.
+func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	config := fs.String("config", "", "read the configuration from `FILE` (YAML)")
@@ -161,7 +168,11 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 		}()
 	}
 	if pidFile != "" {
-		go writePIDWhenReady(ctx, pidFile, svc, log)
+		go func() {
+			if err := WritePIDWhenReady(ctx, pidFile, svc.Ready); err != nil {
+				log.Error("not ready for others", zap.Error(err))
+			}
+		}()
 		defer os.Remove(pidFile)
 	}
 	if err := svc.Run(ctx); err != nil {
@@ -174,19 +185,20 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 	return nil
 }
 
-// writePIDWhenReady waits for readiness; its steps are short against what
+// WritePIDWhenReady waits for readiness; its steps are short against what
 // starts a service and long against what asking costs.
-func writePIDWhenReady(ctx context.Context, file string, svc Service, log *zap.Logger) {
+func WritePIDWhenReady(ctx context.Context, file string, ready func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for svc.Ready() != nil {
+	for ready() != nil {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-tick.C:
 		}
 	}
 	if err := os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
-		log.Error("cannot write the pid file", zap.Error(err))
+		return fmt.Errorf("writing the pid file: %w", err)
 	}
+	return nil
 }

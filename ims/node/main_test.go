@@ -132,7 +132,7 @@ func TestHealthReadinessMetricsTraceAndPIDFile(t *testing.T) {
 	var errOut syncBuffer
 	done := make(chan error, 1)
 	args := []string{"--config", writeConfig(t, "domain: example.org\nhttp: 127.0.0.1:0\nlog: {format: json}\n"), "--pid-file", pid}
-	go func() { done <- p.run(ctx, args, &errOut, &errOut) }()
+	go func() { done <- p.Run(ctx, args, &errOut, &errOut) }()
 	<-f.started
 	base := "http://" + admin.Load().Addr().String()
 

@@ -17,11 +17,22 @@ import (
 // newPhone switches on the phone of subscriber i of DemoSubscribers.
 func newPhone(t *testing.T, b *bench, i int, adjust func(*ue.Config)) *ue.Phone {
 	t.Helper()
+	return newPhoneOf(t, i, func(cfg *ue.Config) {
+		cfg.PCSCF, cfg.Trace = b.P.Gm(), trace.Node{Stream: b.cfg.Stream}
+		if adjust != nil {
+			adjust(cfg)
+		}
+	})
+}
+
+// newPhoneOf is newPhone for a core that is not this package's.
+func newPhoneOf(t *testing.T, i int, adjust func(*ue.Config)) *ue.Phone {
+	t.Helper()
 	sub := demo()[i]
 	keys := [][2]string{{aliceK, aliceOPc}, {bobK, bobOPc}}[i]
 	cfg := ue.Config{
-		Name: []string{"alice", "bob"}[i], Local: Loopback, PCSCF: b.P.Gm(), Domain: DefaultDomain, IMPI: sub.IMPI, IMPU: sub.IMPUs[0],
-		SecAgree: true, Trace: trace.Node{Stream: b.cfg.Stream},
+		Name: []string{"alice", "bob"}[i], Local: Loopback, Domain: DefaultDomain, IMPI: sub.IMPI, IMPU: sub.IMPUs[0],
+		SecAgree: true,
 	}
 	for _, k := range []struct {
 		to  *aka.Secret
@@ -32,9 +43,7 @@ func newPhone(t *testing.T, b *bench, i int, adjust func(*ue.Config)) *ue.Phone 
 			t.Fatal(err)
 		}
 	}
-	if adjust != nil {
-		adjust(&cfg)
-	}
+	adjust(&cfg)
 	p, err := ue.New(cfg)
 	if err != nil {
 		t.Fatal(err)
