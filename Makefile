@@ -3,8 +3,9 @@ FUZZTIME   ?= 20s
 BENCH      ?= .
 BENCHTIME  ?= 1s
 BENCHCOUNT ?= 1
+FUZZ       ?= .
 
-.PHONY: help build test race lint bench fuzz integration conformance notices images ci clean
+.PHONY: help build test race lint bench fuzz fuzz-log integration conformance notices images ci clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ bench: ## run the benchmarks (BENCH=regexp BENCHTIME=1s BENCHCOUNT=1); benchstat
 
 fuzz: ## run each fuzz target in turn (FUZZTIME=20s each)
 	.ci/fuzz $(FUZZTIME)
+
+fuzz-log: ## the same for those that match FUZZ=regexp, and add up what was done in docs/performance/fuzz.md
+	.ci/fuzz log $(FUZZTIME) '$(FUZZ)'
 
 integration: ## run all tests with those that need the packages of .ci/packages
 	go test -tags integration ./...
