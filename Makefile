@@ -4,8 +4,9 @@ BENCH      ?= .
 BENCHTIME  ?= 1s
 BENCHCOUNT ?= 1
 FUZZ       ?= .
+ATTACK_FOR ?= 30m
 
-.PHONY: help build test race lint bench fuzz fuzz-log integration conformance notices images ci clean
+.PHONY: help build test race lint bench fuzz fuzz-log attack integration conformance notices images ci clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +32,9 @@ fuzz: ## run each fuzz target in turn (FUZZTIME=20s each)
 
 fuzz-log: ## the same for those that match FUZZ=regexp, and add up what was done in docs/performance/fuzz.md
 	.ci/fuzz log $(FUZZTIME) '$(FUZZ)'
+
+attack: build ## start the services and bend registrations and calls (ATTACK_FOR=30m)
+	bin/testbed attack mutate --for $(ATTACK_FOR)
 
 integration: ## run all tests with those that need the packages of .ci/packages
 	go test -tags integration ./...

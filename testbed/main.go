@@ -7,6 +7,7 @@
 //	testbed ue register|call     a phone alone
 //	testbed as                   an application server alone
 //	testbed load                 the traffic of thousands of phones, measured
+//	testbed attack               send what strangers and broken peers would
 //	testbed ladder --from URL    draw what running services do
 package main
 
@@ -23,6 +24,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/gocscf/gocscf/testbed/as"
+	"github.com/gocscf/gocscf/testbed/attack"
 	"github.com/gocscf/gocscf/testbed/hss"
 	"github.com/gocscf/gocscf/testbed/lab"
 	"github.com/gocscf/gocscf/testbed/ladder"
@@ -37,6 +39,7 @@ type cli struct {
 	UE     ueCmd       `cmd:"" name:"ue" help:"Use a phone alone, against any IMS core."`
 	AS     as.Cmd      `cmd:"" name:"as" help:"Run an application server alone."`
 	Load   load.Cmd    `cmd:"" help:"Make the traffic of thousands of phones and measure what any IMS core does with it."`
+	Attack attack.Cmd  `cmd:"" help:"Start the services, and attack them."`
 	Ladder ladderCmd   `cmd:"" help:"Draw what running services do, from their /debug/trace."`
 }
 

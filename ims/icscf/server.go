@@ -66,6 +66,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.cx.Close()
 		return nil, fmt.Errorf("opening the I-CSCF's sockets: %w", err)
 	}
+	deps.WatchSIP(s.core.Stats)
 	s.running.Store(true)
 	return s, nil
 }

@@ -109,6 +109,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		s.sec.close()
 		return nil, fmt.Errorf("opening the P-CSCF's sockets: %w", err)
 	}
+	deps.WatchSIP(s.core.Stats)
 	s.running.Store(true)
 	return s, nil
 }

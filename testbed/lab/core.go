@@ -63,6 +63,7 @@ type Core struct {
 
 	mu      sync.Mutex
 	running map[string]*running
+	metrics map[string]*prometheus.Registry
 }
 
 // running is a service with what stops it.
@@ -84,7 +85,7 @@ func StartCore(ctx context.Context, cfg CoreConfig) (*Core, error) {
 	if !cfg.IP.IsValid() {
 		cfg.IP = Loopback
 	}
-	c := &Core{cfg: cfg, running: map[string]*running{}}
+	c := &Core{cfg: cfg, running: map[string]*running{}, metrics: map[string]*prometheus.Registry{}}
 	var err error
 	// A port that was free a moment ago may be taken by the time it is opened.
 	for range 5 {
@@ -170,7 +171,21 @@ func (c *Core) deps(name string) node.Deps {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return node.Deps{Log: log.Named(name), Trace: trace.Node{Stream: c.cfg.Stream, Name: name}, Metrics: prometheus.NewRegistry()}
+	reg := prometheus.NewRegistry()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.metrics[name] = reg
+	return node.Deps{Log: log.Named(name), Trace: trace.Node{Stream: c.cfg.Stream, Name: name}, Metrics: reg}
+}
+
+// Metrics returns those of a service, nil of one that was never started.
+func (c *Core) Metrics(name string) prometheus.Gatherer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.metrics[name]; r != nil {
+		return r
+	}
+	return nil
 }
 
 // Start starts a service that is not running, with the configuration that it had.

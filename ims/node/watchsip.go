@@ -1,0 +1,28 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gocscf/gocscf/ims/sip/proxy"
+)
+
+// WatchSIP shows how many transactions a function's SIP engine holds, as
+// gocscf_sip_transactions{state}: open ones owe or await something, an ACK included,
+// lingering ones only absorb retransmissions. stats is called at each scrape.
+func (d Deps) WatchSIP(stats func() proxy.Stats) {
+	if d.Metrics == nil {
+		return
+	}
+	gauge := func(state string, value func(proxy.Stats) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gocscf_sip_transactions", Help: "SIP transactions held, client and server, by state.", ConstLabels: prometheus.Labels{"state": state},
+		}, func() float64 { return float64(value(stats())) })
+	}
+	d.Metrics.MustRegister(
+		gauge("open", func(s proxy.Stats) int { return s.Transaction.Open }),
+		gauge("lingering", func(s proxy.Stats) int { return s.Transaction.Lingering }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gocscf_sip_request_octets", Help: "Octets of the requests that server transactions hold, as they came.",
+		}, func() float64 { return float64(stats().Transaction.Octets) }),
+	)
+}

@@ -1,0 +1,73 @@
+package attack
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// Cmd is `testbed attack`, in kong's terms.
+type Cmd struct {
+	Mutate mutateCmd `cmd:"" help:"Bend the messages of registrations and calls, and see that honest ones still succeed."`
+}
+
+// core says where the services are that are started and attacked.
+type core struct {
+	Bin  string `default:"bin" placeholder:"DIR" help:"Where pcscf, icscf, scscf and testbed are (make build)."`
+	Dir  string `placeholder:"DIR" help:"Where configurations and logs go; a temporary directory by default, which is kept when something fails."`
+	Seed uint64 `default:"1" help:"What is sent follows from it."`
+	JSON bool   `name:"json" help:"Print the report as JSON on standard output."`
+}
+
+// with starts the services, does f, stops them, and says what went wrong.
+func (c *core) with(ctx context.Context, crooks int, cx bool, f func(*Processes) error) error {
+	dir := c.Dir
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "attack"); err != nil {
+			return fmt.Errorf("making a directory: %w", err)
+		}
+	}
+	p, err := StartProcesses(ctx, c.Bin, dir, crooks, cx, c.Seed)
+	if err == nil {
+		err = f(p)
+		err = errors.Join(p.Stop(), err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w\n(seed %d; configurations and logs are in %s)", err, c.Seed, dir)
+	}
+	if c.Dir == "" {
+		return os.RemoveAll(dir)
+	}
+	return nil
+}
+
+type mutateCmd struct {
+	core
+	For    time.Duration `default:"1m" help:"How long."`
+	Each   int           `default:"1000" help:"After how many bent messages an honest registration and call must succeed."`
+	Crooks int           `default:"6" help:"How many phones send bent messages at once."`
+	CxEach int           `default:"20" help:"One Diameter frame in so many is bent."`
+	Settle time.Duration `default:"480s" help:"How long the services have at the end to come back to what they held before. A call that rings for ever takes longest: Timer C, and twice 128 s towards phones."`
+}
+
+// Run runs the command.
+func (c *mutateCmd) Run(ctx context.Context, stdout io.Writer) error {
+	return c.with(ctx, 4*c.Crooks, true, func(p *Processes) error {
+		out := stdout
+		if c.JSON {
+			out = os.Stderr
+		}
+		rep, err := Mutate(ctx, p.Target, MutateConfig{Seed: c.Seed, For: c.For, Each: c.Each, Crooks: c.Crooks, CxEach: c.CxEach, Settle: c.Settle, Out: out})
+		if c.JSON {
+			return errors.Join(err, json.NewEncoder(stdout).Encode(rep))
+		}
+		fmt.Fprintf(stdout, "%d bent messages and %d bent Diameter frames in %v; %d of %d good ones answered, %d registrations and %d calls of the crooks; %d honest pairs registered and called.\nbefore: %s\npeak:   %s\nafter:  %s\n",
+			rep.Messages, rep.Diameter, rep.Took.Round(time.Second), rep.Answered, rep.Asked, rep.Registered, rep.Calls, rep.Checks, show(rep.Before), show(rep.Peak), show(rep.After))
+		return err
+	})
+}

@@ -1,0 +1,33 @@
+package attack
+
+import (
+	"runtime"
+	"testing"
+)
+
+// processMetrics are those that every process has.
+func processMetrics() map[string]float64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return map[string]float64{"go_goroutines": float64(runtime.NumGoroutine()), "go_memstats_heap_inuse_bytes": float64(m.HeapInuse)}
+}
+
+// TestMutation: after some hundred bent messages over Gm, Mw, ISC and Cx a
+// registration and a call succeed, and goroutines and transactions are within bounds.
+// The long form is `make attack`, with services of their own.
+func TestMutation(t *testing.T) {
+	target := startTarget(t, 8, 1)
+	rep, err := Mutate(t.Context(), target, MutateConfig{Seed: 1, Messages: 1200, Each: 400, Crooks: 4, Out: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.Checks < 3 || rep.Messages < 1200 {
+		t.Errorf("%d messages, %d checks", rep.Messages, rep.Checks)
+	}
+	if rep.Registered == 0 || rep.Calls == 0 || rep.Diameter == 0 {
+		t.Errorf("the attack does not come far: %d registrations, %d calls, %d frames of Cx", rep.Registered, rep.Calls, rep.Diameter)
+	}
+	if g := rep.Peak["pcscf"]; g.Open > int(rep.Messages+rep.Asked)*2 {
+		t.Errorf("the P-CSCF holds %d transactions after %d messages", g.Open, rep.Messages+rep.Asked)
+	}
+}
