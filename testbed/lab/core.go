@@ -63,7 +63,7 @@ type Core struct {
 
 	mu      sync.Mutex
 	running map[string]*running
-	metrics map[string]*prometheus.Registry
+	metrics map[string]*prometheus.Registry // made with the first service
 }
 
 // running is a service with what stops it.
@@ -85,7 +85,7 @@ func StartCore(ctx context.Context, cfg CoreConfig) (*Core, error) {
 	if !cfg.IP.IsValid() {
 		cfg.IP = Loopback
 	}
-	c := &Core{cfg: cfg, running: map[string]*running{}, metrics: map[string]*prometheus.Registry{}}
+	c := &Core{cfg: cfg, running: map[string]*running{}}
 	var err error
 	// A port that was free a moment ago may be taken by the time it is opened.
 	for range 5 {
@@ -174,6 +174,9 @@ func (c *Core) deps(name string) node.Deps {
 	reg := prometheus.NewRegistry()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.metrics == nil {
+		c.metrics = map[string]*prometheus.Registry{}
+	}
 	c.metrics[name] = reg
 	return node.Deps{Log: log.Named(name), Trace: trace.Node{Stream: c.cfg.Stream, Name: name}, Metrics: reg}
 }
