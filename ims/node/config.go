@@ -29,7 +29,8 @@ type LogConfig struct {
 	Level string `yaml:"level"`
 	// Format is console or json. Default console.
 	Format string `yaml:"format"`
-	// File is the path to append to; empty means standard error.
+	// File is the path to append to; empty means standard error. Lines below a
+	// warning reach the file within half a second.
 	File string `yaml:"file"`
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,8 @@ import (
 	"github.com/gocscf/gocscf/ims/trace"
 )
 
-// Admin serves /metrics, /healthz, /readyz and /debug/trace of one service.
+// Admin serves /metrics, /healthz, /readyz, /debug/trace and /debug/pprof of one
+// service.
 type Admin struct {
 	// Ready says whether the service can do its work now; the error says why not.
 	Ready   func() error
@@ -54,6 +56,10 @@ func (a *Admin) Mux() *http.ServeMux {
 		fmt.Fprintln(w, "ready")
 	})
 	mux.HandleFunc("GET /debug/trace", a.Private(a.serveTrace))
+	mux.HandleFunc("GET /debug/pprof/", a.Private(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/profile", a.Private(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/trace", a.Private(pprof.Trace))
+	mux.HandleFunc("GET /debug/pprof/symbol", a.Private(pprof.Symbol))
 	for path, h := range a.Handle {
 		mux.Handle(path, h)
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // NewLog builds the logger that c describes. Lines go to c.File if set, else to
-// stderr. Close the returned closer when the service has stopped.
+// stderr; lines below a warning reach a file within logDelay. Close the returned
+// closer when the service has stopped.
 func NewLog(c LogConfig, name string, stderr io.Writer) (*zap.Logger, io.Closer, error) {
 	level := zapcore.InfoLevel
 	if c.Level != "" {
@@ -33,15 +34,15 @@ func NewLog(c LogConfig, name string, stderr io.Writer) (*zap.Logger, io.Closer,
 	default:
 		return nil, nil, fmt.Errorf("log.format is %q: it must be console or json", c.Format)
 	}
-	out, closer := stderr, io.Closer(nopCloser{})
-	if c.File != "" {
-		f, err := os.OpenFile(c.File, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
-		if err != nil {
-			return nil, nil, fmt.Errorf("opening the log file: %w", err)
-		}
-		out, closer = f, f
+	if c.File == "" {
+		return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(stderr)), level)).Named(name), nopCloser{}, nil
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(out)), level)).Named(name), closer, nil
+	f, err := os.OpenFile(c.File, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the log file: %w", err)
+	}
+	out := &bufferedFile{f: f}
+	return zap.New(fileCore{zapcore.NewCore(encoder, out, level), out}).Named(name), out, nil
 }
 
 type nopCloser struct{}

@@ -136,6 +136,7 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 		return &ConfigError{Err: err}
 	}
 	defer closeLog.Close()
+	defer growHeap()()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	stream := &trace.Stream{}
