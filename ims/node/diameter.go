@@ -11,6 +11,7 @@ import (
 
 	"github.com/gocscf/gocscf/diameter"
 	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/sip/transport"
 )
 
 // DiameterConfig is the Cx side of a function's configuration.
@@ -63,6 +64,17 @@ func (c *DiameterConfig) Check() error {
 // Dial seams of tests; nil is the network.
 type Dialer = diameter.Dialer
 
+// directDialer dials connections that spare the scheduler (see transport.Direct).
+type directDialer struct{ d *net.Dialer }
+
+func (d directDialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := d.d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return transport.Direct(c), nil
+}
+
 // Cx is a function's connection to the HSS.
 type Cx struct {
 	*cx.Client
@@ -87,7 +99,7 @@ func (d Deps) NewCx(c DiameterConfig, function, domain string, handler diameter.
 		if c.Local.IsValid() {
 			nd.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.Local, 0))
 		}
-		dialer = nd
+		dialer = directDialer{nd}
 	}
 	dc := diameter.Config{
 		OriginHost: c.OriginHost, OriginRealm: c.OriginRealm,

@@ -55,7 +55,18 @@ func (kernel) Listen(local netip.AddrPort) (net.Listener, error) {
 	if rc, err := l.(*net.TCPListener).SyscallConn(); err == nil {
 		_ = rc.Control(func(fd uintptr) { _ = setReusePort(int(fd)) })
 	}
-	return l, nil
+	return directListener{l}, nil
+}
+
+// directListener accepts connections as Dial makes them.
+type directListener struct{ net.Listener }
+
+func (l directListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return Direct(c), nil
 }
 
 func (kernel) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
@@ -79,5 +90,9 @@ func (kernel) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn,
 			return err
 		}
 	}
-	return d.DialContext(ctx, network("tcp", remote.Addr()), remote.String())
+	c, err := d.DialContext(ctx, network("tcp", remote.Addr()), remote.String())
+	if err != nil {
+		return nil, err
+	}
+	return Direct(c), nil
 }

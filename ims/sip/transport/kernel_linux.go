@@ -5,11 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"syscall"
 
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,41 +32,24 @@ func setBindLate(fd int) error {
 type packetConn struct {
 	*net.UDPConn
 	raw    syscall.RawConn
-	mmsg   mmsg
 	notify func(netip.AddrPort, error)
-
-	// Reading.
-	busy  bool // batches were worth it lately
-	alone uint // datagrams read singly since
-	in    []ipv4.Message
-
-	// Writing.
-	out      []ipv4.Message
-	outAddrs []net.UDPAddr // what out[i].Addr points to
+	in     batchIn
+	out    batchOut
 
 	errMu  sync.Mutex
 	errBuf [64]byte  // the quoted datagram, of which nothing is used
 	errOOB [512]byte // control messages
 }
 
-// mmsg is what ipv4.PacketConn and ipv6.PacketConn share; their Message is one type.
-type mmsg interface {
-	ReadBatch([]ipv4.Message, int) (int, error)
-	WriteBatch([]ipv4.Message, int) (int, error)
-}
-
 func newPacketConn(c *net.UDPConn, is4 bool) net.PacketConn {
 	p := &packetConn{UDPConn: c}
-	if is4 {
-		p.mmsg = ipv4.NewPacketConn(c)
-	} else {
-		p.mmsg = ipv6.NewPacketConn(c)
-	}
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return c // a plain socket works, without batches and errors
 	}
 	p.raw = raw
+	p.out.v6 = !is4
+	p.in.try, p.out.try = p.in.read, p.out.write
 	_ = raw.Control(func(fd uintptr) {
 		if is4 {
 			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
@@ -80,55 +62,41 @@ func newPacketConn(c *net.UDPConn, is4 bool) net.PacketConn {
 
 func (c *packetConn) NotifyUnreachable(f func(netip.AddrPort, error)) { c.notify = f }
 
-// ReadBatch reads one datagram with recvfrom while the socket is quiet, since
-// recvmmsg costs a third more for a single one, and in batches under load. It
-// looks for load at every eighth datagram.
+// ReadBatch waits for datagrams and reads as many as there are and have a buffer.
 func (c *packetConn) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort) (int, error) {
-	const probe = 8
+	in := &c.in
+	in.space = func() [][]byte { return bufs }
+	in.got = nil
 	for {
-		if c.busy {
-			n, err := c.readMany(bufs, sizes, from)
-			if err == nil && n > 0 {
-				c.busy = n > 1
-				return n, nil
-			}
-			c.busy = false
-			if errors.Is(err, unix.EAGAIN) {
-				continue
-			}
-			if c.asyncError(err) {
-				continue
-			}
-			return 0, err
+		n, err := c.readOnce()
+		for i := range n {
+			sizes[i], from[i] = in.datagram(i)
 		}
-		n, addr, err := c.ReadFromUDPAddrPort(bufs[0])
-		if err != nil {
-			if c.asyncError(err) {
-				continue
-			}
-			return 0, err
+		if err == nil || !c.asyncError(err) {
+			return n, err
 		}
-		sizes[0], from[0] = n, addr
-		if c.alone++; c.alone%probe == 0 {
-			c.busy = len(bufs) > 1
-		}
-		return 1, nil
 	}
 }
 
-func (c *packetConn) readMany(bufs [][]byte, sizes []int, from []netip.AddrPort) (int, error) {
-	for len(c.in) < len(bufs) {
-		c.in = append(c.in, ipv4.Message{Buffers: make([][]byte, 1)})
+// ReadBatches reads until the socket is closed or fails.
+func (c *packetConn) ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort)) error {
+	c.in.space, c.in.got = space, got
+	for {
+		if _, err := c.readOnce(); !c.asyncError(err) {
+			return err
+		}
 	}
-	in := c.in[:len(bufs)]
-	for i := range in {
-		in[i].Buffers[0] = bufs[i]
+}
+
+func (c *packetConn) readOnce() (int, error) {
+	c.in.n, c.in.err = 0, 0
+	if err := c.raw.Read(c.in.try); err != nil {
+		return 0, err
 	}
-	n, err := c.mmsg.ReadBatch(in, unix.MSG_DONTWAIT)
-	for i := range max(n, 0) {
-		sizes[i], from[i] = in[i].N, addrPort(in[i].Addr)
+	if c.in.err != 0 {
+		return 0, os.NewSyscallError("recvmmsg", c.in.err)
 	}
-	return n, err
+	return c.in.n, nil
 }
 
 // WriteBatch writes datagrams in order. An ICMP error that came for an earlier
@@ -155,30 +123,19 @@ func (c *packetConn) WriteBatch(bufs [][]byte, to []netip.AddrPort) (int, error)
 }
 
 func (c *packetConn) writeSome(bufs [][]byte, to []netip.AddrPort) (int, error) {
-	if len(bufs) == 1 {
-		if _, err := c.WriteToUDPAddrPort(bufs[0], to[0]); err != nil {
-			return 0, err
-		}
-		return 1, nil
+	out := &c.out
+	if err := out.set(bufs, to); err != nil {
+		return 0, err
 	}
-	for len(c.out) < len(bufs) {
-		c.out = append(c.out, ipv4.Message{Buffers: make([][]byte, 1)})
+	err := c.raw.Write(out.try)
+	out.clear()
+	switch {
+	case err != nil:
+		return 0, err
+	case out.err != 0:
+		return 0, os.NewSyscallError("sendmmsg", out.err)
 	}
-	if len(c.outAddrs) < len(bufs) {
-		c.outAddrs = make([]net.UDPAddr, len(bufs))
-	}
-	out := c.out[:len(bufs)]
-	for i := range out {
-		a := &c.outAddrs[i]
-		a.IP = append(a.IP[:0], to[i].Addr().AsSlice()...)
-		a.Port, a.Zone = int(to[i].Port()), to[i].Addr().Zone()
-		out[i].Buffers[0], out[i].Addr = bufs[i], a
-	}
-	n, err := c.mmsg.WriteBatch(out, 0)
-	for i := range out {
-		out[i].Buffers[0] = nil
-	}
-	return n, err
+	return out.n, nil
 }
 
 // asyncError reports whether err is the socket's pending ICMP error rather than

@@ -3,8 +3,10 @@ package transport
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -190,5 +192,58 @@ func TestPlainPacketConn(t *testing.T) {
 	a.await(t, "messages", func() bool { return len(a.received()) == len(msgs) })
 	if got := a.received(); !slices.Equal(got, msgs) {
 		t.Errorf("arrived %s", short(got))
+	}
+}
+
+// A connection of the kernel's ends as others do: with io.EOF where the peer has
+// ended, with net.ErrClosed where we have, and at its deadline.
+func TestDirectEnds(t *testing.T) {
+	l, err := Kernel().Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialled, err := Kernel().Dial(t.Context(), netip.AddrPort{}, addrPort(l.Addr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dialled.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	var b [8]byte
+	_ = accepted.SetReadDeadline(time.Now().Add(time.Millisecond))
+	if n, err := accepted.Read(b[:]); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("past the deadline: %d, %v", n, err)
+	}
+	_ = accepted.SetReadDeadline(time.Time{})
+	// More than the kernel holds: the writer waits until the peer reads.
+	const much = 16 << 20
+	wrote := make(chan error, 1)
+	go func() {
+		n, err := dialled.Write(make([]byte, much))
+		if err == nil && n != much {
+			err = io.ErrShortWrite
+		}
+		wrote <- err
+	}()
+	if n, err := io.CopyN(io.Discard, accepted, much); err != nil {
+		t.Errorf("%d of %d octets came: %v", n, much, err)
+	}
+	if err := <-wrote; err != nil {
+		t.Errorf("writing them: %v", err)
+	}
+	_ = dialled.Close()
+	if n, err := accepted.Read(b[:]); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("behind the peer's end: %d, %v", n, err)
+	}
+	_ = accepted.Close()
+	if n, err := accepted.Read(b[:]); n != 0 || !isClosed(err) {
+		t.Errorf("behind our own: %d, %v", n, err)
+	}
+	if n, err := dialled.Write(b[:]); n != 0 || !isClosed(err) {
+		t.Errorf("writing behind our own end: %d, %v", n, err)
 	}
 }

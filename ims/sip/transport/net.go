@@ -9,9 +9,9 @@ import (
 // Net opens sockets. Addresses are IPv4 or IPv6, never IPv4-mapped; an IPv6
 // socket carries IPv6 alone.
 //
-// What ListenPacket returns may also implement [BatchConn], [Deliverer], [Neighbour] and
-// [UnreachableNotifier]; without them it is used a datagram at a time. Connections may
-// be [StreamDeliverer]s.
+// What ListenPacket returns may also implement [BatchConn], [BatchReader],
+// [Deliverer], [Neighbour] and [UnreachableNotifier]; without them it is used a
+// datagram at a time. Connections may be [StreamDeliverer]s.
 type Net interface {
 	// ListenPacket opens a UDP socket. Port 0 takes a free one.
 	ListenPacket(local netip.AddrPort) (net.PacketConn, error)
@@ -32,6 +32,16 @@ type BatchConn interface {
 	// WriteBatch sends the datagrams in order. With n < len(bufs) the error is
 	// about bufs[n]; the rest was not tried.
 	WriteBatch(bufs [][]byte, to []netip.AddrPort) (n int, err error)
+}
+
+// BatchReader is a BatchConn that reads on by itself, which spares it to ask an
+// empty socket once more after each batch.
+type BatchReader interface {
+	// ReadBatches reads until the socket fails or is closed, and returns that error.
+	// space is asked before each read for the buffers, at least one; got takes what
+	// came, a datagram at a time, and does not keep data beyond its return. Neither
+	// blocks.
+	ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort)) error
 }
 
 // Deliverer is a packet socket that is not read but calls: one of many behind the
@@ -73,6 +83,37 @@ func batchOf(pc net.PacketConn) BatchConn {
 		return b
 	}
 	return singly{pc}
+}
+
+// readerOf returns b's own way to read on, or one that asks it again and again.
+func readerOf(b BatchConn) BatchReader {
+	if r, ok := b.(BatchReader); ok {
+		return r
+	}
+	return &asking{b: b}
+}
+
+// asking makes a BatchReader of a BatchConn.
+type asking struct {
+	b     BatchConn
+	sizes []int
+	from  []netip.AddrPort
+}
+
+func (a *asking) ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort)) error {
+	for {
+		bufs := space()
+		if len(a.sizes) < len(bufs) {
+			a.sizes, a.from = make([]int, len(bufs)), make([]netip.AddrPort, len(bufs))
+		}
+		n, err := a.b.ReadBatch(bufs, a.sizes[:len(bufs)], a.from[:len(bufs)])
+		for i := range n {
+			got(bufs[i][:a.sizes[i]], a.from[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // singly gives a plain net.PacketConn the shape of a BatchConn.

@@ -66,27 +66,30 @@ func (s *socket) flow(remote netip.AddrPort) sip.Flow {
 // read hands datagrams to the handler until the socket is closed.
 func (s *socket) read() {
 	bufs := [][]byte{make([]byte, maxDatagram)}
-	sizes := make([]int, readBatch)
-	from := make([]netip.AddrPort, readBatch)
-	pause := time.Duration(0)
-	for reads := 0; ; reads++ {
-		if reads == quietReads {
+	reads, came := 0, false
+	space := func() [][]byte {
+		if reads++; reads == quietReads {
 			for len(bufs) < readBatch {
 				bufs = append(bufs, make([]byte, maxDatagram))
 			}
 		}
-		n, err := s.batch.ReadBatch(bufs, sizes[:len(bufs)], from[:len(bufs)])
-		for i := range n {
-			s.receive(s.flow(unmap(from[i])), bufs[i][:sizes[i]])
-		}
-		if err == nil {
-			pause = 0
-			continue
-		}
+		return bufs
+	}
+	got := func(data []byte, from netip.AddrPort) {
+		came = true
+		s.receive(s.flow(unmap(from)), data)
+	}
+	reader := readerOf(s.batch)
+	pause := time.Duration(0)
+	for {
+		err := reader.ReadBatches(space, got)
 		if isClosed(err) || s.t.ctx.Err() != nil {
 			return
 		}
 		s.t.dropped(s.flow(netip.AddrPort{}), ReadFailed, err)
+		if came {
+			came, pause = false, 0
+		}
 		// One failure may be chance; a socket that keeps failing must not spin.
 		select {
 		case <-time.After(pause):
