@@ -6,7 +6,7 @@ BENCHCOUNT ?= 1
 FUZZ       ?= .
 ATTACK_FOR ?= 30m
 
-.PHONY: help build test race lint bench fuzz fuzz-log attack integration conformance notices images ci clean
+.PHONY: help build test race lint bench bench-peers fuzz fuzz-log attack integration conformance notices images ci clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,11 @@ lint: bin/golangci-lint ## run the linter (built once from tools/go.mod)
 
 bench: ## run the benchmarks (BENCH=regexp BENCHTIME=1s BENCHCOUNT=1); benchstat reads what it writes
 	@go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(BENCHCOUNT) -benchmem ./...
+
+bench-peers: ## measure Kamailio and ours side by side, under 30 minutes (QUICK=1: under 5); docs/performance/peers.md
+	go build -o bin/ ./cmd/pcscf ./cmd/icscf ./cmd/scscf ./testbed
+	go -C tools build -o ../bin/ ./floor ./benchpeers
+	bin/benchpeers $(if $(QUICK),-quick)
 
 fuzz: ## run each fuzz target in turn (FUZZTIME=20s each)
 	.ci/fuzz $(FUZZTIME)

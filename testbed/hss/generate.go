@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"github.com/gocscf/gocscf/ims/identity"
-	"github.com/gocscf/gocscf/ims/profile"
 )
 
 // Generated are many subscribers made by a rule, for `testbed load`: that number i has
@@ -51,7 +50,7 @@ func (g *Generated) UnmarshalYAML(decode func(any) error) error {
 	return nil
 }
 
-// maxGenerated bounds the subscribers of one rule: each takes about 1.5 KiB.
+// maxGenerated bounds the subscribers of one rule: each takes about 1 KiB.
 const maxGenerated = 2_000_000
 
 // generate adds the subscribers of a rule.
@@ -70,7 +69,6 @@ func (d *database) generate(c *Config, g *Generated, cache criteriaCache) error 
 		return fmt.Errorf("count is %d: want 1 to %d, and numbers for all of them", g.Count, maxGenerated)
 	}
 	var model *user
-	var criteria []profile.InitialFilterCriteria
 	for i := range uint64(g.Count) {
 		imsi := fmt.Sprintf("%015d", first+i)
 		s := Subscriber{
@@ -84,14 +82,13 @@ func (d *database) generate(c *Config, g *Generated, cache criteriaCache) error 
 			if u, err = c.newUser(&s, cache); err != nil {
 				return err
 			}
-			criteria = cache.read(&s, func(string, ...any) {}) // read without a fault before
+			u.criteria = cache.read(&s, func(string, ...any) {}) // read without a fault before
 			m := *u
 			model = &m
 		} else {
 			copied := *model
 			u = &copied
 			u.impi, u.impus, u.data = identity.IMPI(s.IMPI), []identity.IMPU{identity.IMPU(s.IMPUs[0]), identity.IMPU(s.IMPUs[1])}, nil
-			u.data = u.marshal(nil, criteria)
 		}
 		if d.users[u.impi] != nil {
 			return fmt.Errorf("%s is another subscriber's too", u.impi)

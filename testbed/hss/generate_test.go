@@ -30,13 +30,13 @@ func TestGenerate(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, model := db.user("001010000001001@example.org"), want.user("001010000001001@example.org")
-	if got == nil || string(got.data) != string(model.data) || got.amf != model.amf || len(got.impus) != 2 || got.impus[1] != "tel:+4930103" {
+	if got == nil || string(got.userData()) != string(model.data) || got.amf != model.amf || len(got.impus) != 2 || got.impus[1] != "tel:+4930103" {
 		t.Fatalf("generated %+v, written down %+v", got, model)
 	}
 	if p, err := profile.Parse(got.data); err != nil || p.PrivateID != got.impi {
 		t.Errorf("the profile of %s is %+v: %v", got.impi, p, err)
 	}
-	if first := db.user("001010000000998@example.org"); first == nil || first.sub == got.sub || &first.data[0] == &got.data[0] {
+	if first := db.user("001010000000998@example.org"); first == nil || first.sub == got.sub || &first.userData()[0] == &got.userData()[0] {
 		t.Error("subscribers share what is their own")
 	}
 

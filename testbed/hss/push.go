@@ -58,7 +58,10 @@ func (s *Server) SendPPR(ctx context.Context, impi string) (*cx.PPA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("PPR for %s: %w", impi, err)
 	}
-	q := &cx.PPR{RequestHeader: header, UserName: string(u.impi), UserData: u.data, Charging: u.charging}
+	s.db.mu.Lock()
+	data := u.userData()
+	s.db.mu.Unlock()
+	q := &cx.PPR{RequestHeader: header, UserName: string(u.impi), UserData: data, Charging: u.charging}
 	a, err := call(ctx, func(done func(*cx.PPA, error)) {
 		deadline, _ := ctx.Deadline()
 		s.client.PPR(deadline, q, done)

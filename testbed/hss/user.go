@@ -22,7 +22,8 @@ type user struct {
 	barred   []identity.IMPU
 	alg      aka.Algorithm
 	amf      aka.AMF
-	data     []byte // User-Data
+	data     []byte                          // User-Data; of one that is generated, made when it is first wanted
+	criteria []profile.InitialFilterCriteria // to make it from
 	charging *cx.ChargingInformation
 	roaming  []string // networks beside the home network, empty for any
 	caps     *cx.ServerCapabilities
@@ -239,6 +240,14 @@ func (u *user) profile(s *Subscriber, criteria []profile.InitialFilterCriteria, 
 		fault("ifc: the profile made of it cannot be read back: %w", err)
 	}
 	return data
+}
+
+// userData is the User-Data of u.
+func (u *user) userData() []byte {
+	if u.data == nil {
+		u.data = u.marshal(nil, u.criteria)
+	}
+	return u.data
 }
 
 // marshal writes the User-Data of u.

@@ -58,7 +58,12 @@ type Phase struct {
 	Rate      float64           `json:"rate"` // succeeded, a second
 	Scenarios map[string]Counts `json:"scenarios"`
 	Refused   *Refused          `json:"refused,omitempty"`
-	CPU       []CPU             `json:"cpu,omitempty"`
+	// CPU is the processor time of the processes that are watched while the load lasted,
+	// Done how many operations succeeded then, of whatever phase, and Phones what this
+	// process took, in seconds.
+	CPU    []CPU   `json:"cpu,omitempty"`
+	Done   uint64  `json:"done"`
+	Phones float64 `json:"phones_cpu_s"`
 }
 
 // Step is a load that was tried.

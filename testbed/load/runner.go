@@ -64,7 +64,7 @@ func (r *runner) offer(ctx context.Context, name string, procs processes, p part
 		r.unlock()
 	}
 	r.phase = name
-	cpu, done := procs.cpu(), r.done()
+	cpu, done, self := procs.cpu(), r.done(), ownCPU()
 	if p.stir == 0 {
 		if p.count > 0 {
 			o.left = p.count
@@ -72,11 +72,13 @@ func (r *runner) offer(ctx context.Context, name string, procs processes, p part
 		r.begin(o)
 	}
 	r.last(ctx, o, p.duration)
-	used := procs.since(cpu, r.done()-done)
+	done = r.done() - done
+	used := procs.since(cpu, done)
+	self = ownCPU() - self
 	r.end(o)
 	r.drain(ctx, o)
 	out := rec.phase()
-	out.CPU = used
+	out.CPU, out.Done, out.Phones = used, done, self.Seconds()
 	return out
 }
 

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "benchpeers:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are how much is measured.
+type settings struct {
+	root    string // of the repository, with bin/
+	out     string
+	cores   []string
+	repeats int
+	quick   bool
+	keep    bool
+
+	stir, low, rate, full time.Duration // of a load at all, at the low rate, at 200/s, in the closed loop
+	half, flood           time.Duration // at half capacity, above capacity
+	populations           []int         // of the measurement of memory, the first is what the others are compared with
+	pace                  int           // registrations a second then
+	rest                  time.Duration // after them
+	subscribers           int           // that the HSS knows
+}
+
+func run(ctx context.Context) error {
+	s := settings{}
+	var cores string
+	memoryOnly := flag.Bool("memory-only", false, "measure memory alone")
+	noMemory := flag.Bool("no-memory", false, "leave memory out")
+	flag.StringVar(&s.root, "C", ".", "the repository, with the programs in bin/")
+	flag.StringVar(&s.out, "out", "", "write peers.json and peers-table.md there (default: docs/performance; with -quick dist/bench-peers)")
+	flag.StringVar(&cores, "cores", "", "which cores: kamailio,gocscf,core,floor (default: all that there are)")
+	flag.IntVar(&s.repeats, "repeats", 0, "how often each is measured (default 3; with -quick 1)")
+	flag.BoolVar(&s.quick, "quick", false, "a short form, under five minutes")
+	flag.BoolVar(&s.keep, "keep", false, "keep the directories with configurations and logs")
+	flag.Parse()
+	s.lengths()
+	if runtime.NumCPU() < 2 {
+		return fmt.Errorf("there is %d processor: services and phones need one each", runtime.NumCPU())
+	}
+	var err error
+	if s.root, err = filepath.Abs(s.root); err != nil {
+		return err
+	}
+	if s.out == "" {
+		s.out = filepath.Join(s.root, "docs", "performance")
+		if s.quick {
+			s.out = filepath.Join(s.root, "dist", "bench-peers")
+		}
+	}
+	for _, tool := range []string{"taskset", "kamailio", "kamcmd"} {
+		if _, err := find(tool); err != nil {
+			return err
+		}
+	}
+	if s.cores = strings.FieldsFunc(cores, func(r rune) bool { return r == ',' }); len(s.cores) == 0 {
+		s.cores = []string{kamailioCore, gocscfCore}
+		// The functions in one process, where this version of testbed has that.
+		if exec.CommandContext(ctx, s.bin("testbed"), "core", "--help").Run() == nil {
+			s.cores = append(s.cores, oneProcess)
+		}
+		s.cores = append(s.cores, floorCore)
+	}
+	r := newResults(ctx, &s)
+	if !*memoryOnly {
+		for i := range s.repeats {
+			for _, core := range s.cores {
+				if err := r.measure(ctx, &s, core); err != nil {
+					return fmt.Errorf("repeat %d of %s: %w", i+1, core, err)
+				}
+			}
+		}
+	}
+	if !*noMemory {
+		if err := r.memory(ctx, &s); err != nil {
+			return fmt.Errorf("memory: %w", err)
+		}
+	}
+	r.Seconds = time.Since(r.began).Seconds()
+	return r.write(&s)
+}
+
+// lengths chooses how long everything takes: under 30 minutes in all, or under five.
+func (s *settings) lengths() {
+	s.stir, s.low, s.rate, s.full, s.half, s.flood = time.Second, 6*time.Second, 4*time.Second, 4*time.Second, 6*time.Second, 10*time.Second
+	s.populations, s.pace, s.rest = []int{1000, 10_000, 50_000}, 350, time.Minute
+	s.subscribers = 250_000
+	repeats := 3
+	if s.quick {
+		s.stir, s.low, s.rate, s.full, s.half, s.flood = 500*time.Millisecond, 2*time.Second, 1500*time.Millisecond, 2*time.Second, 2*time.Second, 3*time.Second
+		s.populations, s.pace, s.rest = []int{500, 1500, 3000}, 250, 5*time.Second
+		repeats, s.subscribers = 1, 80_000
+	}
+	if s.repeats <= 0 {
+		s.repeats = repeats
+	}
+}
+
+func (s *settings) bin(name string) string { return filepath.Join(s.root, "bin", name) }
+
+// find looks where Debian puts daemons too, which is not in everybody's PATH.
+func find(name string) (string, error) {
+	for _, try := range []string{name, "/usr/sbin/" + name} {
+		if p, err := exec.LookPath(try); err == nil {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not installed: install the packages of .ci/packages", name)
+}

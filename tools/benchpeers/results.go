@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sample is one measurement of a work with a core.
+type sample struct {
+	CPU        float64           `json:"cpu_ms"` // of the services, an operation that succeeded
+	Rate       float64           `json:"rate"`   // succeeded, a second
+	P50        float64           `json:"p50_ms"`
+	P99        float64           `json:"p99_ms"`
+	Busy       float64           `json:"busy"`        // share of the services' processor that they took
+	PhonesBusy float64           `json:"phones_busy"` // share of the other one that HSS and phones took
+	Attempts   uint64            `json:"attempts"`
+	Failed     uint64            `json:"failed"`
+	Inadequate uint64            `json:"inadequate"` // failed, retransmitted, or over 2 s
+	Skipped    uint64            `json:"skipped,omitempty"`
+	Refused    uint64            `json:"refused,omitempty"` // 503
+	RefusedP99 float64           `json:"refused_p99_ms,omitempty"`
+	NoRetry    uint64            `json:"refused_without_retry_after,omitempty"`
+	Dropped    uint64            `json:"dropped,omitempty"` // datagrams that the phones' socket lost
+	Causes     map[string]uint64 `json:"causes,omitempty"`
+}
+
+// results are all that was measured; its JSON is peers.json.
+type results struct {
+	Date    string   `json:"date"`
+	Machine string   `json:"machine"`
+	Commit  string   `json:"commit"`
+	Command string   `json:"command"`
+	Repeats int      `json:"repeats"`
+	Cores   []string `json:"cores"`
+	Seconds float64  `json:"seconds"`
+	// Samples are by core and work, in the order in which they were measured.
+	Samples map[string]map[string][]sample `json:"samples"`
+	Memory  map[string][]held              `json:"memory,omitempty"`
+
+	began time.Time
+}
+
+func newResults(ctx context.Context, s *settings) *results {
+	now := time.Now()
+	commit, err := exec.CommandContext(ctx, "git", "-C", s.root, "describe", "--always", "--dirty").Output()
+	if err != nil {
+		commit = []byte("unknown")
+	}
+	command := "make bench-peers"
+	if s.quick {
+		command = "make bench-peers QUICK=1"
+	}
+	return &results{
+		Date: now.UTC().Format("2006-01-02 15:04 UTC"), Machine: machine(), Commit: strings.TrimSpace(string(commit)), Command: command,
+		Repeats: s.repeats, Cores: s.cores, Samples: map[string]map[string][]sample{}, Memory: map[string][]held{}, began: now,
+	}
+}
+
+// machine says what this is measured on.
+func machine() string {
+	model, release := "unknown processor", ""
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if _, rest, ok := strings.Cut(string(b), "model name"); ok {
+			line, _, _ := strings.Cut(rest, "\n")
+			model = strings.TrimSpace(strings.TrimLeft(line, "\t :"))
+		}
+	}
+	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		release = strings.TrimSpace(string(b))
+	}
+	return fmt.Sprintf("%d × %s, Linux %s, %s", runtime.NumCPU(), model, release, runtime.Version())
+}
+
+func (r *results) add(core, work string, p *report) {
+	l := p.Load
+	x := sample{
+		Rate: l.Rate, P50: l.Latency.P50, P99: l.Latency.P99, Attempts: l.Attempts, Failed: l.Failed, Inadequate: l.Inadequate,
+		Skipped: l.Skipped, Dropped: p.Generator.Dropped, Causes: l.Causes,
+	}
+	services, hss := l.services()
+	if l.Seconds > 0 {
+		x.Busy, x.PhonesBusy = services/l.Seconds, hss/l.Seconds+l.Phones/l.Seconds
+	}
+	if l.Done > 0 {
+		x.CPU = services * 1000 / float64(l.Done)
+	}
+	if l.Refused != nil {
+		x.Refused, x.RefusedP99, x.NoRetry = l.Refused.Latency.Count, l.Refused.Latency.P99, l.Refused.NoRetryAfter
+	}
+	r.put(core, work, x)
+}
+
+func (r *results) put(core, work string, x sample) {
+	if r.Samples[core] == nil {
+		r.Samples[core] = map[string][]sample{}
+	}
+	r.Samples[core][work] = append(r.Samples[core][work], x)
+	fmt.Fprintf(os.Stderr, "%5.0f s  %-9s %-34s %7.3f ms CPU, %7.1f/s, p50 %.1f, p99 %.1f ms, %d of %d failed; services %.0f %%, HSS and phones %.0f %%\n",
+		time.Since(r.began).Seconds(), core, work, x.CPU, x.Rate, x.P50, x.P99, x.Failed, x.Attempts, x.Busy*100, x.PhonesBusy*100)
+}
+
+// median is of one figure of the samples of a work; false if there are none.
+func (r *results) median(core, work string, of func(sample) float64) (float64, bool) {
+	var list []float64
+	for _, x := range r.Samples[core][work] {
+		list = append(list, of(x))
+	}
+	if len(list) == 0 {
+		return 0, false
+	}
+	slices.Sort(list)
+	n := len(list)
+	return (list[(n-1)/2] + list[n/2]) / 2, true
+}
+
+// measureFloor does what there is of the works with the bare relays.
+func (r *results) measureFloor(ctx context.Context, s *settings) error {
+	for _, w := range s.works() {
+		args := []string{"bench", "--what", w.what, "--seconds", seconds(s.length(w)), "--warm", seconds(s.stir), "--json", "--services-cpu", servicesCPU, "--driver-cpu", phonesCPU}
+		if w.rate > 0 {
+			args = append(args, "--rate", strconv.FormatFloat(w.rate, 'g', -1, 64))
+		} else {
+			args = append(args, "--busy", strconv.Itoa(w.busy()))
+		}
+		out, err := exec.CommandContext(ctx, s.bin("floor"), args...).Output()
+		if err != nil {
+			return fmt.Errorf("%v: %w", w, err)
+		}
+		var got struct {
+			CPU struct {
+				Total float64 `json:"total"`
+			} `json:"cpu_us_per_operation"`
+			Rate float64 `json:"operations_per_second"`
+			P50  float64 `json:"p50_ms"`
+			P99  float64 `json:"p99_ms"`
+			Lost uint64  `json:"lost"`
+		}
+		if err := json.Unmarshal(out, &got); err != nil {
+			return fmt.Errorf("%v: reading what floor says: %w: %.300s", w, err, out)
+		}
+		r.put(floorCore, w.String(), sample{CPU: got.CPU.Total / 1000, Rate: got.Rate, P50: got.P50, P99: got.P99, Failed: got.Lost, Busy: got.CPU.Total * got.Rate / 1e6})
+	}
+	return nil
+}
+
+func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', -1, 64) }
+
+// write writes peers.json and peers-table.md, and prints the latter.
+func (r *results) write(s *settings) error {
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	text := r.table(s)
+	err = os.MkdirAll(s.out, 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.out, "peers.json"), append(b, '\n'), 0o644)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.out, "peers-table.md"), []byte(text), 0o644)
+	}
+	fmt.Print(text)
+	return err
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+var titles = map[string]string{kamailioCore: "Kamailio 5.6", gocscfCore: "gocscf", oneProcess: "testbed core", floorCore: "floor"}
+
+// table is all of it in Markdown.
+func (r *results) table(s *settings) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Beside Kamailio: the figures\nWritten by `%s`; [peers.md](peers.md) tells what they mean. %s, %s, commit %s, medians of %d, %.0f minutes.\n",
+		r.Command, r.Date, r.Machine, r.Commit, r.Repeats, r.Seconds/60)
+	if r.Repeats < 3 {
+		b.WriteString("\nA short form: too few and too short measurements to quote.\n")
+	}
+
+	cpu := func(x sample) float64 { return x.CPU }
+	r.rows(&b, "Processor time of the services, ms an operation", "work", s.works(), func(w work) string { return w.String() }, cpu, "%.3f", true)
+
+	var saturated []work
+	for _, w := range s.works() {
+		if w.rate == 0 {
+			saturated = append(saturated, w)
+		}
+	}
+	r.rows(&b, "Closed loop, operations a second", "work", saturated, func(w work) string { return w.String() }, func(x sample) float64 { return x.Rate }, "%.0f", false)
+	r.rows(&b, "The same: share of their processor that the services took, %", "work", saturated, func(w work) string { return w.String() }, func(x sample) float64 { return 100 * x.Busy }, "%.0f", false)
+	r.rows(&b, "The same: share of theirs that HSS and phones took, %", "work", saturated, func(w work) string { return w.String() }, func(x sample) float64 { return 100 * x.PhonesBusy }, "%.0f", false)
+
+	half := []string{"registration, half of capacity", "message, half of capacity", "call, half of capacity"}
+	self := func(s string) string { return s }
+	rowsOf(r, &b, "Latency at half of capacity, median in ms", "work", half, self, func(x sample) float64 { return x.P50 }, "%.1f", false)
+	rowsOf(r, &b, "Latency at half of capacity, 99th percentile in ms", "work", half, self, func(x sample) float64 { return x.P99 }, "%.1f", false)
+
+	over := []string{"registration, 1.5 times capacity", "registration, 2 times capacity"}
+	rowsOf(r, &b, "Above capacity: registrations completed a second", "offered", over, self, func(x sample) float64 { return x.Rate }, "%.0f", false)
+	r.goodput(&b, over)
+	rowsOf(r, &b, "Above capacity: median latency of those, ms", "offered", over, self, func(x sample) float64 { return x.P50 }, "%.0f", false)
+	rowsOf(r, &b, "Above capacity: answered 503, 99th percentile of that, ms", "offered", over, self, func(x sample) float64 { return x.RefusedP99 }, "%.0f", false)
+	r.memoryTable(&b)
+	return b.String()
+}
+
+func (r *results) rows(b *strings.Builder, title, head string, list []work, name func(work) string, of func(sample) float64, format string, ratios bool) {
+	rowsOf(r, b, title, head, list, name, of, format, ratios)
+}
+
+// rowsOf writes one table: a row for each work, a column for each core.
+func rowsOf[W any](r *results, b *strings.Builder, title, head string, list []W, name func(W) string, of func(sample) float64, format string, ratios bool) {
+	fmt.Fprintf(b, "\n## %s\n| %s |", title, head)
+	cores := r.Cores
+	if !ratios {
+		cores = slices.DeleteFunc(slices.Clone(cores), func(c string) bool { return c == floorCore && !strings.HasPrefix(title, "Closed") })
+	}
+	for _, c := range cores {
+		fmt.Fprintf(b, " %s |", titles[c])
+	}
+	type pair struct{ of, to string }
+	var pairs []pair
+	if ratios {
+		for _, p := range []pair{{kamailioCore, gocscfCore}, {kamailioCore, oneProcess}, {gocscfCore, floorCore}, {oneProcess, floorCore}} {
+			if slices.Contains(cores, p.of) && slices.Contains(cores, p.to) {
+				pairs = append(pairs, p)
+				fmt.Fprintf(b, " %s : %s |", titles[p.of], titles[p.to])
+			}
+		}
+	}
+	b.WriteString("\n| --- |" + strings.Repeat(" ---: |", len(cores)+len(pairs)) + "\n")
+	for _, w := range list {
+		fmt.Fprintf(b, "| %s |", name(w))
+		for _, c := range cores {
+			if v, ok := r.median(c, name(w), of); ok {
+				fmt.Fprintf(b, " "+format+" |", v)
+			} else {
+				b.WriteString(" – |")
+			}
+		}
+		for _, p := range pairs {
+			x, ok1 := r.median(p.of, name(w), of)
+			y, ok2 := r.median(p.to, name(w), of)
+			if ok1 && ok2 && y > 0 {
+				fmt.Fprintf(b, " %.1f |", x/y)
+			} else {
+				b.WriteString(" – |")
+			}
+		}
+		b.WriteString("\n")
+	}
+}
+
+// goodput compares what is completed above capacity with capacity.
+func (r *results) goodput(b *strings.Builder, over []string) {
+	b.WriteString("\nOf capacity (the closed loop's rate of the same run):")
+	for _, c := range r.Cores {
+		for _, w := range over {
+			good, ok := r.median(c, w, func(x sample) float64 { return x.Rate })
+			capacity, known := r.median(c, work{"registration", 0}.String(), func(x sample) float64 { return x.Rate })
+			if ok && known && capacity > 0 {
+				fmt.Fprintf(b, " %s %.0f %% at %s;", titles[c], 100*good/capacity, strings.TrimPrefix(w, "registration, "))
+			}
+		}
+	}
+	b.WriteString("\n")
+}
+
+// memoryTable tells what registered phones take.
+func (r *results) memoryTable(b *strings.Builder) {
+	if len(r.Memory) == 0 {
+		return
+	}
+	b.WriteString("\n## Memory of the services (PSS), one run\n| registered |")
+	var cores []string
+	for _, c := range r.Cores {
+		if len(r.Memory[c]) > 0 {
+			cores = append(cores, c)
+			fmt.Fprintf(b, " %s |", titles[c])
+		}
+	}
+	b.WriteString("\n| --- |" + strings.Repeat(" ---: |", len(cores)) + "\n")
+	if len(cores) == 0 {
+		return
+	}
+	for i, h := range r.Memory[cores[0]] {
+		fmt.Fprintf(b, "| %d |", h.Phones)
+		for _, c := range cores {
+			if list := r.Memory[c]; i < len(list) {
+				fmt.Fprintf(b, " %.1f MiB", list[i].KiB/1024)
+				if i > 0 {
+					fmt.Fprintf(b, " (%.1f KiB each beyond %d)", (list[i].KiB-list[0].KiB)/float64(list[i].Phones-list[0].Phones), list[0].Phones)
+				}
+				b.WriteString(" |")
+			} else {
+				b.WriteString(" – |")
+			}
+		}
+		b.WriteString("\n")
+	}
+}

@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// report is what benchpeers reads of a report of testbed load.
+type report struct {
+	Load      *phase `json:"load"`
+	Generator struct {
+		CPUSeconds float64 `json:"cpu_seconds"`
+		Dropped    uint64  `json:"dropped"`
+	} `json:"generator"`
+	PreRegistration *phase `json:"pre_registration"`
+	Registered      int    `json:"registered"` // in the end
+}
+
+type phase struct {
+	Attempts   uint64            `json:"attempts"`
+	Succeeded  uint64            `json:"succeeded"`
+	Failed     uint64            `json:"failed"`
+	Skipped    uint64            `json:"skipped"`
+	Inadequate uint64            `json:"inadequate"`
+	Causes     map[string]uint64 `json:"causes"`
+	Seconds    float64           `json:"seconds"`
+	Done       uint64            `json:"done"`         // operations that succeeded while processor time was measured
+	Phones     float64           `json:"phones_cpu_s"` // processor time of the phones then
+	Rate       float64           `json:"rate"`
+	Latency    struct {
+		P50 float64 `json:"p50_ms"`
+		P99 float64 `json:"p99_ms"`
+	} `json:"latency"`
+	Refused *struct {
+		NoRetryAfter uint64 `json:"without_retry_after"`
+		Latency      struct {
+			Count uint64  `json:"count"`
+			P99   float64 `json:"p99_ms"`
+		} `json:"latency"`
+	} `json:"refused"`
+	CPU []struct {
+		Name    string  `json:"name"`
+		Seconds float64 `json:"seconds"`
+	} `json:"cpu"`
+}
+
+// services is the processor time of the services, in seconds; the HSS's is apart.
+func (p *phase) services() (core, hss float64) {
+	for _, c := range p.CPU {
+		if c.Name == "hss" {
+			hss += c.Seconds
+		} else {
+			core += c.Seconds
+		}
+	}
+	return core, hss
+}
+
+// a work is one load that is measured.
+type work struct {
+	what string // registration, reregistration, message, call
+	rate float64
+}
+
+// scenario is its name in testbed load.
+func (w work) scenario() string {
+	switch w.what {
+	case "registration":
+		return "register"
+	case "reregistration":
+		return "reregister"
+	}
+	return w.what
+}
+
+func (w work) String() string {
+	if w.rate == 0 {
+		return w.what + ", saturated"
+	}
+	return fmt.Sprintf("%s, %g/s", w.what, w.rate)
+}
+
+// busy is the closed loop's, as many as fill the processor.
+func (w work) busy() int {
+	if w.what == "registration" || w.what == "reregistration" {
+		return 120 // most of them think, 20 ms
+	}
+	return 40
+}
+
+// works are all that there are; the short form leaves some out.
+var works = []struct {
+	work
+	short bool
+}{
+	{work{"registration", 50}, true}, {work{"registration", 200}, true}, {work{"registration", 0}, true},
+	{work{"reregistration", 50}, false}, {work{"reregistration", 200}, false}, {work{"reregistration", 0}, true},
+	{work{"message", 50}, false}, {work{"message", 200}, true}, {work{"message", 0}, true},
+	{work{"call", 20}, true}, {work{"call", 0}, true},
+}
+
+// works are those to do.
+func (s *settings) works() (list []work) {
+	for _, w := range works {
+		if w.short || !s.quick {
+			list = append(list, w.work)
+		}
+	}
+	return list
+}
+
+// length is how long a work is measured.
+func (s *settings) length(w work) time.Duration {
+	switch {
+	case w.rate == 0:
+		return s.full
+	case w.rate >= 200:
+		return s.rate
+	}
+	return s.low
+}
+
+// measure does all the works with one core, started anew.
+func (r *results) measure(ctx context.Context, s *settings, name string) error {
+	if name == floorCore {
+		return r.measureFloor(ctx, s)
+	}
+	c, err := start(ctx, s, name, 0)
+	if err != nil {
+		return err
+	}
+	next := 0 // phones that nobody has used
+	capacity := map[string]float64{}
+	err = func() error {
+		for _, w := range s.works() {
+			args := []string{"--duration", s.length(w).String(), "--stir", s.stir.String()}
+			phones := 400
+			if w.what == "registration" {
+				if phones = int(w.rate * 1.3 * (s.stir + s.length(w)).Seconds()); w.rate == 0 {
+					phones = int(7000 * (s.stir + s.length(w)).Seconds())
+				}
+			}
+			if w.rate > 0 {
+				args = append(args, "--rate", strconv.FormatFloat(w.rate, 'g', -1, 64))
+			} else {
+				args = append(args, "--busy", strconv.Itoa(w.busy()))
+			}
+			p, err := c.load(ctx, w.scenario(), next, phones+100, args...)
+			if err != nil {
+				return fmt.Errorf("%v: %w", w, err)
+			}
+			if w.what == "registration" {
+				next += p.Registered + int(p.Load.Failed) + 500
+			}
+			if w.rate == 0 {
+				capacity[w.what] = p.Load.Rate
+			}
+			r.add(name, w.String(), p)
+		}
+		for _, what := range []string{"registration", "message", "call"} {
+			w := work{what, max(capacity[what]/2, 1)}
+			phones := 600
+			if what == "registration" {
+				phones = int(w.rate * 1.3 * (s.stir + s.half).Seconds())
+			}
+			p, err := c.load(ctx, w.scenario(), next, phones+100, "--duration", s.half.String(), "--stir", s.stir.String(), "--rate", strconv.FormatFloat(w.rate, 'f', 1, 64))
+			if err != nil {
+				return fmt.Errorf("%s at half of capacity: %w", what, err)
+			}
+			if what == "registration" {
+				next += p.Registered + int(p.Load.Failed) + 500
+			}
+			r.add(name, what+", half of capacity", p)
+		}
+		for _, times := range []float64{1.5, 2} {
+			rate := capacity["registration"] * times
+			phones := int(rate * 1.1 * (s.stir + s.flood).Seconds())
+			p, err := c.load(ctx, "register", next, phones+100, "--duration", s.flood.String(), "--stir", s.stir.String(), "--rate", strconv.FormatFloat(rate, 'f', 1, 64))
+			if err != nil {
+				return fmt.Errorf("%g times capacity: %w", times, err)
+			}
+			next += phones
+			r.add(name, fmt.Sprintf("registration, %g times capacity", times), p)
+		}
+		return nil
+	}()
+	return errors.Join(err, c.stop())
+}
+
+// load runs testbed load on the phones' processor. Some phones may fail, and that is in
+// the report.
+func (c *core) load(ctx context.Context, mix string, first, phones int, args ...string) (*report, error) {
+	if first+phones > c.s.subscribers {
+		first = max(0, c.s.subscribers-phones) // the last ones again
+		phones = min(phones, c.s.subscribers)
+	}
+	file := c.file("report.json")
+	_ = os.Remove(file)
+	all := append([]string{"-c", phonesCPU, c.s.bin("testbed"), "load", "--pcscf", c.pcscf, "--domain", domain, "--k", keyK, "--opc", keyOPc,
+		"--first", fmt.Sprintf("%015d", firstIMSI+first), "--from", address(first), "--phones", strconv.Itoa(phones), "--mix", mix, "--json", file,
+		"--cpu", strings.Join(append(c.watch, "hss="+c.file("hss.pid")), ","), "--patience", "20s"}, args...)
+	cmd := exec.CommandContext(ctx, "taskset", all...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscallTerm) }
+	out, runErr := cmd.CombinedOutput()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("testbed load: %w: %.1000s", errors.Join(runErr, err), out)
+	}
+	var r report
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("reading the report of testbed load: %w", err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case r.Load == nil && r.PreRegistration == nil, r.Load != nil && r.Load.Succeeded == 0:
+		return nil, fmt.Errorf("nothing succeeded: %.2000s", out)
+	}
+	return &r, nil
+}
+
+// address is the first of phones that nobody has used: a phone keeps its own, as
+// Kamailio's P-CSCF finds it by that.
+func address(first int) string {
+	return fmt.Sprintf("127.%d.%d.%d", 16+first/62500, first/250%250, 1+first%250)
+}
+
+// memory has all cores hold more and more registered phones, all at the same time, as
+// it is no time that is measured.
+func (r *results) memory(ctx context.Context, s *settings) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	n := 0
+	for _, name := range s.cores {
+		if name == floorCore {
+			continue
+		}
+		n++
+		wg.Add(1)
+		go func(n int) {
+			defer wg.Done()
+			list, err := hold(ctx, s, name, n)
+			mu.Lock()
+			defer mu.Unlock()
+			r.Memory[name] = list
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			}
+		}(n)
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// held is the proportional set size of the services, in KiB, with so many registered.
+type held struct {
+	Phones int     `json:"phones"`
+	KiB    float64 `json:"kib"`
+}
+
+func hold(ctx context.Context, s *settings, name string, n int) (list []held, err error) {
+	c, err := start(ctx, s, name, n)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.stop()) }()
+	have := 0
+	for _, size := range s.populations {
+		// A Poisson process at the pace, not a burst: that would be another question.
+		length := time.Duration(float64(size-have) / float64(s.pace) * float64(time.Second))
+		if _, err := c.load(ctx, "register", have, size-have, "--count", strconv.Itoa(size-have), "--duration", (2*length + time.Minute).String(), "--rate", strconv.Itoa(s.pace)); err != nil {
+			return list, err
+		}
+		have = size
+		select {
+		case <-time.After(s.rest):
+		case <-ctx.Done():
+			return list, ctx.Err()
+		}
+		kib, err := c.pss()
+		if err != nil {
+			return list, err
+		}
+		list = append(list, held{size, kib})
+		fmt.Fprintf(os.Stderr, "%-9s %d registered: %.1f MiB\n", name, size, kib/1024)
+	}
+	return list, nil
+}
