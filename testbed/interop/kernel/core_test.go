@@ -149,7 +149,6 @@ func startCore(t *testing.T, gm netip.Addr, phones int, adjust func(*lab.Configs
 		Adjust: func(conf *lab.Configs) {
 			conf.P.Listen.Gm = c.gm
 			conf.P.IPsec = pcscf.DefaultConfig().IPsec
-			conf.P.IPsec.Backend = "kernel"
 			conf.S.AKAWithoutIPsec = false
 			if adjust != nil {
 				adjust(conf)
@@ -160,6 +159,10 @@ func startCore(t *testing.T, gm netip.Addr, phones int, adjust func(*lab.Configs
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Stop)
+	// Nothing says that it has to be, but it can.
+	if b := c.P.IPsecBackend(); b != "kernel" {
+		t.Fatalf("the P-CSCF has chosen the back end %q", b)
+	}
 	return c
 }
 
