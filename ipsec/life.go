@@ -96,6 +96,8 @@ type held struct {
 	from SetID
 	end  time.Time
 	why  string // it ends then
+	// answered is set when the phone has answered the challenge, however well.
+	answered bool
 }
 
 // NewLife is that of a phone without a set.
@@ -210,10 +212,10 @@ func (l *Life) Failed(id SetID, now time.Time) []Action {
 	return append(l.remove(l.find(id), endLost), l.settle(now)...)
 }
 
-// Unproven is the temporary set of a REGISTER in clear, nil for none. Anybody may have
-// begun it.
+// Unproven is the temporary set of a REGISTER in clear over which nothing has come, nil
+// for none. Anybody may have begun it.
 func (l *Life) Unproven() *Set {
-	if t := l.in(Temporary); t != nil && t.from == 0 {
+	if t := l.in(Temporary); t != nil && t.from == 0 && !t.answered {
 		return t.set
 	}
 	return nil
@@ -226,6 +228,22 @@ func (l *Life) Abandoned(now time.Time) []Action {
 		return nil
 	}
 	return append(l.remove(l.find(s.ID), endRoom), l.settle(now)...)
+}
+
+// Answering is called when a REGISTER over the set on goes to the home network: the
+// phone was in time (TS 24.229 5.2.2.2 stops reg-await-auth), and the set stands for
+// as long as the answer may take. That is granted once.
+func (l *Life) Answering(on SetID, now time.Time) []Action {
+	h := l.find(on)
+	if h == nil || !h.installed || h.state != Temporary || h.answered {
+		return nil
+	}
+	h.answered = true
+	if end := now.Add(l.timers.Linger); end.After(h.end) {
+		h.end = end
+		return []Action{{Kind: Extend, Set: h.set, At: end, Why: "the challenge is answered"}}
+	}
+	return nil
 }
 
 // Registered is called before a 200 leaves that answers a REGISTER which came over

@@ -23,6 +23,7 @@ import (
 //	401 b over a, fails   b cannot be installed
 //	200 over b for 1h     expires
 //	403 over b
+//	REGISTER over b       it goes to the home network
 //	message over b        anything that is no retransmission
 //	deregistered
 //	abandoned             others need the ports of an unproven set
@@ -112,6 +113,8 @@ func (p *phone) event(line string, out *strings.Builder) error {
 		acts = p.life.Registered(on(a), d, p.time())
 	case scan("403 over %s", &a):
 		acts = p.life.Rejected(on(a), p.time())
+	case scan("REGISTER over %s", &a):
+		acts = p.life.Answering(on(a), p.time())
 	case scan("message over %s", &a):
 		acts = p.life.Received(on(a), p.time())
 	case scan("lost %s", &a):
@@ -225,7 +228,7 @@ func TestLifeHoldsWhateverHappens(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			on := rapid.SampledFrom(known).Draw(t, "over")
 			now := p.time()
-			switch e := rapid.SampledFrom([]string{"401", "401", "200", "200", "403", "message", "deregistered", "abandoned", "lost", "time"}).Draw(t, "event"); e {
+			switch e := rapid.SampledFrom([]string{"401", "401", "REGISTER", "200", "200", "403", "message", "deregistered", "abandoned", "lost", "time"}).Draw(t, "event"); e {
 			case "401":
 				id, like := SetID(len(known)), ""
 				if rapid.IntRange(0, 5).Draw(t, "same SPIs") == 0 {
@@ -243,6 +246,8 @@ func TestLifeHoldsWhateverHappens(t *testing.T) {
 				do(p.life.Registered(on, time.Duration(rapid.IntRange(0, 1000).Draw(t, "expires"))*time.Second, now))
 			case "403":
 				do(p.life.Rejected(on, now))
+			case "REGISTER":
+				do(p.life.Answering(on, now))
 			case "message":
 				do(p.life.Received(on, now))
 			case "deregistered":

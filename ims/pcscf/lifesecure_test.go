@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -148,6 +149,61 @@ func TestRegAwaitAuth(t *testing.T) {
 	})
 }
 
+// A phone that answers in the last second has its set when the home network's answer
+// comes after reg-await-auth.
+func TestAnswerInTheLastSecond(t *testing.T) {
+	conformance.Partly(t, "PR-17")
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50")
+		u.begin()
+		time.Sleep(239 * time.Second)
+		u.say(u.register("Security-Verify: "+u.server, u.auth("n", "ok")))
+		a := w.icscf.request("REGISTER")
+		w.icscf.answer(a, 100)
+		time.Sleep(5 * time.Second)
+		w.icscf.answer(a, 200, u.peer.granted()...)
+		u.status(200)
+		u.message(w.token("alice"), "m1")
+		if left := time.Until(w.ipsec.hard[w.ipsec.installed()[0].ID]); left < time.Hour {
+			t.Errorf("the set ends in %v by itself", left)
+		}
+	})
+}
+
+// What the back end tells before it ends a set: once a prolongation is mended that it
+// has not taken, once the log says why the phone is about to be cut off.
+func TestBackEndTellsOfTheEnd(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50")
+		u.begin()
+		w.ipsec.deaf = errors.New("the answer was lost")
+		u.answer401()
+		synctest.Wait()
+		id := w.ipsec.installed()[0].ID
+		ends := func() time.Duration {
+			synctest.Wait()
+			w.ipsec.mu.Lock()
+			defer w.ipsec.mu.Unlock()
+			return time.Until(w.ipsec.hard[id]).Round(time.Second)
+		}
+		w.explained("an SA set cannot be prolonged")
+		check(t, "the set ends by itself in", ends(), 4*time.Minute)
+		time.Sleep(ends() - 10*time.Second)
+		w.p.sec.soon(id)
+		check(t, "told again, it ends in", ends(), 3630*time.Second-230*time.Second)
+		w.explained("it is told again")
+
+		time.Sleep(ends() - 10*time.Second)
+		w.p.sec.soon(id)
+		w.explained("its registration has run out")
+		check(t, "it ends in", ends(), 10*time.Second)
+		time.Sleep(10 * time.Second)
+		w.p.sec.soon(id) // too late
+		synctest.Wait()
+		check(t, "sets left", len(w.ipsec.installed()), 0)
+	})
+}
+
 // Who registers in the name of others from everywhere gets a bounded number of sets.
 func TestOneIMPIFromEverywhere(t *testing.T) {
 	conformance.Partly(t, "IP-24")
@@ -244,6 +300,51 @@ func TestDeregistrationOverIPsec(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
 		w.leaks()
+	})
+}
+
+// The network ends the registration: the NOTIFY that says so and its answer still
+// pass, and the phone's sets go, long before they would have by themselves.
+func TestNetworkEndsTheRegistration(t *testing.T) {
+	conformance.Partly(t, "PD-03")
+	notify := func(u *ue, call, contact, state string) {
+		s := u.w.scscf
+		body := `<?xml version="1.0"?><reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="1" state="full">` +
+			`<registration aor="sip:alice@` + domain + `" id="r1" state="` + state + `"><contact id="c1" state="` + state + `" event="deactivated"><uri>` + contact + `</uri></contact></registration></reginfo>`
+		s.send(mwAddr, s.text("NOTIFY", "sip:alice@"+u.addr.String(), call, "Route: <sip:"+u.w.token("alice")+"@"+mwAddr+";lr>", "To: <sip:a@b>;tag=x",
+			"Event: reg", "Subscription-State: terminated", "Content-Type: application/reginfo+xml", "body:"+body))
+		u.respond(u.request("NOTIFY"), 200)
+		s.status(200)
+	}
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50").up()
+		mine := "sip:alice@" + u.addr.String()
+		notify(u, "n1", mine, "active")
+		notify(u, "n2", "sip:alice@192.0.2.77:6000", "terminated")
+		notify(u, "n3", "terminated", "terminated")
+		u.say(u.text("MESSAGE", "sip:bob@"+domain, "m1"))
+		w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+		u.status(200)
+		notify(u, "n4", mine, "terminated")
+		u.say(u.text("MESSAGE", "sip:bob@"+domain, "m2"))
+		u.status(403)
+		w.explained("The network has ended the registration of alice")
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		w.leaks()
+		u.up()
+		// One that comes when the phone is back already ends nothing.
+		s := w.scscf
+		text := s.text("NOTIFY", mine, "n5", "Route: <sip:"+w.token("alice")+"@"+mwAddr+";lr>", "To: <sip:a@b>;tag=x", "Event: reg", "Subscription-State: terminated",
+			"body:<reginfo xmlns=\"urn:ietf:params:xml:ns:reginfo\" version=\"1\" state=\"full\"><registration aor=\"sip:alice@"+domain+"\" id=\"r\" state=\"terminated\"><contact id=\"c\" state=\"terminated\" event=\"rejected\"><uri>"+mine+"</uri></contact></registration></reginfo>")
+		s.send(mwAddr, text)
+		n := u.request("NOTIFY")
+		u.again(7001)
+		u.respond(n, 200)
+		s.status(200)
+		u.say(u.text("MESSAGE", "sip:bob@"+domain, "m3"))
+		w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+		u.status(200)
 	})
 }
 

@@ -74,6 +74,9 @@ func (r *registration) forwarded() {
 	}
 	now := time.Now()
 	answers := on != nil && !sec.established(on)
+	if answers {
+		sec.answering(on)
+	}
 	sec.facts.note(r.impi, func(k *fact) {
 		if k.ForwardedAt = now; answers {
 			k.AnsweredAt = now

@@ -51,10 +51,18 @@ func (r *registration) protectedUntil(now time.Time) {
 			s.sec.facts.success(r.impi, now)
 		}
 	}
-	if !slices.ContainsFunc(s.bindings.of(r.impi), func(b *binding) bool { return b.registered(now) }) {
-		s.sec.facts.gone(r.impi)
+	s.unprotect(r.impi, now)
+}
+
+// unprotect ends the SA sets of a private identity over which nothing is registered.
+func (s *Server) unprotect(impi string, now time.Time) {
+	if s.sec == nil {
+		return
 	}
-	for _, k := range s.sec.phonesOf(r.impi) {
+	if !slices.ContainsFunc(s.bindings.of(impi), func(b *binding) bool { return b.registered(now) }) {
+		s.sec.facts.gone(impi)
+	}
+	for _, k := range s.sec.phonesOf(impi) {
 		if b := s.bindings.ofPhone(k, now); b == nil || !b.registered(now) {
 			s.sec.deregistered(k)
 		}

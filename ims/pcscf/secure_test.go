@@ -25,6 +25,7 @@ type fakeBackend struct {
 	stats   map[ipsec.SetID]ipsec.SetStats
 	lost    []memnet.Packet // what no set carried
 	refuse  error           // of the next Install
+	deaf    error           // of the next Extend
 	slow    time.Duration   // that Install takes
 	removed int
 }
@@ -52,6 +53,10 @@ func (b *fakeBackend) Extend(id ipsec.SetID, hard time.Time) error {
 	defer b.mu.Unlock()
 	if b.sets[id] == nil {
 		return errors.New("no such set")
+	}
+	if err := b.deaf; err != nil {
+		b.deaf = nil
+		return err
 	}
 	b.hard[id] = hard
 	return nil

@@ -106,6 +106,11 @@ func (c *security) registered(a *association, expires time.Duration) {
 	})
 }
 
+// answering is a REGISTER over a set whose challenge it answers.
+func (c *security) answering(a *association) {
+	c.change(a, func(l *ipsec.Life, now time.Time) []ipsec.Action { return l.Answering(a.ID, now) })
+}
+
 // deregistered is the end of a phone's last registration.
 func (c *security) deregistered(k phoneKey) {
 	c.mu.Lock()
@@ -146,6 +151,40 @@ func (c *security) lost(id ipsec.SetID) {
 	}
 }
 
+// soonLimit is how long before the end of a set its back end tells of it, and half as
+// much again.
+const soonLimit = 15 * time.Second
+
+// soon tells that the back end will end a set by itself in a few seconds. Nothing
+// prolongs a set but a registration (TS 24.229 5.2.2.2), so as a rule there is nothing
+// to do: the phone has not come back. If the set is to live longer, the back end has
+// not taken that in, and is told again while there is time.
+func (c *security) soon(id ipsec.SetID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.byID[id]
+	if a == nil {
+		return
+	}
+	st, end := a.phone.life.Status(id)
+	switch left := time.Until(end); {
+	case left > soonLimit:
+		c.s.deps.Log.Warn("the back end is about to end an SA set that lives longer: it is told again", zap.String("impi", a.Owner), zap.Stringer("set", a), zap.Time("until", end))
+		c.extend(a, end)
+	case st == ipsec.InUse || st == ipsec.Unused:
+		c.s.verdicts.Limited().Log(c.s.deps.Log, zap.InfoLevel, "sa_runs_out", "the SA set of a phone is about to end: its registration has run out, and it has not registered again", zap.String("impi", a.Owner), zap.Stringer("set", a))
+	}
+}
+
+// extend prolongs a set. The caller holds c.mu.
+func (c *security) extend(a *association, until time.Time) {
+	c.work.do(func() {
+		if err := c.stack.Extend(a.ID, until); err != nil {
+			c.s.deps.Log.Error("an SA set cannot be prolonged: the phone will lose its registration", zap.String("impi", a.Owner), zap.Stringer("set", a), zap.Error(err))
+		}
+	})
+}
+
 // run carries actions out. The caller holds c.mu.
 func (c *security) run(p *phone, acts []ipsec.Action) {
 	for _, act := range acts {
@@ -162,11 +201,7 @@ func (c *security) act(p *phone, act ipsec.Action) {
 	switch act.Kind {
 	case ipsec.Extend:
 		c.told(a, "SA ", " lives until "+act.At.Format(time.TimeOnly)+": "+act.Why+".")
-		c.work.do(func() {
-			if err := c.stack.Extend(a.ID, act.At); err != nil {
-				c.s.deps.Log.Error("an SA set cannot be prolonged: the phone will lose its registration", zap.String("impi", a.Owner), zap.Stringer("set", a), zap.Error(err))
-			}
-		})
+		c.extend(a, act.At)
 	case ipsec.Use:
 		c.told(a, "Requests go to the phone over ", ": "+act.Why+".")
 	case ipsec.Remove:

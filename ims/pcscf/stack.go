@@ -85,6 +85,8 @@ func (c *security) xfrmConfig() xfrm.Config {
 		Expired: func(id ipsec.SetID, hard bool) {
 			if hard {
 				c.lost(id)
+			} else {
+				c.soon(id)
 			}
 		},
 		Mapped: c.mapped,

@@ -135,6 +135,7 @@ func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 	}
 	k := keyToPhone(b, x.Req)
 	s.follow(k, x.Req, time.Now())
+	s.networkEnds(x, b)
 	x.OnResponse(func(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 		s.followResponse(k, x.Req, m)
 		if m.Status()/100 == 2 && x.Req.Method() == "NOTIFY" && x.Req.Has(sip.HRecordRoute) {

@@ -81,19 +81,24 @@ func sentByPort(f sip.Flow, v *sip.Via) uint16 {
 }
 
 // responseFlows says where the response to a request from f goes (RFC 3261
-// §18.2.2, RFC 3581 §4), and where it goes when a stream connection is gone.
+// §18.2.2, RFC 3581 §4), and where it goes when a stream connection is gone. A phone
+// has no use for maddr: it would send our answers to anybody.
 func responseFlows(f sip.Flow, v *sip.Via) (to, fallback sip.Flow) {
 	port := sentByPort(f, v)
 	to, fallback = f, f
 	fallback.Conn = 0
 	fallback.Remote = netip.AddrPortFrom(f.Remote.Addr(), port)
-	if f.Proto.Stream() || v.HasRPort && v.MAddr == "" {
+	maddr := v.MAddr
+	if f.Role == sip.RoleGm {
+		maddr = ""
+	}
+	if f.Proto.Stream() || v.HasRPort && maddr == "" {
 		return to, fallback
 	}
 	to.Remote = fallback.Remote
 	// maddr as a name would need DNS in the middle of an answer; no one uses it.
-	if v.MAddr != "" {
-		if a, err := netip.ParseAddr(strings.Trim(v.MAddr, "[]")); err == nil {
+	if maddr != "" {
+		if a, err := netip.ParseAddr(strings.Trim(maddr, "[]")); err == nil {
 			to.Remote = netip.AddrPortFrom(a, port)
 		}
 	}

@@ -110,13 +110,13 @@ func (c *conn) dial() {
 		}
 		err = fmt.Errorf("connect: %w", err)
 		if blamesRemote(err) {
-			t.refused.add(c.peer, err)
+			t.refused.add(wayOf(c.peer, c.flow.Local), err)
 		}
 		t.dropped(c.flow, DialFailed, err)
 		c.close(err)
 		return
 	}
-	t.refused.forget(c.peer)
+	t.refused.forget(wayOf(c.peer, c.flow.Local))
 	t.mu.Lock()
 	c.flow.Local = addrPort(nc.LocalAddr())
 	c.opened = true

@@ -125,7 +125,7 @@ func TestKernelRefused(t *testing.T) {
 		if err := a.failed()[0]; !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("failed with %v", err)
 		}
-		if !a.Refused(sip.RoleCore, nobody) {
+		if !a.Refused(sip.RoleCore, netip.AddrPort{}, nobody) {
 			t.Error("not remembered")
 		}
 	})

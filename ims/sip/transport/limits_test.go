@@ -39,7 +39,7 @@ func TestConnectFails(t *testing.T) {
 				if errs := a.failed(); len(errs) != 1 || !errors.Is(errs[0], tc.want) || took != tc.after {
 					t.Fatalf("failed after %s with %v; want %v after %s", took, errs, tc.want, tc.after)
 				}
-				if !a.Refused(sip.RoleCore, b.addr) || a.Refused(sip.RoleGm, b.addr) {
+				if !a.Refused(sip.RoleCore, netip.AddrPort{}, b.addr) || a.Refused(sip.RoleGm, netip.AddrPort{}, b.addr) {
 					t.Error("the refusal is not remembered for its role alone")
 				}
 
@@ -57,12 +57,23 @@ func TestConnectFails(t *testing.T) {
 				if len(b.received()) != 1 {
 					t.Error("a sender that insists does not get through")
 				}
-				if a.Refused(sip.RoleCore, b.addr) {
+				if a.Refused(sip.RoleCore, netip.AddrPort{}, b.addr) {
 					t.Error("the refusal is remembered though a connection came up")
 				}
 			})
 		})
 	}
+	t.Run("of one SA set alone", func(t *testing.T) {
+		bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+			a := newEnd(t, ha, addrA, sip.RoleCore, Config{})
+			to, one, other := netip.MustParseAddrPort(addrB), netip.MustParseAddrPort("192.0.2.1:5100"), netip.MustParseAddrPort("192.0.2.1:5101")
+			a.Send(Outgoing{Flow: sip.Flow{Proto: sip.TCP, Role: sip.RoleProtectedClient, Local: one, Remote: to}, Data: []byte(message("a", 0)), Fail: a.Fail})
+			synctest.Wait()
+			if !a.Refused(sip.RoleProtectedClient, one, to) || a.Refused(sip.RoleProtectedClient, other, to) {
+				t.Error("the refusal is not remembered for the ports of its SA set alone")
+			}
+		})
+	})
 	t.Run("forgotten in time", func(t *testing.T) {
 		bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
 			a := newEnd(t, ha, addrA, sip.RoleCore, Config{RefusalTTL: 10 * time.Second})
@@ -70,11 +81,11 @@ func TestConnectFails(t *testing.T) {
 			a.send(t, sip.TCP, sip.RoleCore, to, message("a", 0))
 			synctest.Wait()
 			time.Sleep(10*time.Second - 1)
-			if !a.Refused(sip.RoleCore, to) {
+			if !a.Refused(sip.RoleCore, netip.AddrPort{}, to) {
 				t.Error("forgotten too early")
 			}
 			time.Sleep(1)
-			if a.Refused(sip.RoleCore, to) {
+			if a.Refused(sip.RoleCore, netip.AddrPort{}, to) {
 				t.Error("remembered for too long")
 			}
 		})
@@ -82,7 +93,7 @@ func TestConnectFails(t *testing.T) {
 	t.Run("bounded", func(t *testing.T) {
 		r := refusals{ttl: time.Minute, max: 10}
 		for i := range 100 {
-			r.add(peer{remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.9"), uint16(i+1))}, syscall.ECONNREFUSED)
+			r.add(way{peer: peer{remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.9"), uint16(i+1))}}, syscall.ECONNREFUSED)
 		}
 		if len(r.m) != 10 {
 			t.Errorf("%d refusals remembered, want 10", len(r.m))

@@ -19,7 +19,7 @@ type refusals struct {
 	max int
 
 	mu sync.Mutex
-	m  map[peer]refusal
+	m  map[way]refusal
 }
 
 // peer is a remote as seen from one of our roles: what a role's sockets cannot
@@ -29,12 +29,26 @@ type peer struct {
 	remote netip.AddrPort
 }
 
+// way is how a remote is dialled. From a protected client port it is by the ports of
+// one SA set (TS 33.203 7.1): from another, the same address and port is another phone.
+type way struct {
+	peer
+	local netip.AddrPort // of a protected client port, else zero
+}
+
+func wayOf(p peer, local netip.AddrPort) way {
+	if p.role == sip.RoleProtectedClient {
+		return way{p, local}
+	}
+	return way{peer: p}
+}
+
 type refusal struct {
 	until time.Time
 	err   error
 }
 
-func (r *refusals) add(p peer, err error) {
+func (r *refusals) add(p way, err error) {
 	if r.ttl <= 0 || r.max <= 0 {
 		return
 	}
@@ -42,7 +56,7 @@ func (r *refusals) add(p peer, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.m == nil {
-		r.m = make(map[peer]refusal)
+		r.m = make(map[way]refusal)
 	}
 	if _, known := r.m[p]; !known && len(r.m) >= r.max {
 		r.evict(now)
@@ -66,7 +80,7 @@ func (r *refusals) evict(now time.Time) {
 }
 
 // get returns the refusal that still counts, or nil.
-func (r *refusals) get(p peer) *RefusedError {
+func (r *refusals) get(p way) *RefusedError {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x, ok := r.m[p]
@@ -80,7 +94,7 @@ func (r *refusals) get(p peer) *RefusedError {
 	return &RefusedError{Remote: p.remote, Until: x.until, Err: x.err}
 }
 
-func (r *refusals) forget(p peer) {
+func (r *refusals) forget(p way) {
 	r.mu.Lock()
 	delete(r.m, p)
 	r.mu.Unlock()

@@ -131,7 +131,7 @@ func (t *Transport) connTo(o *Outgoing, local netip.AddrPort) (*conn, Reason, er
 		return nil, Unsendable, ErrConnGone
 	}
 	if !o.Insist {
-		if r := t.refused.get(p); r != nil {
+		if r := t.refused.get(wayOf(p, local)); r != nil {
 			return nil, DialRefused, r
 		}
 	}

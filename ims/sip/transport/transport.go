@@ -220,9 +220,10 @@ func (t *Transport) PickFrom(proto sip.Proto, role sip.Role, local, remote netip
 }
 
 // Refused reports whether a connection to remote was refused, or did not come
-// up, so lately that Send would not dial it.
-func (t *Transport) Refused(role sip.Role, remote netip.AddrPort) bool {
-	return t.refused.get(peer{role, unmap(remote)}) != nil
+// up, so lately that Send would not dial it. local counts for a protected client port
+// alone.
+func (t *Transport) Refused(role sip.Role, local, remote netip.AddrPort) bool {
+	return t.refused.get(wayOf(peer{role, unmap(remote)}, local)) != nil
 }
 
 // find returns the connection to p that a message from local may use, the
