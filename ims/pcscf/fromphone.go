@@ -62,6 +62,7 @@ func (s *Server) sender(x *proxy.Exchange, now time.Time) *binding {
 
 // unknown refuses a request of a phone that is not registered.
 func (s *Server) unknown(x *proxy.Exchange) {
+	x.Stranger()
 	s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "not_registered", Clause: "TS 24.229 5.2.6.3",
 		Text: "No phone is registered from " + x.Flow.Remote.String() + ": " + x.Req.Method() + " refused.",
 		Next: "Register first, and send from the address and port, or over the connection, that registered."})
@@ -74,6 +75,7 @@ func (s *Server) overSet(x *proxy.Exchange) bool {
 	on := s.sec.of(x.Flow)
 	switch {
 	case on == nil:
+		x.Stranger()
 		s.sec.metric.clear.WithLabelValues("open_port").Inc()
 		s.sec.facts.inClear(x.Flow.Remote.Addr(), false)
 		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "in_clear", Clause: "TS 33.203 7.1",

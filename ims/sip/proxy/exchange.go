@@ -60,6 +60,7 @@ type Exchange struct {
 	choosing   bool // onBest is running
 	ringing    bool // the handler has sent a provisional response itself
 	starting   bool // Originate has not returned yet
+	stranger   bool // nothing is kept of the request once it is answered
 	onResponse func(*Branch, *sip.Message, *sip.Edits) bool
 	onBest     func(*Final) bool
 	onCancel   func()
@@ -161,6 +162,14 @@ func (x *Exchange) Response(status int, reason string) *sip.Builder {
 	return sip.NewResponse(x.Req, status, reason, x.ToTag())
 }
 
+// Stranger has the request's final response sent once and forgotten, when it came as a
+// datagram: nobody vouches for where it came from. It must be called before Response.
+func (x *Exchange) Stranger() {
+	if x.server != nil && x.toTag == "" {
+		x.stranger, x.toTag = true, x.server.StatelessTag()
+	}
+}
+
 // Send sends a response made with Response; status must be the same.
 func (x *Exchange) Send(status int, b *sip.Builder) {
 	if x.server == nil || x.done {
@@ -176,7 +185,11 @@ func (x *Exchange) Send(status int, b *sip.Builder) {
 		x.ringing = true
 		x.guard.stop()
 	}
-	x.server.Respond(status, b.Bytes())
+	if x.stranger && status >= 200 {
+		x.server.RespondAndForget(status, b.Bytes())
+	} else {
+		x.server.Respond(status, b.Bytes())
+	}
 	if status >= 200 {
 		x.CancelBranches()
 		x.end()
