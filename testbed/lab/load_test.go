@@ -15,12 +15,15 @@ import (
 const firstIMSI = "001010000100000"
 
 // crowd starts a core whose HSS knows many subscribers, and says how to load it.
-func crowd(t *testing.T, known, phones int) (*Core, load.Config) {
+func crowd(t *testing.T, known, phones int, adjust ...func(*Configs)) (*Core, load.Config) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	core, err := StartCore(ctx, CoreConfig{Domain: DefaultDomain, Adjust: func(c *Configs) {
 		c.HSS.Generate = []hss.Generated{{First: firstIMSI, Count: known, K: aliceK, OPc: aliceOPc}}
+		for _, a := range adjust {
+			a(c)
+		}
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +47,24 @@ func everything(t *testing.T) load.Mix {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// TestProtectedLoad: the same over ESP in user space.
+func TestProtectedLoad(t *testing.T) {
+	core, cfg := crowd(t, 20, 20, (*Configs).Protect)
+	cfg.ESP, cfg.Busy, cfg.Count = core.P.ESPUDP(), 4, 60
+	cfg.Mix[load.Subscribe] = 0
+	r, err := load.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reconcile(t, r.PreRegistration)
+	reconcile(t, r.Load)
+	if r.PreRegistration.Succeeded != 10 || r.Load.Failed != 0 || r.Load.Attempts != 60 || r.Generator.Stray != 0 {
+		var text strings.Builder
+		_ = r.Print(&text)
+		t.Errorf("want 10 phones registered before, and 60 attempts without a failure:\n%s", &text)
+	}
 }
 
 // reconcile checks that each attempt is accounted for, scenario by scenario.

@@ -30,6 +30,7 @@ import (
 	"github.com/gocscf/gocscf/ipsec"
 	"github.com/gocscf/gocscf/ipsec/esp"
 	"github.com/gocscf/gocscf/ipsec/esp/netstack"
+	"github.com/gocscf/gocscf/testbed/load"
 	"github.com/gocscf/gocscf/testbed/ue"
 )
 
@@ -131,7 +132,7 @@ type population struct {
 	http    map[string]string // where a service tells its metrics
 	pcscf   netip.AddrPort
 	esp     netip.AddrPort
-	leg     *clearLeg
+	leg     *load.ClearLeg
 	stack   *netstack.Stack
 	phones  []*ue.Phone
 }
@@ -144,7 +145,7 @@ func newPopulation(t *testing.T, dir, domain string, size int) *population {
 	p.start(dir)
 
 	var err error
-	if p.leg, err = newClearLeg(); err != nil {
+	if p.leg, err = load.NewClearLeg(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = p.leg.Close() })
@@ -272,7 +273,7 @@ func (p *population) phone(i int) (*ue.Phone, error) {
 		return nil, fmt.Errorf("keys: %v, %v", errK, errOPc)
 	}
 	return ue.New(ue.Config{
-		Net: p.leg, Port: p.leg.port, Local: netip.AddrFrom4([4]byte{127, byte(16 + i/62500), byte(i / 250 % 250), byte(1 + i%250)}),
+		Net: p.leg, Port: p.leg.Port(), Local: netip.AddrFrom4([4]byte{127, byte(16 + i/62500), byte(i / 250 % 250), byte(1 + i%250)}),
 		PCSCF: p.pcscf, Domain: p.domain, IMPI: p.impi(i), IMPU: p.impu(i), K: k, OPc: opc, Transport: sip.UDP,
 		// One pair, so that the first REGISTER fits a datagram; each pair in turn.
 		IPsec: "user", Stack: p.stack, ESPUDP: p.esp, Offer: []ipsec.Pair{ipsec.Pairs[i%len(ipsec.Pairs)]},

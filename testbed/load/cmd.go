@@ -24,6 +24,7 @@ type Cmd struct {
 	K      string   `name:"k" required:"" placeholder:"HEX" help:"Key of all SIMs."`
 	OPc    string   `name:"opc" required:"" placeholder:"HEX" help:"OPc of all SIMs."`
 	From   string   `default:"127.16.0.1" placeholder:"IPV4" help:"Address of the first phone; the others count on."`
+	ESP    string   `name:"esp" placeholder:"HOST:PORT" help:"Put the phones behind IPsec: the P-CSCF's address for ESP in UDP (ipsec.udp in its configuration)."`
 	Port   uint16   `default:"0" help:"Port of all phones, 0 takes any."`
 
 	Mix        string        `default:"register" help:"What phones do, with weights: call=4,message=3,reregister=3; of register, reregister, deregister, call, cancelled, rejected, unanswered, message, subscribe."`
@@ -82,6 +83,10 @@ func (c *Cmd) config() (cfg Config, err error) {
 		a, err := netip.ParseAddrPort(p)
 		note("--pcscf", err)
 		cfg.PCSCF = append(cfg.PCSCF, a)
+	}
+	if c.ESP != "" {
+		cfg.ESP, err = netip.ParseAddrPort(c.ESP)
+		note("--esp", err)
 	}
 	cfg.First, err = strconv.ParseUint(c.First, 10, 64)
 	if err == nil && len(c.First) != 15 {

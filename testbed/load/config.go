@@ -13,6 +13,11 @@ import (
 type Config struct {
 	// PCSCF are where phones send to, each phone to one of them in turn.
 	PCSCF []netip.AddrPort
+	// ESP, if set, puts the phones behind IPsec: it is the P-CSCF's address for ESP in UDP
+	// (ipsec.udp in pcscf.yaml). They are then those of package ue, on one stack in user
+	// space; Think and T1 are theirs, an unanswered call ends with 603, there is no
+	// Subscribe, and nobody recovers.
+	ESP netip.AddrPort
 	// Domain is the home network's.
 	Domain string
 	// Phones is how many there are. Their IMSIs count from First, their private
@@ -139,6 +144,9 @@ func (c *Config) check() error {
 	}
 	if len(c.Steps) > 0 && (c.Duration <= 0 || c.Rate != Rate{}) {
 		fault("steps need a duration of each, and take the place of a rate")
+	}
+	if c.ESP.IsValid() && (c.Mix[Subscribe] > 0 || c.Recover || len(c.PCSCF) > 1) {
+		fault("phones behind IPsec have one P-CSCF, do not subscribe by themselves, and do not recover")
 	}
 	if _, err := aka.NewMilenage(c.K, c.OPc); err != nil {
 		fault("K and OPc: %w", err)

@@ -2,6 +2,7 @@ package load
 
 import (
 	"container/heap"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"strconv"
@@ -14,13 +15,14 @@ import (
 // engine runs the phones: one goroutine reads, one looks at the clock, and both hold mu
 // for what they do.
 type engine struct {
-	cfg      Config
-	socket   *socket
-	milenage *aka.Milenage
-	run      string // ends Call-IDs
-	home     []byte // the Request-URI of a REGISTER
-	began    time.Time
-	rand     *rand.Rand
+	cfg       Config
+	socket    *socket
+	protected *protected // nil for phones without IPsec
+	milenage  *aka.Milenage
+	run       string // ends Call-IDs
+	home      []byte // the Request-URI of a REGISTER
+	began     time.Time
+	rand      *rand.Rand
 
 	mu        sync.Mutex
 	now       time.Duration // since began; set by whoever takes mu
@@ -52,11 +54,17 @@ func newEngine(cfg Config) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	var x *protected
+	if cfg.ESP.IsValid() {
+		if x, err = newProtected(&cfg); err != nil {
+			return nil, errors.Join(err, s.conn.Close())
+		}
+	}
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
 	}
 	e := &engine{
-		cfg: cfg, socket: s, milenage: m, run: strconv.FormatUint(uint64(rand.Uint32()), 36) + "@load", home: []byte("sip:" + cfg.Domain),
+		cfg: cfg, socket: s, protected: x, milenage: m, run: strconv.FormatUint(uint64(rand.Uint32()), 36) + "@load", home: []byte("sip:" + cfg.Domain),
 		began: time.Now(), rand: rand.New(rand.NewPCG(cfg.Seed, 1)), phones: make([]phone, cfg.Phones), routes: make(map[string][]byte),
 		active: make(map[*attempt]struct{}), sleeping: never, kick: make(chan struct{}, 1),
 	}
@@ -164,7 +172,7 @@ func (e *engine) schedule(a *attempt) {
 	if a.from == nil { // it is over
 		return
 	}
-	if at := a.wake(); a.scheduled == 0 || at < a.scheduled {
+	if at := a.wake(); at != never && (a.scheduled == 0 || at < a.scheduled) {
 		a.scheduled = at
 		heap.Push(&e.timers, timer{at, a, a.number})
 	}

@@ -172,6 +172,8 @@ func (e *engine) launch(o *offer, rec *recorder, kind Scenario, p, to *phone, du
 	e.active[a] = struct{}{}
 	rec.tallies[kind].attempts++
 	switch {
+	case e.protected != nil:
+		e.perform(a)
 	case kind.registers():
 		e.beginRegister(a)
 	case kind == Message:
@@ -259,6 +261,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	wg.Go(func() { e.clock(stop) })
 	err = r.run(ctx)
 	close(stop)
+	if e.protected != nil {
+		e.protected.close()
+	}
 	if table, readErr := os.ReadFile("/proc/net/udp"); readErr == nil {
 		r.report.Generator.Dropped = drops(table, e.socket.port)
 	}

@@ -17,7 +17,7 @@ import (
 // sample is one measurement of a work with a core.
 type sample struct {
 	CPU        float64           `json:"cpu_ms"` // of the services, an operation that succeeded
-	Rate       float64           `json:"rate"`   // succeeded, a second
+	Rate       float64           `json:"rate"`   // succeeded while the load lasted, a second
 	P50        float64           `json:"p50_ms"`
 	P99        float64           `json:"p99_ms"`
 	Busy       float64           `json:"busy"`        // share of the services' processor that they took
@@ -83,11 +83,12 @@ func machine() string {
 func (r *results) add(core, work string, p *report) {
 	l := p.Load
 	x := sample{
-		Rate: l.Rate, P50: l.Latency.P50, P99: l.Latency.P99, Attempts: l.Attempts, Failed: l.Failed, Inadequate: l.Inadequate,
+		P50: l.Latency.P50, P99: l.Latency.P99, Attempts: l.Attempts, Failed: l.Failed, Inadequate: l.Inadequate,
 		Skipped: l.Skipped, Dropped: p.Generator.Dropped, Causes: l.Causes,
 	}
 	services, hss := l.services()
 	if l.Seconds > 0 {
+		x.Rate = float64(l.Done) / l.Seconds
 		x.Busy, x.PhonesBusy = services/l.Seconds, hss/l.Seconds+l.Phones/l.Seconds
 	}
 	if l.Done > 0 {

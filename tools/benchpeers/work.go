@@ -160,6 +160,9 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 			if w.what == "registration" {
 				next += p.Registered + int(p.Load.Failed) + 500
 			}
+			if p.Load.Succeeded == 0 {
+				return fmt.Errorf("%v: nothing succeeded: %v", w, p.Load.Causes)
+			}
 			if w.rate == 0 {
 				capacity[w.what] = p.Load.Rate
 			}
@@ -221,8 +224,8 @@ func (c *core) load(ctx context.Context, mix string, first, phones int, args ...
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case r.Load == nil && r.PreRegistration == nil, r.Load != nil && r.Load.Succeeded == 0:
-		return nil, fmt.Errorf("nothing succeeded: %.2000s", out)
+	case r.Load == nil:
+		return nil, fmt.Errorf("nothing was measured: %.2000s", out)
 	}
 	return &r, nil
 }

@@ -1,6 +1,4 @@
-//go:build integration
-
-package lab
+package load
 
 import (
 	"context"
@@ -15,10 +13,11 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// clearLeg is what many phones have in common to send their first REGISTER: one
-// socket of the kernel, bound to every address of 127.0.0.0/8 at once, from which
-// each phone sends with an address of its own. It is a transport.Net without TCP.
-type clearLeg struct {
+// ClearLeg is what many phones of package ue have in common to send in clear, as
+// their first REGISTER before they have SAs: one socket of the kernel, bound to every
+// address at once, from which each sends with an address of its own. It is a
+// transport.Net without TCP.
+type ClearLeg struct {
 	pc   *ipv4.PacketConn
 	port uint16
 	done chan struct{}
@@ -27,13 +26,14 @@ type clearLeg struct {
 	phones map[netip.Addr]*leg
 }
 
-func newClearLeg() (*clearLeg, error) {
+// NewClearLeg opens the socket at any port.
+func NewClearLeg() (*ClearLeg, error) {
 	c, err := net.ListenUDP("udp4", nil)
 	if err != nil {
 		return nil, err
 	}
 	_ = c.SetReadBuffer(4 << 20)
-	l := &clearLeg{
+	l := &ClearLeg{
 		pc: ipv4.NewPacketConn(c), port: c.LocalAddr().(*net.UDPAddr).AddrPort().Port(),
 		done: make(chan struct{}), phones: map[netip.Addr]*leg{},
 	}
@@ -45,7 +45,7 @@ func newClearLeg() (*clearLeg, error) {
 	return l, nil
 }
 
-func (l *clearLeg) read() {
+func (l *ClearLeg) read() {
 	defer close(l.done)
 	buf := make([]byte, 1<<16)
 	for {
@@ -66,13 +66,18 @@ func (l *clearLeg) read() {
 	}
 }
 
-func (l *clearLeg) Close() error {
+// Port is that of all phones.
+func (l *ClearLeg) Port() uint16 { return l.port }
+
+// Close closes the socket and waits for its reader.
+func (l *ClearLeg) Close() error {
 	err := l.pc.Close()
 	<-l.done
 	return err
 }
 
-func (l *clearLeg) ListenPacket(local netip.AddrPort) (net.PacketConn, error) {
+// ListenPacket is a phone's part: its address with Port.
+func (l *ClearLeg) ListenPacket(local netip.AddrPort) (net.PacketConn, error) {
 	p := &leg{shared: l, addr: local.Addr()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,18 +89,19 @@ func (l *clearLeg) ListenPacket(local netip.AddrPort) (net.PacketConn, error) {
 }
 
 // Listen opens nothing: nobody connects to a phone in clear.
-func (l *clearLeg) Listen(local netip.AddrPort) (net.Listener, error) {
+func (l *ClearLeg) Listen(local netip.AddrPort) (net.Listener, error) {
 	return &deaf{local: local, closed: make(chan struct{})}, nil
 }
 
-func (l *clearLeg) Dial(_ context.Context, _, _ netip.AddrPort) (net.Conn, error) {
+// Dial reaches nobody: there is no TCP in clear.
+func (l *ClearLeg) Dial(_ context.Context, _, _ netip.AddrPort) (net.Conn, error) {
 	return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ENETUNREACH}
 }
 
-// leg is a phone's part of a clearLeg. Like a socket of the stack in user space it
+// leg is a phone's part of a ClearLeg. Like a socket of the stack in user space it
 // calls, and is not read.
 type leg struct {
-	shared *clearLeg
+	shared *ClearLeg
 	addr   netip.Addr
 
 	mu sync.Mutex
