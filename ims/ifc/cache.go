@@ -70,7 +70,7 @@ func NewCache(sets SharedSets, max int) *Cache {
 // those that the other profiles with the same chain hold, so that subscribers
 // of one template share their memory.
 func (c *Cache) Chain(sp *profile.ServiceProfile) (*Chain, error) {
-	key := sum(sp)
+	key := keyOf(sp)
 	c.mu.Lock()
 	hit, ok := c.chains[key]
 	c.mu.Unlock()
@@ -111,12 +111,4 @@ func (c *Cache) Len() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.chains)
-}
-
-func sum(sp *profile.ServiceProfile) [sha256.Size]byte {
-	doc := profile.MarshalCriteria(sp.InitialFilterCriteria)
-	for _, id := range sp.SharedIFCSetIDs {
-		doc = append(doc, byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
-	}
-	return sha256.Sum256(doc)
 }
