@@ -42,3 +42,12 @@ func (n *gmNet) Listen(local netip.AddrPort) (net.Listener, error) { return n.of
 func (n *gmNet) Dial(ctx context.Context, local, remote netip.AddrPort) (net.Conn, error) {
 	return n.of(local).Dial(ctx, local, remote)
 }
+
+// PathMTU is what the open network knows: packets of ESP are longer than what they
+// carry.
+func (n *gmNet) PathMTU(local, remote netip.Addr) int {
+	if k, ok := n.open.(transport.MTUKnower); ok {
+		return k.PathMTU(local, remote)
+	}
+	return 0
+}

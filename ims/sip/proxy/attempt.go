@@ -9,10 +9,6 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/transaction"
 )
 
-// maxDatagram is the size above which a request goes over a stream, when the
-// path MTU is not known (RFC 3261 18.1.1).
-const maxDatagram = 1300
-
 // ask has the resolver find the addresses.
 func (b *Branch) ask(q Query, hop string) {
 	x := b.x
@@ -80,7 +76,7 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	b.client, b.heard, b.second = nil, false, sip.Flow{}
 	b.ready, b.readyFor = b.write(flow), flow
 	switch {
-	case flow.Proto == sip.UDP && len(b.ready) > maxDatagram:
+	case flow.Proto == sip.UDP && len(b.ready) > x.core.transport.MaxDatagram(flow):
 		if stream, ok := x.core.stream(hop, flow); ok {
 			b.second = flow
 			flow, b.ready = stream, nil

@@ -73,7 +73,7 @@ func (x *Exchange) passTo(e *sip.Edits, viaParams string, hop Hop) {
 	}
 	data := write(flow)
 	second := sip.Flow{}
-	if flow.Proto == sip.UDP && len(data) > maxDatagram {
+	if flow.Proto == sip.UDP && len(data) > c.transport.MaxDatagram(flow) {
 		if stream, ok := c.stream(&hop, flow); ok {
 			second, flow = flow, stream
 			data = write(flow)

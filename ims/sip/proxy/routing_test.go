@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/transport"
 	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
@@ -138,6 +139,11 @@ func TestResponseOverAnotherTransport(t *testing.T) {
 	})
 }
 
+// wideNet knows that packets of 3000 octets pass.
+type wideNet struct{ transport.Net }
+
+func (wideNet) PathMTU(netip.Addr, netip.Addr) int { return 3000 }
+
 // big is a header that makes a request too long for a datagram.
 var big = "Subject: " + strings.Repeat("x", 1200)
 
@@ -217,6 +223,19 @@ func TestDatagramOrStream(t *testing.T) {
 			})
 		})
 	}
+
+	t.Run("a path whose MTU is known", func(t *testing.T) {
+		run(t, to(bobAddr), func(w *world) {
+			a, b := w.peer("alice", "192.0.2.10", true), w.peer("bob", "192.0.2.20", true)
+			defer a.close()
+			defer b.close()
+			m, _ := forward(a, b, "big1", big)
+			check(t, "within it", m.flow.Proto, sip.UDP)
+			m, _ = forward(a, b, "big2", "Subject: "+strings.Repeat("x", 2800))
+			check(t, "within 200 octets of it", m.flow.Proto, sip.TCP)
+			w.quiet()
+		}, func(c *Config) { c.Net = wideNet{c.Net} })
+	})
 
 	t.Run("ICMP about the datagram itself", func(t *testing.T) {
 		run(t, to(bobAddr), func(w *world) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 )
 
@@ -27,6 +28,28 @@ func network(proto string, a netip.Addr) string {
 	}
 	return proto
 }
+
+// PathMTU knows the paths that do not leave the machine.
+func (kernel) PathMTU(local, remote netip.Addr) int {
+	if remote.IsLoopback() || remote == local && remote.IsValid() {
+		return loopbackMTU()
+	}
+	return 0
+}
+
+// loopbackMTU is that of the interface by which the machine reaches itself.
+var loopbackMTU = sync.OnceValue(func() int {
+	ifs, err := net.Interfaces()
+	if err != nil {
+		return 0
+	}
+	for _, i := range ifs {
+		if i.Flags&net.FlagLoopback != 0 {
+			return i.MTU
+		}
+	}
+	return 0
+})
 
 func (kernel) ListenPacket(local netip.AddrPort) (net.PacketConn, error) {
 	local = unmap(local)

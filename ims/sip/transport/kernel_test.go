@@ -247,3 +247,33 @@ func TestDirectEnds(t *testing.T) {
 		t.Errorf("writing behind our own end: %d, %v", n, err)
 	}
 }
+
+// A request may be as long as the path takes where that does not leave the machine,
+// and is kept short where nobody knows, or ESP makes it longer.
+func TestMaxDatagram(t *testing.T) {
+	local := netip.MustParseAddr("192.0.2.1")
+	own := New(Kernel(), Config{}, newRecorder())
+	defer own.Close()
+	other := New(struct{ Net }{Kernel()}, Config{}, newRecorder())
+	defer other.Close()
+	for _, c := range []struct {
+		name   string
+		tr     *Transport
+		role   sip.Role
+		remote string
+		short  bool
+	}{
+		{"loopback", own, sip.RoleCore, "127.0.0.2", false},
+		{"the machine's own address", own, sip.RoleGm, "192.0.2.1", false},
+		{"another machine", own, sip.RoleCore, "192.0.2.2", true},
+		{"ESP", own, sip.RoleProtectedClient, "127.0.0.2", true},
+		{"a network that knows nothing", other, sip.RoleCore, "127.0.0.2", true},
+	} {
+		got := c.tr.MaxDatagram(sip.Flow{
+			Role: c.role, Local: netip.AddrPortFrom(local, 5060), Remote: netip.AddrPortFrom(netip.MustParseAddr(c.remote), 5060),
+		})
+		if want := min(max(loopbackMTU()-200, 1300), 65507); !c.short && got != want || c.short && got != 1300 {
+			t.Errorf("%s: %d octets", c.name, got)
+		}
+	}
+}

@@ -77,6 +77,12 @@ type UnreachableNotifier interface {
 	NotifyUnreachable(func(remote netip.AddrPort, err error))
 }
 
+// MTUKnower is a [Net] that knows the MTU of some paths from end to end, in octets
+// of IP packets; 0 where it does not. Without it no MTU is known.
+type MTUKnower interface {
+	PathMTU(local, remote netip.Addr) int
+}
+
 // batchOf returns pc's own batches, or one datagram at a time.
 func batchOf(pc net.PacketConn) BatchConn {
 	if b, ok := pc.(BatchConn); ok {

@@ -41,6 +41,23 @@ func (o *Outgoing) fail(err error) {
 	}
 }
 
+// Defaults of MaxDatagram and its bounds.
+const (
+	safeDatagram = 1300  // where the path MTU is not known
+	mtuMargin    = 200   // which a request stays below the path MTU
+	mostDatagram = 65507 // octets in an IPv4 packet behind its and the UDP header
+)
+
+// MaxDatagram is how long a request may be that goes as a datagram on that flow:
+// beyond it a stream must be used (RFC 3261 18.1.1).
+func (t *Transport) MaxDatagram(f sip.Flow) int {
+	k, ok := t.net.(MTUKnower)
+	if !ok || f.Role == sip.RoleProtectedClient || f.Role == sip.RoleProtectedServer {
+		return safeDatagram
+	}
+	return min(max(k.PathMTU(f.Local.Addr(), f.Remote.Addr())-mtuMargin, safeDatagram), mostDatagram)
+}
+
 // Send sends a message. It never blocks.
 func (t *Transport) Send(o Outgoing) {
 	o.Flow.Local, o.Flow.Remote = unmap(o.Flow.Local), unmap(o.Flow.Remote)

@@ -130,3 +130,11 @@ func (n *hubNet) mayLeave(local netip.AddrPort) bool {
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// PathMTU is what the network below knows.
+func (n *hubNet) PathMTU(local, remote netip.Addr) int {
+	if k, ok := n.below.(transport.MTUKnower); ok {
+		return k.PathMTU(local, remote)
+	}
+	return 0
+}
