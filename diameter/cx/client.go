@@ -2,6 +2,8 @@ package cx
 
 import (
 	"errors"
+	"hash/maphash"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,11 +34,19 @@ type Client struct {
 	node *diameter.Node
 	cfg  ClientConfig
 
-	mu sync.Mutex
+	seed maphash.Seed
+	mu   sync.Mutex
 	// Two generations bound the memory without a list: when the young one is
-	// full it becomes the old one, and what is used moves back.
-	young, old map[string]string // Origin-Host by user
+	// full it becomes the old one, and what is used moves back. Users are known by
+	// hashes: their names are parts of messages, which would stay as long. Should two
+	// have the same, one's requests begin at the other's HSS, and it redirects or
+	// refuses them as it does those of any stranger.
+	young, old map[uint64]string // Origin-Host by user
+	hosts      []string          // those that have answered lately, each once
 }
+
+// maxHosts bounds the names of HSSes that are kept once for all their users.
+const maxHosts = 16
 
 // NewClient makes a client.
 func NewClient(n *diameter.Node, cfg ClientConfig) *Client {
@@ -49,7 +59,7 @@ func NewClient(n *diameter.Node, cfg ClientConfig) *Client {
 	if cfg.MaxLearned <= 0 {
 		cfg.MaxLearned = 65536
 	}
-	return &Client{node: n, cfg: cfg, young: make(map[string]string)}
+	return &Client{node: n, cfg: cfg, seed: maphash.MakeSeed(), young: make(map[uint64]string)}
 }
 
 // UAR asks whether a user may register and which S-CSCF serves him.
@@ -155,15 +165,31 @@ func (c *Client) note(impi, impu string, got *diameter.Answer, err error) {
 func (c *Client) learn(host string, keys ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	host = c.once(host)
 	for _, k := range keys {
 		if k == "" {
 			continue
 		}
 		if len(c.young) >= c.cfg.MaxLearned/2+1 {
-			c.old, c.young = c.young, make(map[string]string)
+			c.old, c.young = c.young, make(map[uint64]string)
 		}
-		c.young[k] = host
+		c.young[c.key(k)] = host
 	}
+}
+
+func (c *Client) key(user string) uint64 { return maphash.String(c.seed, user) }
+
+// once returns host as it is kept for all its users.
+func (c *Client) once(host string) string {
+	if i := slices.Index(c.hosts, host); i >= 0 {
+		return c.hosts[i]
+	}
+	if len(c.hosts) >= maxHosts {
+		c.hosts = slices.Delete(c.hosts, 0, 1)
+	}
+	host = strings.Clone(host)
+	c.hosts = append(c.hosts, host)
+	return host
 }
 
 // Learn notes that an HSS has answered for a user somewhere else: his private and
@@ -171,7 +197,7 @@ func (c *Client) learn(host string, keys ...string) {
 func (c *Client) Learn(host string, users ...string) {
 	for _, u := range users {
 		if c.learned(u) == "" {
-			c.learn(strings.Clone(host), strings.Clone(u))
+			c.learn(host, u)
 		}
 	}
 }
@@ -180,8 +206,8 @@ func (c *Client) forget(keys ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range keys {
-		delete(c.young, k)
-		delete(c.old, k)
+		delete(c.young, c.key(k))
+		delete(c.old, c.key(k))
 	}
 }
 
@@ -189,10 +215,10 @@ func (c *Client) learned(keys ...string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range keys {
-		if h := c.young[k]; h != "" {
+		if h := c.young[c.key(k)]; h != "" {
 			return h
 		}
-		if h := c.old[k]; h != "" {
+		if h := c.old[c.key(k)]; h != "" {
 			return h
 		}
 	}

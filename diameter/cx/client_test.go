@@ -3,6 +3,7 @@ package cx
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,7 +144,7 @@ func TestDestinationHostIsLearnedForEachUser(t *testing.T) {
 }
 
 func TestWhatIsLearnedIsBounded(t *testing.T) {
-	c := &Client{cfg: ClientConfig{MaxLearned: 100}, young: map[string]string{}}
+	c := &Client{cfg: ClientConfig{MaxLearned: 100}, seed: maphash.MakeSeed(), young: map[uint64]string{}}
 	for i := range 10_000 {
 		c.learn("hss", fmt.Sprint("user", i))
 		if n := len(c.young) + len(c.old); n > 103 {
