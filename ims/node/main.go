@@ -168,6 +168,9 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 			}
 		}()
 	}
+	tidying := make(chan struct{})
+	go func() { defer close(tidying); tidy(ctx) }()
+	defer func() { cancel(nil); <-tidying }()
 	if pidFile != "" {
 		go func() {
 			if err := WritePIDWhenReady(ctx, pidFile, svc.Ready); err != nil {
