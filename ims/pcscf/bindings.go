@@ -138,17 +138,18 @@ func (b *binding) without(name string, now time.Time) (*binding, bool) {
 
 // sourceKey is from where requests come. UDP and TCP ports are mapped apart by a
 // NAT: the same number may be two phones. With IPsec so may the same address, and
-// our own port tells them apart.
+// our own port tells them apart. It is kept small: there is one for each phone.
 type sourceKey struct {
+	addr   netip.Addr
+	port   uint16
+	local  uint16 // the protected port, all of which are at one address; 0 for the open one
 	stream bool
-	addr   netip.AddrPort
-	local  netip.AddrPort // protected ports only
 }
 
 func sourceOf(f sip.Flow) sourceKey {
-	k := sourceKey{stream: f.Proto.Stream(), addr: f.Remote}
+	k := sourceKey{addr: f.Remote.Addr(), port: f.Remote.Port(), stream: f.Proto.Stream()}
 	if f.Role == sip.RoleProtectedServer || f.Role == sip.RoleProtectedClient {
-		k.local = f.Local
+		k.local = f.Local.Port()
 	}
 	return k
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"go.uber.org/zap"
 
@@ -117,10 +118,10 @@ func (r *registration) set(m *sip.Message, expires time.Time) set {
 	s := r.s
 	is := set{expires: expires}
 	if v, err := sip.ParseChargingVector(m.Get(sip.HPChargingVector)); err == nil {
-		is.termIOI = strings.Clone(v.TermIOI)
+		is.termIOI = once(v.TermIOI)
 	}
 	for v := range m.Values(sip.HServiceRoute) {
-		is.serviceRoute = append(is.serviceRoute, strings.Clone(v))
+		is.serviceRoute = append(is.serviceRoute, once(v))
 	}
 	if is.serviceRoute == nil {
 		// Without it, a request would go wherever its Request-URI points. The
@@ -134,7 +135,12 @@ func (r *registration) set(m *sip.Message, expires time.Time) set {
 			s.verdicts.Limited().Warn(s.deps.Log, "bad_associated_uri", "an identity of P-Associated-URI cannot be read and is left out", zap.String("impi", r.impi), zap.Error(err))
 			return false
 		}
-		is.identities, is.keys = append(is.identities, strings.Clone(id)), append(is.keys, strings.Clone(string(key)))
+		own := strings.Clone(string(key))
+		is.keys = append(is.keys, own)
+		if id != own {
+			own = strings.Clone(id)
+		}
+		is.identities = append(is.identities, own)
 		return true
 	}
 	for v := range m.Values(sip.HPAssociatedURI) {
@@ -154,6 +160,9 @@ func (r *registration) set(m *sip.Message, expires time.Time) set {
 	}
 	return is
 }
+
+// once returns s as it is kept for all phones of which it is true.
+func once(s string) string { return unique.Make(s).Value() }
 
 func (r *registration) state(text string) {
 	if r.s.deps.Trace.On() {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/gocscf/gocscf/ims/profile"
 )
@@ -41,10 +42,25 @@ type Binding struct {
 }
 
 // Clone returns b with strings of its own, so that it does not hold on to the
-// message that they were part of.
+// message that they were part of: all in one piece, but what many bindings share.
 func (b Binding) Clone() Binding {
-	for _, s := range []*string{&b.ID, &b.IMPI, &b.IMPU, &b.Contact, &b.Params, &b.CallID, &b.InstanceID, &b.AccessNetwork, &b.VisitedNetwork} {
-		*s = strings.Clone(*s)
+	own := []*string{&b.ID, &b.IMPI, &b.IMPU, &b.Contact, &b.Params, &b.CallID, &b.InstanceID}
+	size := 0
+	for _, s := range own {
+		size += len(*s)
+	}
+	var text strings.Builder
+	text.Grow(size)
+	for _, s := range own {
+		text.WriteString(*s)
+	}
+	rest := text.String()
+	for _, s := range own {
+		n := len(*s)
+		*s, rest = rest[:n], rest[n:]
+	}
+	for _, s := range []*string{&b.AccessNetwork, &b.VisitedNetwork} {
+		*s = unique.Make(*s).Value()
 	}
 	b.Path = slices.Clone(b.Path)
 	for i := range b.Path {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	"go.uber.org/zap"
 
@@ -196,7 +197,7 @@ func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*regi
 	if now.State == nil {
 		now.State = newServers()
 	}
-	now.HSS = a.OriginHost
+	now.HSS = unique.Make(a.OriginHost).Value() // all users have one of few
 	if charging := chargingAddresses(a.Charging); charging != "" {
 		now.Charging = charging
 	}

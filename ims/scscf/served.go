@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/identity"
@@ -82,7 +83,7 @@ func (l *leg) unregistered(impu identity.IMPU, a *cx.SAA) (*registrar.Registrati
 	if impi != "" {
 		reg.IMPIs = addIMPIs(nil, impi, a.AssociatedIdentities)
 	}
-	reg.HSS, reg.Charging, reg.Until = strings.Clone(a.OriginHost), chargingAddresses(a.Charging), time.Now().Add(unregisteredFor)
+	reg.HSS, reg.Charging, reg.Until = unique.Make(a.OriginHost).Value(), chargingAddresses(a.Charging), time.Now().Add(unregisteredFor)
 	if err := s.store.Put(nil, reg); err != nil {
 		// Somebody was quicker, the set is known by another identity, or the store
 		// is full: this request is served with what the HSS said, once.

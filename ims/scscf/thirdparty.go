@@ -23,7 +23,7 @@ import (
 // State of a registered set.
 type servers struct {
 	mu   sync.Mutex
-	told map[string]*informed // by the server's URI
+	told map[string]*informed // by the server's URI; nil before the first
 }
 
 // informed is what REGISTERs to one server have in common (RFC 3261 10.2.4).
@@ -32,7 +32,7 @@ type informed struct {
 	cseq        uint32
 }
 
-func newServers() *servers { return &servers{told: map[string]*informed{}} }
+func newServers() *servers { return new(servers) }
 
 // thirdParty tells application servers of a registration (TS 24.229 5.4.1.7): those
 // whose criteria, of the default identity's service profile, match the REGISTER.
@@ -69,6 +69,9 @@ func (t *thirdParty) tell() {
 		seen[server] = true
 		as := state.told[server]
 		if as == nil {
+			if state.told == nil {
+				state.told = map[string]*informed{}
+			}
 			as = &informed{callID: sip.NewCallID(), tag: sip.NewTag()}
 			state.told[server] = as
 		}
