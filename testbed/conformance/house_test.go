@@ -15,7 +15,7 @@ type room struct {
 
 var (
 	functions = []string{"ims/pcscf", "ims/icscf", "ims/scscf"}
-	engine    = []string{"ims/sip/transaction", "ims/sip/transport", "ims/sip"}
+	engine    = []string{"ims/sip/transaction", "ims/sip/transport", "ims/sip/admission", "ims/sip"}
 )
 
 // house is the order of the packages. A package imports lower floors, its own room,
@@ -51,7 +51,8 @@ var house = [][]room{
 	},
 	{ // The SIP engine tells what happens through observers of its own, never through ims/trace.
 		{name: "ims/sip", not: []string{"ims/trace"}},
-		{name: "ims/sip/transaction", beside: []string{"ims/sip"}, not: []string{"ims/trace"}},
+		{name: "ims/sip/admission", not: []string{"ims/trace"}},
+		{name: "ims/sip/transaction", beside: []string{"ims/sip", "ims/sip/admission"}, not: []string{"ims/trace"}},
 		{name: "ims/sip/transport", beside: []string{"ims/sip"}, not: []string{"ims/trace", "ipsec"}},
 		{name: "ims/sip/proxy", beside: engine, not: []string{"ims/trace"}},
 		{name: "ims/sip/dialog", beside: engine, not: []string{"ims/trace"}},

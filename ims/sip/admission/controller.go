@@ -1,0 +1,189 @@
+package admission
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config configures a Controller. What is zero has the default named.
+type Config struct {
+	// Target is how long new requests may wait for their turn on average before some
+	// are refused. Default 20 ms.
+	Target time.Duration
+	// MinRate is how many requests a second are let in however bad it looks, and half as
+	// many at once: the end of an overload must be noticed, and where few requests wait
+	// long, the machine has other troubles than them. Default 100.
+	MinRate float64
+	// MaxWait is how old a request may be, in an overload, when work on it begins; an
+	// older one is refused whatever the rate: its sender repeats it already, or has left.
+	// Default 400 ms, less than T1 between core nodes.
+	MaxWait time.Duration
+	// Changed, if not nil, is told when requests begin to be refused and when that is
+	// over. It is called on any goroutine, may not block and not call back.
+	Changed func(State)
+}
+
+const (
+	// window is how long is measured before the rate is set anew.
+	window = 100 * time.Millisecond
+	// longest ends a window that has seen few requests.
+	longest = time.Second
+	// enough requests tell an average from an accident.
+	enough = 10
+	// few refusals of one window further on may have other reasons than load.
+	few = 3
+	// drain is the time in which what waits beyond the target is to be worked off. It
+	// must be longer than what is let in now needs to show in the waits, or the rate
+	// swings.
+	drain = 500 * time.Millisecond
+	// burst is the depth of the bucket, and debt how far Begun requests may overdraw
+	// it, both in time at its rate.
+	burst, debt = 50 * time.Millisecond, time.Second
+	// quiet is for how long nothing must have been refused before the bucket is put
+	// away.
+	quiet = time.Second
+	// smoothing is the weight of a new measurement of the capacity.
+	smoothing = 0.3
+	// The capacity is raised by slowest in a window in which requests were refused and
+	// none had to wait, by faster times that in the next, up to fastest.
+	slowest, faster, fastest = 0.02, 1.2, 0.3
+)
+
+// Controller decides about the requests of one element. Its methods may be called
+// from any goroutine; now is a time in nanoseconds from any origin, the same for all
+// calls, that never goes back.
+type Controller struct {
+	cfg      Config
+	limiting atomic.Bool
+	latency  atomic.Int64
+
+	admitted [classes]atomic.Uint64
+	refused  [reasons]atomic.Uint64
+
+	mu       sync.Mutex
+	capacity float64 // requests a second that the element seems to be able to do
+	growth   float64 // of that, in the next window without waiting
+	rate     float64 // requests a second into the bucket
+	tokens   float64 // in the bucket; below 0: overdrawn
+	filled   int64   // when tokens was right
+
+	// The window that is being measured.
+	began     int64
+	measured  int   // New requests whose wait is in waited
+	waited    int64 // nanoseconds in all
+	least     time.Duration
+	served    int  // requests let in on which work has begun
+	passed    int  // requests that elements further on have not refused
+	penalties int  // and that they have
+	turned    bool // something was refused here
+
+	further bool   // the last cut came from downstream
+	bout    int64  // when this overload began
+	last    int64  // when something was refused last
+	lost    uint64 // refused in this bout
+}
+
+// NewController returns a Controller that takes everything until it has seen otherwise.
+func NewController(cfg Config) *Controller {
+	if cfg.Target <= 0 {
+		cfg.Target = 20 * time.Millisecond
+	}
+	if cfg.MinRate <= 0 {
+		cfg.MinRate = 100
+	}
+	if cfg.MaxWait <= 0 {
+		cfg.MaxWait = 400 * time.Millisecond
+	}
+	return &Controller{cfg: cfg, growth: slowest, last: -int64(quiet)}
+}
+
+// Admit reports whether a request that arrives may be worked on. A request that is
+// refused here may turn out to be the repetition of one that was let in.
+func (c *Controller) Admit(now int64, class Class) bool {
+	if class == Vital || !c.limiting.Load() {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fill(now)
+	floor := 1.0
+	if class == Begun {
+		floor = 1 - c.rate*debt.Seconds()
+	}
+	if c.tokens < floor {
+		return false
+	}
+	c.tokens--
+	return true
+}
+
+// fill puts in what has come together since it was last called.
+func (c *Controller) fill(now int64) {
+	if d := now - c.filled; d > 0 {
+		c.tokens = min(c.tokens+c.rate*float64(d)/1e9, max(c.cfg.MinRate/2, c.rate*burst.Seconds()))
+		c.filled = now
+	}
+}
+
+// Began notes that work on a request begins, one that Admit has let in, and how long
+// it has waited since it arrived. It reports whether that is too long.
+func (c *Controller) Began(now int64, class Class, waited time.Duration) (stale bool) {
+	if class == Vital {
+		c.admitted[Vital].Add(1)
+		return false
+	}
+	if stale = waited > c.cfg.MaxWait && c.limiting.Load(); !stale {
+		c.admitted[class].Add(1)
+	}
+	c.mu.Lock()
+	if stale {
+		c.turnedAway(now, Age)
+	} else {
+		c.served++
+	}
+	tell := c.measure(now, class, waited)
+	c.mu.Unlock()
+	c.tell(tell)
+	return stale
+}
+
+// Refused notes that a request was turned away that Admit had not let in, and how
+// long it had waited for that.
+func (c *Controller) Refused(now int64, class Class, waited time.Duration) {
+	c.mu.Lock()
+	first := c.lost == 0
+	c.turnedAway(now, Rate)
+	tell := c.measure(now, class, waited)
+	if tell == nil && first {
+		tell = c.state(now)
+	}
+	c.mu.Unlock()
+	c.tell(tell)
+}
+
+// Further notes what an element further on has made of a request that was let in here:
+// whether it has refused it with 503.
+func (c *Controller) Further(now int64, refused bool) {
+	c.mu.Lock()
+	if refused {
+		c.penalties++
+	} else {
+		c.passed++
+	}
+	tell := c.measure(now, Vital, 0)
+	c.mu.Unlock()
+	c.tell(tell)
+}
+
+func (c *Controller) turnedAway(now int64, r Reason) {
+	c.refused[r].Add(1)
+	c.turned, c.last = true, now
+	c.lost++
+}
+
+func (c *Controller) tell(s *State) {
+	if s != nil && c.cfg.Changed != nil {
+		c.cfg.Changed(*s)
+	}
+}

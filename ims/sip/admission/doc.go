@@ -1,0 +1,44 @@
+// Package admission decides which new requests an overloaded element refuses:
+// overload control as RFC 6357 names it, local to the element and implicit
+// towards its upstream neighbours (a 503 with Retry-After, RFC 3261 21.5.4), since
+// phones and foreign cores know nothing else.
+//
+// The measure is time, not load: how long new requests have waited between their
+// arrival at the machine and the moment at which work on them begins. A Controller
+// takes all while that is below Config.Target. Above it, it lets through what a token
+// bucket has room for. The bucket's rate begins at what the element has just been
+// seen to do, falls by what it takes to work the standing queue off, and rises again
+// while requests wait less than they may: additive at first, faster the longer
+// nothing goes wrong. Nobody has to tell it the capacity of a machine, and it follows
+// when that changes. A 503 from an element further on is a penalty: the rate falls by
+// what was refused there, so that what cannot succeed is refused where it costs least.
+//
+// Nothing here has a clock, a goroutine or a timer. Callers say what time it is; an
+// idle Controller costs nothing.
+package admission
+
+// Class is what a request has to do with what has been let in before.
+type Class uint8
+
+const (
+	// New begins a registration or a dialog, or stands alone: the first to be refused.
+	New Class = iota
+	// Begun goes on with what has been let in here, as the answer to a challenge does,
+	// or elsewhere at some cost, as a call on its way to the called user has been. It
+	// may overdraw the bucket, and New requests pay for that.
+	Begun
+	// Vital is never refused: within a dialog, emergency, priority.
+	Vital
+
+	classes = 3
+)
+
+var classNames = [classes]string{New: "new", Begun: "begun", Vital: "vital"}
+
+// String is fit for a metric label.
+func (c Class) String() string {
+	if int(c) < len(classNames) {
+		return classNames[c]
+	}
+	return "unknown"
+}
