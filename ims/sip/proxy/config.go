@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
 	"github.com/gocscf/gocscf/ims/sip/transaction"
 	"github.com/gocscf/gocscf/ims/sip/transport"
 	"github.com/gocscf/gocscf/ims/uri"
@@ -76,6 +77,14 @@ type Config struct {
 	Shards          int
 	MaxTransactions int
 	RetryAfter      time.Duration
+
+	// Admission and Classify are those of transaction.Config.
+	Admission *admission.Controller
+	Classify  func(sip.Flow, *sip.Message) admission.Class
+	// Heed makes a 503 from the core to a request outside of dialogs lower the rate of
+	// Admission: for an element whose next hops cannot be told apart by the user, so
+	// that it refuses itself what cannot succeed.
+	Heed bool
 
 	// Observer sees messages and decisions; nil is off.
 	Observer Observer

@@ -76,6 +76,7 @@ func build(cfg Config, h Handler, out transaction.Sender) (*Core, error) {
 		Sender: c.out, User: user{c},
 		Shards: cfg.Shards, MaxTransactions: cfg.MaxTransactions,
 		TimersFor: cfg.TimersFor, ReturnFlow: cfg.ReturnFlow, Peer: cfg.Peer, RetryAfter: cfg.RetryAfter, Observer: cfg.TransactionObserver,
+		Admission: cfg.Admission, Classify: cfg.Classify,
 	})
 	c.transport = transport.New(cfg.Net, cfg.Transport, receiver{c})
 	for _, l := range cfg.Listen {
@@ -160,6 +161,10 @@ func (s sender) Send(f sip.Flow, data []byte, fail func(error)) {
 type receiver struct{ c *Core }
 
 func (r receiver) Receive(f sip.Flow, raw string) { r.c.layer.Receive(f, raw) }
+
+func (r receiver) ReceiveWaited(f sip.Flow, raw string, waited time.Duration) {
+	r.c.layer.ReceiveWaited(f, raw, waited)
+}
 
 // Malformed answers, where it can be read so far, a request that a stream cannot
 // be cut behind; the transport closes the connection after that.

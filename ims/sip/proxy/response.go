@@ -17,6 +17,9 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message) {
 	if status == 100 {
 		return
 	}
+	if x.core.cfg.Heed && current {
+		b.heed(status, f)
+	}
 	invite := x.Req.Method() == "INVITE"
 	if !current && !(invite && status >= 200 && status < 300) {
 		return // of an attempt that has been given up
@@ -58,6 +61,17 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message) {
 	default:
 		b.reject(status, m, e)
 	}
+}
+
+// heed tells the admission control, once for each branch, what the core makes of a
+// request from outside that begins something: whether it refuses it with 503.
+func (b *Branch) heed(status int, f sip.Flow) {
+	x := b.x
+	a := x.core.cfg.Admission
+	if a == nil || b.provisional || f.Role != sip.RoleCore || x.origin != nil || x.Flow.Role == sip.RoleCore || x.Req.ToTag() != "" {
+		return
+	}
+	a.Further(x.core.layer.Now(), status == 503)
 }
 
 // provide relays a provisional response. A non-INVITE gets none but the layer's

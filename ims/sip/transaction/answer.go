@@ -3,6 +3,7 @@ package transaction
 import (
 	"hash/maphash"
 	"strconv"
+	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 )
@@ -37,12 +38,19 @@ func (l *Layer) answer(s *Server, status int, reason, why string) {
 	m := &s.msg
 	b := sip.NewResponse(m, status, reason, l.statelessTag(s))
 	if status == 503 {
-		b.Add(sip.HRetryAfter, strconv.Itoa(retryAfter(l.cfg.RetryAfter)))
+		b.Add(sip.HRetryAfter, strconv.Itoa(l.retryAfter(s)))
 	}
 	l.cfg.Sender.Send(s.to, b.Bytes(), nil)
 	if o := l.cfg.Observer; o != nil && why != "" {
 		o.Rejected(s.Flow, m.Raw(), status, why)
 	}
+}
+
+// retryAfter is Config.RetryAfter in whole seconds, at least 1, up to twice that by the
+// call: a retransmission gets the same.
+func (l *Layer) retryAfter(s *Server) int {
+	least := max(1, int((l.cfg.RetryAfter+time.Second-1)/time.Second))
+	return least + int(maphash.String(l.seed, s.msg.CallID())%uint64(least+1))
 }
 
 func (l *Layer) statelessTag(s *Server) string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
 )
 
 // Errors that Client.Failed and Server.Err report, besides those of the Sender.
@@ -98,7 +99,13 @@ type Config struct {
 	Peer func(f sip.Flow) bool
 	// NoTrying switches off the 100 that answers an INVITE at once.
 	NoTrying bool
-	// RetryAfter is the Retry-After of a 503; 0 means 5 s.
+	// Admission, if not nil, decides under load which requests that open a transaction
+	// are answered with 503, before more of them is read than their class needs.
+	Admission *admission.Controller
+	// Classify says of what class a request is; nil means Class.
+	Classify func(sip.Flow, *sip.Message) admission.Class
+	// RetryAfter is the least Retry-After of a 503, and twice that the most: phones
+	// that are refused together do not come back together. 0 means 5 s.
 	RetryAfter time.Duration
 	// RejectRate bounds stateless answers to malformed requests, in answers a
 	// second, with a burst as large; 0 means 100.
@@ -110,6 +117,7 @@ type Config struct {
 // Layer is the transaction layer. It is safe for use by many goroutines.
 type Layer struct {
 	cfg       Config
+	base      time.Time // Now counts from here
 	seed      maphash.Seed
 	shards    []*Shard
 	servers   sync.Pool // *Server that no User has seen
@@ -146,13 +154,16 @@ func New(cfg Config) *Layer {
 		d := DefaultTimers()
 		cfg.TimersFor = func(sip.Flow) Timers { return d }
 	}
+	if cfg.Classify == nil {
+		cfg.Classify = Class
+	}
 	if cfg.RetryAfter <= 0 {
 		cfg.RetryAfter = 5 * time.Second
 	}
 	if cfg.RejectRate <= 0 {
 		cfg.RejectRate = 100
 	}
-	l := &Layer{cfg: cfg, seed: maphash.MakeSeed(), tagPrefix: sip.NewTag()[:8], idle: make(chan struct{}, 1)}
+	l := &Layer{cfg: cfg, base: time.Now(), seed: maphash.MakeSeed(), tagPrefix: sip.NewTag()[:8], idle: make(chan struct{}, 1)}
 	l.rejects.init(cfg.RejectRate)
 	l.servers.New = func() any { return new(Server) }
 	for range cfg.Shards {
@@ -174,7 +185,10 @@ func (l *Layer) Shard(callID string) *Shard {
 // Receive takes one framed message off the wire. It does not block and may be
 // called from any goroutine; messages of one Call-ID keep their order as long as
 // one goroutine delivers them.
-func (l *Layer) Receive(f sip.Flow, raw string) {
+func (l *Layer) Receive(f sip.Flow, raw string) { l.ReceiveWaited(f, raw, 0) }
+
+// ReceiveWaited is Receive for a message that has waited in a socket for so long.
+func (l *Layer) ReceiveWaited(f sip.Flow, raw string, waited time.Duration) {
 	if l.isClosed.Load() {
 		return
 	}
@@ -182,7 +196,7 @@ func (l *Layer) Receive(f sip.Flow, raw string) {
 	if len(raw) > 4 && strings.EqualFold(raw[:4], "SIP/") {
 		l.receiveResponse(f, raw)
 	} else {
-		l.receiveRequest(f, raw)
+		l.receiveRequest(f, raw, waited)
 	}
 }
 
@@ -205,7 +219,10 @@ func (l *Layer) receiveResponse(f sip.Flow, raw string) {
 	}
 }
 
-func (l *Layer) receiveRequest(f sip.Flow, raw string) {
+// Now is the time as Config.Admission has it.
+func (l *Layer) Now() int64 { return int64(time.Since(l.base)) }
+
+func (l *Layer) receiveRequest(f sip.Flow, raw string, waited time.Duration) {
 	s := l.servers.Get().(*Server)
 	m := &s.msg
 	if err := m.Index(raw); err != nil {
@@ -215,11 +232,14 @@ func (l *Layer) receiveRequest(f sip.Flow, raw string) {
 	}
 	s.Req, s.Flow = m, f
 	method := m.Method()
-	if method != "ACK" && method != "CANCEL" && l.full(s) {
-		s.shed = true // spares the rest of the inspection; a retransmission is still absorbed
-	} else if p := sip.Validate(m); p != nil {
-		l.malformed(s, p)
-		return
+	if method != "ACK" && method != "CANCEL" {
+		s.shed = l.shed(s, waited)
+	}
+	if s.shed == "" { // the rest of the inspection is spared; a retransmission is still absorbed
+		if p := sip.Validate(m); p != nil {
+			l.malformed(s, p)
+			return
+		}
 	}
 	if !s.arrive(l) {
 		l.recycle(s)
@@ -237,11 +257,34 @@ func (l *Layer) receiveRequest(f sip.Flow, raw string) {
 	l.recycle(s)
 }
 
+// The reasons why a request is shed.
+const (
+	tooMany    = "too many transactions"
+	overloaded = "overload: new requests come faster than they can be worked on"
+	stale      = "overload: it has waited too long"
+)
+
+// shed says why a request that arrives, and may open a transaction, is to be turned
+// away; "" if it is not.
+func (l *Layer) shed(s *Server, waited time.Duration) (why string) {
+	if l.full(s) {
+		return tooMany
+	}
+	if a := l.cfg.Admission; a != nil {
+		now := l.Now()
+		s.came, s.kernel, s.class = now, waited, l.cfg.Classify(s.Flow, s.Req)
+		if !a.Admit(now, s.class) {
+			return overloaded
+		}
+	}
+	return ""
+}
+
 // full reports whether a request that opens a transaction has to be turned away.
 func (l *Layer) full(s *Server) bool {
 	limit := l.cfg.MaxTransactions
 	open := int(l.open.Load())
-	return open >= limit || open >= limit-limit/8 && !s.precious() || l.octets.Load() >= int64(l.cfg.MaxOctets)
+	return open >= limit || open >= limit-limit/8 && !precious(s.Flow, &s.msg) || l.octets.Load() >= int64(l.cfg.MaxOctets)
 }
 
 // drop counts and reports a message that gets no answer.

@@ -3,8 +3,10 @@ package transaction
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
 )
 
 // Server is a request that the User has to answer, and its transaction. Methods
@@ -21,7 +23,10 @@ type Server struct {
 	err          error
 	status       int
 	cancelled    bool
-	shed         bool // arrived when the layer was full
+	shed         string        // why it was not to be let in when it arrived
+	came         int64         // when it was read, as Layer.Now has it; with Config.Admission only
+	kernel       time.Duration // how long it had waited by then
+	class        admission.Class
 
 	// Of the top Via, for the key.
 	host, branch string
@@ -35,7 +40,7 @@ func (s *Server) reset() {
 	s.Req, s.Flow, s.Shard, s.Data = nil, sip.Flow{}, nil, nil
 	s.to, s.fallback = sip.Flow{}, sip.Flow{}
 	s.tx, s.onEnd, s.err, s.status = nil, nil, nil, 0
-	s.cancelled, s.shed = false, false
+	s.cancelled, s.shed, s.came, s.kernel, s.class = false, "", 0, 0, 0
 	s.host, s.branch, s.port = "", "", 0
 }
 
@@ -57,18 +62,6 @@ func (s *Server) arrive(l *Layer) bool {
 	}
 	s.host, s.port, s.branch = v.Host, v.Port, v.Branch
 	return true
-}
-
-// precious requests are turned away last: those inside a dialog, emergency
-// calls, and what the core marks as having priority (RFC 4412). A phone's own
-// Resource-Priority does not count.
-func (s *Server) precious() bool {
-	m := &s.msg
-	if uri := m.RequestURI(); len(uri) >= 15 && strings.EqualFold(uri[:15], "urn:service:sos") {
-		return true
-	}
-	trusted := s.Flow.Role == sip.RoleCore || s.Flow.Role == sip.RoleISC
-	return trusted && m.Has(sip.HResourcePriority) || m.ToTag() != ""
 }
 
 // ResponseFlow returns where responses go.
@@ -216,8 +209,8 @@ func (sh *Shard) request(s *Server) {
 		l.absorbed(s.Flow, m)
 		l.recycle(s)
 		return
-	case s.shed || l.full(s):
-		l.unavailable(s, "too many transactions")
+	case !l.lets(s):
+		l.unavailable(s, s.shed)
 		l.recycle(s)
 		return
 	case l.draining.Load() && m.ToTag() == "":

@@ -19,6 +19,7 @@ type Shard struct {
 	idle    []*timer // of After, for reuse
 	scratch []byte   // a key under construction
 	later   []func() // run when the event in hand is done
+	pace    pace
 
 	mu       sync.Mutex // of what follows
 	in       []item
@@ -107,10 +108,16 @@ func (sh *Shard) loop() {
 		n := sh.messages
 		sh.messages = 0
 		sh.mu.Unlock()
+		if sh.layer.cfg.Admission != nil {
+			sh.pace.begin(sh.layer.Now())
+		}
 		for i := range batch {
 			it := batch[i]
 			batch[i] = item{}
 			sh.handle(it)
+		}
+		if sh.layer.cfg.Admission != nil {
+			sh.pace.end(sh.layer.Now())
 		}
 		sh.layer.count.queued.Add(-int64(n))
 		if cap(batch) > 4*sh.layer.cfg.Inbox {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"hash/maphash"
 	"sync/atomic"
-	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 )
@@ -212,6 +211,3 @@ func (tb table) findPrefix(hash uint64, prefix []byte) (found *tx) {
 }
 
 func (sh *Shard) hash(key []byte) uint64 { return maphash.Bytes(sh.layer.seed, key) }
-
-// retryAfter is d in whole seconds, at least 1.
-func retryAfter(d time.Duration) int { return max(1, int((d+time.Second-1)/time.Second)) }

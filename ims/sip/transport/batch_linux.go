@@ -53,6 +53,8 @@ type batchIn struct {
 	n     int                                    // datagrams that it brought
 	err   syscall.Errno                          // or why it failed
 
+	waited waited
+
 	headers
 }
 
@@ -78,6 +80,7 @@ func (b *batchIn) read(fd uintptr) bool {
 			return true
 		}
 		b.n = int(r)
+		b.waited.fd, b.waited.fresh = fd, true
 		if b.got == nil {
 			return true
 		}

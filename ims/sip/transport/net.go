@@ -4,14 +4,15 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // Net opens sockets. Addresses are IPv4 or IPv6, never IPv4-mapped; an IPv6
 // socket carries IPv6 alone.
 //
 // What ListenPacket returns may also implement [BatchConn], [BatchReader],
-// [Deliverer], [Neighbour] and [UnreachableNotifier]; without them it is used a
-// datagram at a time. Connections may be [StreamDeliverer]s.
+// [Deliverer], [Neighbour], [UnreachableNotifier] and [Waiter]; without them it is
+// used a datagram at a time. Connections may be [StreamDeliverer]s.
 type Net interface {
 	// ListenPacket opens a UDP socket. Port 0 takes a free one.
 	ListenPacket(local netip.AddrPort) (net.PacketConn, error)
@@ -81,6 +82,13 @@ type UnreachableNotifier interface {
 // of IP packets; 0 where it does not. Without it no MTU is known.
 type MTUKnower interface {
 	PathMTU(local, remote netip.Addr) int
+}
+
+// Waiter is a packet socket that knows when its datagrams arrived.
+type Waiter interface {
+	// Waited is about how long the datagram had been with the kernel that was read last,
+	// 0 if that is not known. It is for whom a read calls.
+	Waited() time.Duration
 }
 
 // batchOf returns pc's own batches, or one datagram at a time.

@@ -28,11 +28,18 @@ type Handler interface {
 	Closed(f sip.Flow)
 }
 
+// WaitHandler is a Handler that wants to know how long a datagram has waited in its
+// socket, as a socket that is a [Waiter] tells, under load.
+type WaitHandler interface {
+	ReceiveWaited(f sip.Flow, raw string, waited time.Duration)
+}
+
 // Transport owns sockets and connections.
 type Transport struct {
 	net     Net
 	cfg     Config
 	handler Handler
+	waits   WaitHandler // handler, if it is one
 	refused refusals
 
 	ctx    context.Context // ends with Close; dials hang on it
@@ -66,6 +73,7 @@ func New(n Net, cfg Config, h Handler) *Transport {
 		perAddr:   make(map[netip.Addr]int),
 		udpByAddr: make(map[netip.AddrPort]*socket),
 	}
+	t.waits, _ = h.(WaitHandler)
 	t.refused.ttl, t.refused.max = t.cfg.RefusalTTL, t.cfg.MaxRefusals
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t

@@ -31,6 +31,8 @@ type socket struct {
 	pc    net.PacketConn
 	batch BatchConn
 
+	waited time.Duration // of what is being received, for the reader alone
+
 	mu      sync.Mutex
 	closed  bool
 	writing bool // a goroutine runs flush
@@ -75,8 +77,15 @@ func (s *socket) read() {
 		}
 		return bufs
 	}
+	var waiter Waiter
+	if s.t.waits != nil {
+		waiter, _ = s.pc.(Waiter)
+	}
 	got := func(data []byte, from netip.AddrPort) {
 		came = true
+		if waiter != nil {
+			s.waited = waiter.Waited()
+		}
 		s.receive(s.flow(unmap(from)), data)
 	}
 	reader := readerOf(s.batch)
@@ -127,6 +136,10 @@ func (s *socket) receive(f sip.Flow, data []byte) {
 	raw := string(data)
 	if o := s.t.cfg.Observer; o != nil {
 		o.Received(f, raw)
+	}
+	if s.waited > 0 {
+		s.t.waits.ReceiveWaited(f, raw, s.waited)
+		return
 	}
 	s.t.handler.Receive(f, raw)
 }

@@ -1,0 +1,71 @@
+package transaction
+
+import (
+	"strings"
+
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
+)
+
+// Class says what a request that opens a transaction has to do with what was let in
+// before, as far as every element of IMS sees it alike.
+func Class(f sip.Flow, m *sip.Message) admission.Class {
+	switch {
+	case m.Method() == "REGISTER":
+		return registerClass(m)
+	case precious(f, m):
+		return admission.Vital
+	}
+	return admission.New
+}
+
+// registerClass tells REGISTERs apart: of an emergency registration (TS 24.229
+// 5.1.6.2), one that answers a challenge or renews what a challenge has led to, and
+// one that begins.
+func registerClass(m *sip.Message) admission.Class {
+	for v := range m.Lines(sip.HContact) {
+		if strings.Contains(v, ";sos") {
+			return admission.Vital
+		}
+	}
+	for v := range m.Lines(sip.HAuthorization) {
+		if _, nonce, ok := strings.Cut(v, `nonce="`); ok && nonce != "" && nonce[0] != '"' {
+			return admission.Begun
+		}
+	}
+	return admission.New
+}
+
+// precious requests are turned away last: those inside a dialog, emergency calls, and
+// what the core marks as having priority (RFC 4412). A phone's own Resource-Priority
+// does not count.
+func precious(f sip.Flow, m *sip.Message) bool {
+	if uri := m.RequestURI(); len(uri) >= 15 && strings.EqualFold(uri[:15], "urn:service:sos") {
+		return true
+	}
+	trusted := f.Role == sip.RoleCore || f.Role == sip.RoleISC
+	return trusted && m.Has(sip.HResourcePriority) || m.ToTag() != ""
+}
+
+// lets decides on its shard about a request that opens a transaction: s.shed says why
+// it is not let in.
+func (l *Layer) lets(s *Server) bool {
+	a := l.cfg.Admission
+	if a == nil {
+		if s.shed == "" && l.full(s) {
+			s.shed = tooMany
+		}
+		return s.shed == ""
+	}
+	now := l.Now()
+	waited := s.Shard.pace.waited(now, s.came, s.kernel)
+	switch {
+	case s.shed == overloaded:
+		a.Refused(now, s.class, waited)
+	case s.shed != "" || l.full(s):
+		s.shed = tooMany
+	case a.Began(now, s.class, waited):
+		s.shed = stale
+	}
+	return s.shed == ""
+}
