@@ -37,6 +37,8 @@ type Config struct {
 	Hosts map[string]string `yaml:"hosts"`
 	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
 	MaxTransactions int `yaml:"max_transactions"`
+	// Overload says what is refused when more comes than can be worked on.
+	Overload node.Overload `yaml:"overload"`
 	// Drain is how long running transactions have after SIGTERM. Default 5s.
 	Drain node.Duration `yaml:"drain"`
 }
@@ -52,6 +54,7 @@ type SCSCF struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
+		Overload:     node.DefaultOverload(),
 		SCSCFTimeout: node.Duration(2500 * time.Millisecond),
 		Drain:        node.Duration(5 * time.Second),
 	}
@@ -103,6 +106,9 @@ func (c *Config) Check() error {
 	if c.Drain < 0 {
 		bad("drain is %v: it cannot be negative", c.Drain.D())
 	}
+	if err := c.Overload.Check(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := node.Hosts(c.Hosts); err != nil {
 		bad("hosts: %w", err)
 	}
@@ -124,7 +130,7 @@ func (c *Config) reachable(u uri.URI) bool {
 
 // Explain says what c means.
 func (c *Config) Explain() []string {
-	out := []string{fmt.Sprintf("Reached at %v, UDP and TCP; home domain %s.", c.Listen, c.Domain), c.Trusted.Explain()}
+	out := []string{fmt.Sprintf("Reached at %v, UDP and TCP; home domain %s.", c.Listen, c.Domain), c.Trusted.Explain(), c.Overload.Explain()}
 	for _, p := range c.Diameter.Peers {
 		out = append(out, "Asks the HSS at "+p.Address+".")
 	}

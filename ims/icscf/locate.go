@@ -43,6 +43,9 @@ func (s *Server) locate(x *proxy.Exchange) {
 	} else if !l.called() {
 		return
 	}
+	if !s.mayAsk(x) {
+		return
+	}
 	if x.Req.Has(sip.HRoute) {
 		x.Edits.Remove(sip.HRoute) // what lies behind us is for the HSS to say
 	}
@@ -162,6 +165,10 @@ func (l *location) forward() {
 // best looks for another S-CSCF when the user's is not there (TS 24.229 5.3.2.2,
 // TS 23.380 4.3).
 func (l *location) best(best *proxy.Final) bool {
+	if !best.Local() && best.Status == 503 {
+		l.s.verdicts.Refuse(l.x, overloaded(best))
+		return false
+	}
 	if !best.Local() || best.Branch.Heard() {
 		return true // it is there; perhaps the call has only not been answered
 	}
@@ -196,6 +203,8 @@ func (l *location) unknown(err error) node.Refusal {
 	case cx.IsResult(err, cx.ErrorIdentityNotRegistered):
 		out.Status, out.Cause, out.Text = 480, "not_registered", string(l.identity)+" is not registered, and has no services for when it is not."
 		out.Next = "Is the phone switched on? It must register to be called."
+	case node.TooBusy(err):
+		return l.s.cx.Busy()
 	default:
 		out.Status, out.Cause, out.Text = 480, "hss", "The HSS could not be asked about "+string(l.identity)+": "+err.Error()+"."
 		out.Next = "Check that the HSS runs and that diameter.peers of the I-CSCF names it."

@@ -41,6 +41,9 @@ func (s *Server) register(x *proxy.Exchange) {
 		s.verdicts.Refuse(x, refusal)
 		return
 	}
+	if !s.mayAsk(x) {
+		return
+	}
 	r.visited = s.cfg.Domain
 	if v, err := sip.ParseVisitedNetworkID(x.Req.First(sip.HPVisitedNetworkID)); err == nil && v.ID != "" {
 		r.visited = v.ID
@@ -190,7 +193,7 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, _ *sip.Edits) b
 // best decides what to do when the S-CSCF did not serve the user (TS 24.229
 // 5.3.1.3): silence, 3xx and 480 mean another one.
 func (r *registration) best(best *proxy.Final) bool {
-	if !best.Local() && best.Status/100 != 3 && best.Status != 480 {
+	if !best.Local() && best.Status/100 != 3 && best.Status != 480 && best.Status != 503 {
 		return true
 	}
 	why := "answered " + strconv.Itoa(best.Status)
@@ -200,6 +203,14 @@ func (r *registration) best(best *proxy.Final) bool {
 	r.s.verdicts.Decide(r.x, "S-CSCF "+r.tried[len(r.tried)-1]+" "+why+". Looking for another one.", "TS 24.229 5.3.1.3")
 	if len(r.left) > 0 {
 		r.forward()
+		return false
+	}
+	if best.Status == 503 && !best.Local() {
+		// The HSS would name others that have not had this user so far; to move users
+		// away from an S-CSCF because it is busy makes more work, not less.
+		refusal := overloaded(best)
+		refusal.IMPI = r.impi
+		r.s.verdicts.Refuse(r.x, refusal)
 		return false
 	}
 	if r.asked || r.leaving {
@@ -251,6 +262,10 @@ func (r *registration) unauthorized(err error) node.Refusal {
 	case result != nil && result.Is(diameter.AuthorizationRejected):
 		out.Cause, out.Text = "barred", r.impi+" is barred: the HSS rejects the authorization of "+string(r.impu)+"."
 		out.Next = "Remove the barring at the HSS."
+	case node.TooBusy(err):
+		busy := r.s.cx.Busy()
+		busy.IMPI = r.impi
+		return busy
 	default:
 		out.Status, out.Cause = 480, "hss"
 		out.Text = "The HSS could not be asked about " + r.impi + ": " + err.Error() + "."

@@ -48,12 +48,14 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if s.cx, err = deps.NewCx(cfg.Diameter, "icscf", cfg.Domain, nil, deps.Dialer); err != nil {
 		return nil, err
 	}
+	s.cx.Guard(cfg.Overload, deps.Deps)
 	pc := proxy.Config{
-		Net: deps.Net, Hosts: hosts, MaxTransactions: cfg.MaxTransactions,
+		Net: deps.Net, Hosts: hosts, MaxTransactions: cfg.MaxTransactions, Classify: classify,
 		Aliases:   []string{"icscf." + cfg.Domain},
 		Supported: []string{"path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 	}
 	deps.ObserveSIP(&pc)
+	deps.Admission(cfg.Overload, &pc)
 	if s.core, err = proxy.New(pc, handler{s}); err != nil {
 		s.cx.Close()
 		return nil, fmt.Errorf("starting the I-CSCF's SIP engine: %w", err)

@@ -80,6 +80,8 @@ type Cx struct {
 	*cx.Client
 	Node    *diameter.Node
 	Timeout time.Duration
+
+	guard *guard // nil without overload control
 }
 
 // NewCx makes the Diameter node of a function, not yet started. handler takes

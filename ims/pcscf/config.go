@@ -42,6 +42,8 @@ type Config struct {
 	Hosts map[string]string `yaml:"hosts"`
 	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
 	MaxTransactions int `yaml:"max_transactions"`
+	// Overload says what is refused when more comes than can be worked on.
+	Overload node.Overload `yaml:"overload"`
 	// MaxBindings bounds the registered phones. Default 1000000.
 	MaxBindings int `yaml:"max_bindings"`
 	// ResourcePriority are the namespaces of Resource-Priority that phones may ask for,
@@ -88,6 +90,7 @@ func (a *Addresses) UnmarshalYAML(decode func(any) error) error {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
+		Overload:    node.DefaultOverload(),
 		IPsec:       defaultIPsec(),
 		Emergency:   defaultEmergency(),
 		MaxBindings: 1_000_000,
@@ -129,6 +132,9 @@ func (c *Config) Check() error {
 	if c.Drain < 0 {
 		bad("drain is %v: it cannot be negative", c.Drain.D())
 	}
+	if err := c.Overload.Check(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := node.Hosts(c.Hosts); err != nil {
 		bad("hosts: %w", err)
 	}
@@ -160,6 +166,7 @@ func (c *Config) Explain() []string {
 		fmt.Sprintf("REGISTERs go to the I-CSCF at %v, visited network %q.", c.ICSCF, c.visited()),
 		c.Emergency.explain(),
 		c.trusting(),
+		c.Overload.Explain(),
 	}
 }
 

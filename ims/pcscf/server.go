@@ -93,11 +93,14 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Hosts:           hosts,
 		Supported:       []string{"sec-agree", "path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 		MaxTransactions: cfg.MaxTransactions,
+		Classify:        classify,
+		Heed:            true,
 	}
 	if len(cfg.Trusted) > 0 {
 		pc.Peer = s.trusts
 	}
 	deps.ObserveSIP(&pc)
+	deps.Admission(cfg.Overload, &pc)
 	s.sec.engine(&pc)
 	if s.core, err = proxy.New(pc, handler{s}); err != nil {
 		s.sec.close()

@@ -107,6 +107,10 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 			return
 		}
 	}
+	if node.TooBusy(err) {
+		r.refuse(s.cx.Busy())
+		return
+	}
 	if err != nil {
 		r.refuse(hssRefusal(err, "the assignment of "+r.impi, false))
 		return

@@ -58,6 +58,8 @@ type Config struct {
 	MaxUsers int `yaml:"max_users"`
 	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
 	MaxTransactions int `yaml:"max_transactions"`
+	// Overload says what is refused when more comes than can be worked on.
+	Overload node.Overload `yaml:"overload"`
 	// Drain is how long running transactions have after SIGTERM. Default 5s.
 	Drain node.Duration `yaml:"drain"`
 }
@@ -84,6 +86,7 @@ type ASTimeout struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
+		Overload:      node.DefaultOverload(),
 		Algorithm:     aka.AKAv1MD5.String(),
 		MaxChallenges: 1,
 		RegAwaitAuth:  node.Duration(4 * time.Minute),
@@ -133,6 +136,9 @@ func (c *Config) Check() error {
 	if e := c.Expires; e.Min.D() < time.Second || e.Default < e.Min || e.Max < e.Default {
 		bad("expires: want 1s <= min <= default <= max, have %v, %v, %v", e.Min.D(), e.Default.D(), e.Max.D())
 	}
+	if err := c.Overload.Check(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := node.Hosts(c.Hosts); err != nil {
 		bad("hosts: %w", err)
 	}
@@ -146,6 +152,7 @@ func (c *Config) Explain() []string {
 		fmt.Sprintf("Challenges with %s in realm %s; registrations last %v at most.", c.Algorithm, c.Domain, c.Expires.Max.D()),
 		fmt.Sprintf("Calls to users of %s go to the I-CSCF at %v.", c.Domain, c.ICSCF),
 		c.Trusted.Explain(),
+		c.Overload.Explain(),
 	}
 	if c.AKAWithoutIPsec {
 		out = append(out, "Phones may register without IPsec (aka_without_ipsec): for labs only.")

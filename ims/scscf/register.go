@@ -209,6 +209,10 @@ func (r *registration) unchallenged() {
 // resync is RAND‖AUTS after a synchronisation failure, nil otherwise.
 func (r *registration) challenge(resync []byte, failures int) {
 	s := r.s
+	if !s.cx.Room(classify(r.x.Flow, r.x.Req)) {
+		r.refuse(s.cx.Busy())
+		return
+	}
 	q := &cx.MAR{UserName: r.impi, PublicIdentity: string(r.impu), NumberAuthItems: 1, ServerName: s.name,
 		Item: cx.AuthDataItem{Scheme: "Digest-" + s.algorithm.String(), Authorization: resync}}
 	s.cx.MAR(s.cx.Deadline(), q, func(a *cx.MAA, err error) {
@@ -219,6 +223,10 @@ func (r *registration) challenge(resync []byte, failures int) {
 // vector goes on with the HSS's answer to the MAR.
 func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int) {
 	s := r.s
+	if node.TooBusy(err) {
+		r.refuse(s.cx.Busy())
+		return
+	}
 	if err != nil {
 		r.refuse(hssRefusal(err, "a vector for "+r.impi, resynced))
 		return

@@ -23,6 +23,10 @@ const unregisteredFor = time.Hour
 // goes on with it (TS 29.228 6.1.2). It refuses the request when there is none.
 func (l *leg) fetch(impu identity.IMPU, then func(*registrar.Registration)) {
 	s := l.s
+	if !s.cx.Room(classify(l.x.Flow, l.x.Req)) {
+		l.refuse(s.cx.Busy())
+		return
+	}
 	q := &cx.SAR{PublicIdentities: []string{string(impu)}, ServerName: s.name, Type: cx.UnregisteredUser, UserDataAlreadyAvailable: cx.UserDataNotAvailable}
 	if key := l.profileKey(); key != "" {
 		q.WildcardedPublicIdentity = string(key)
@@ -30,6 +34,10 @@ func (l *leg) fetch(impu identity.IMPU, then func(*registrar.Registration)) {
 	s.learnHSS(l.x.Req, string(impu))
 	s.cx.SAR(s.cx.Deadline(), q, func(a *cx.SAA, err error) {
 		l.x.Post(func() {
+			if node.TooBusy(err) {
+				l.refuse(s.cx.Busy())
+				return
+			}
 			if err != nil {
 				l.refuse(unregisteredRefusal(err, impu))
 				return

@@ -99,15 +99,17 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if s.cx, err = deps.NewCx(cfg.Diameter, "scscf", cfg.Domain, (&cx.Server{SCSCF: hssRequests{s}}).Handle, deps.Dialer); err != nil {
 		return nil, err
 	}
+	s.cx.Guard(cfg.Overload, deps.Deps)
 	aliases := []string{"scscf." + cfg.Domain}
 	if u, err := uri.Parse(cfg.Name); err == nil {
 		aliases = append(aliases, hostPort(u))
 	}
 	pc := proxy.Config{
-		Net: deps.Net, Hosts: hosts, MaxTransactions: cfg.MaxTransactions, Aliases: aliases,
+		Net: deps.Net, Hosts: hosts, MaxTransactions: cfg.MaxTransactions, Classify: classify, Aliases: aliases,
 		Supported: []string{"path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 	}
 	deps.ObserveSIP(&pc)
+	deps.Admission(cfg.Overload, &pc)
 	s.agent = dialog.New(dialog.Config{
 		Contact: func() string { return "<" + s.ownURI("") + ">" },
 		Hop:     func() proxy.Hop { return proxy.Hop{Role: sip.RoleCore} },
