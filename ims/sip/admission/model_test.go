@@ -27,7 +27,6 @@ type model struct {
 }
 
 type node struct {
-	name    string
 	ctl     *admission.Controller // nil takes all
 	socket  []job                 // arrived, unread
 	inbox   []job
