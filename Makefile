@@ -6,7 +6,7 @@ BENCHCOUNT ?= 1
 FUZZ       ?= .
 ATTACK_FOR ?= 30m
 
-.PHONY: help build test race lint bench bench-peers fuzz fuzz-log attack integration conformance notices images ci clean
+.PHONY: help build test race lint bench bench-peers fuzz fuzz-log attack chaos integration conformance notices images ci clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ fuzz-log: ## the same for those that match FUZZ=regexp, and add up what was done
 
 attack: build ## start the services and bend registrations and calls (ATTACK_FOR=30m)
 	bin/testbed attack mutate --for $(ATTACK_FOR)
+
+chaos: build ## break a core under load, one fault after the other, and say what each costs (some 6 minutes)
+	bin/testbed chaos
 
 integration: ## run all tests with those that need the packages of .ci/packages
 	go test -tags integration ./...

@@ -8,6 +8,7 @@
 //	testbed as                   an application server alone
 //	testbed load                 the traffic of thousands of phones, measured
 //	testbed attack               send what strangers and broken peers would
+//	testbed chaos                faults under load, and what each costs
 //	testbed ladder --from URL    draw what running services do
 package main
 
@@ -25,6 +26,7 @@ import (
 
 	"github.com/gocscf/gocscf/testbed/as"
 	"github.com/gocscf/gocscf/testbed/attack"
+	"github.com/gocscf/gocscf/testbed/chaos"
 	"github.com/gocscf/gocscf/testbed/hss"
 	"github.com/gocscf/gocscf/testbed/lab"
 	"github.com/gocscf/gocscf/testbed/ladder"
@@ -40,6 +42,7 @@ type cli struct {
 	AS     as.Cmd      `cmd:"" name:"as" help:"Run an application server alone."`
 	Load   load.Cmd    `cmd:"" help:"Make the traffic of thousands of phones and measure what any IMS core does with it."`
 	Attack attack.Cmd  `cmd:"" help:"Start the services, and attack them."`
+	Chaos  chaos.Cmd   `cmd:"" help:"Break a core of processes under load, one fault after the other, and count what each costs."`
 	Ladder ladderCmd   `cmd:"" help:"Draw what running services do, from their /debug/trace."`
 }
 

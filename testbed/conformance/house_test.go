@@ -26,10 +26,11 @@ var house = [][]room{
 		{name: "cmd/pcscf", not: []string{"ims/icscf", "ims/scscf"}},
 		{name: "cmd/icscf", not: []string{"ims/pcscf", "ims/scscf"}},
 		{name: "cmd/scscf", not: []string{"ims/pcscf", "ims/icscf"}},
-		{name: "testbed", beside: []string{"testbed/attack", "testbed/lab", "testbed/ladder", "testbed/load", "testbed/hss", "testbed/ue", "testbed/as", "testbed/pcrf"}, not: functions},
+		{name: "testbed", beside: []string{"testbed/attack", "testbed/chaos", "testbed/lab", "testbed/ladder", "testbed/load", "testbed/hss", "testbed/ue", "testbed/as", "testbed/pcrf"}, not: functions},
 		{name: "testbed/lab", beside: []string{"testbed/ladder", "testbed/load", "testbed/hss", "testbed/ue", "testbed/as", "testbed/pcrf"}},
 		{name: "testbed/interop", beside: []string{"testbed/lab", "testbed/ladder", "testbed/hss", "testbed/ue", "testbed/as"}},
 		{name: "testbed/attack", beside: []string{"testbed/lab", "testbed/hss", "testbed/ue", "testbed/as"}, not: functions},
+		{name: "testbed/chaos", beside: []string{"testbed/lab", "testbed/load"}, not: functions},
 		{name: "testbed/bench", beside: []string{"testbed/hss"}}, // all tests
 		{name: "testbed/ladder", not: functions},
 		{name: "testbed/load", beside: []string{"testbed/ue"}, not: functions},

@@ -187,3 +187,39 @@ func TestLoadComesBack(t *testing.T) {
 		t.Errorf("after the S-CSCF's restart %d phones have come back and %d are registered: %+v", back.Succeeded, r.Inside, r.Load)
 	}
 }
+
+// TestLoadOverABadPath: phones and core get over datagrams that are lost, come twice or
+// late; each attempt is told of when it is over, and the load ends when it is asked to.
+func TestLoadOverABadPath(t *testing.T) {
+	_, cfg := crowd(t, 20, 20)
+	enough, told := make(chan struct{}), map[string]int{}
+	answered := 0
+	cfg.Mix, cfg.Busy, cfg.T1, cfg.Registered, cfg.End, cfg.Gm = everything(t), 8, 100*time.Millisecond, 10, enough, &load.Impairment{}
+	cfg.Gm.Set(load.Damage{Lost: 0.02, Doubled: 0.1, Late: 0.1, Delay: 20 * time.Millisecond})
+	ended := 0
+	cfg.Ended = func(a load.Attempt) {
+		told[a.Cause]++
+		if !a.Answered.IsZero() {
+			answered++
+		}
+		if a.Ended.Before(a.Due) || a.From == a.To || (a.To >= 0) != (a.Scenario >= load.Call && a.Scenario <= load.Message) {
+			t.Errorf("%+v", a)
+		}
+		if ended++; ended == 300 {
+			close(enough)
+		}
+	}
+	r, err := load.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reconcile(t, r.PreRegistration)
+	reconcile(t, r.Load)
+	lost, doubled, late := cfg.Gm.Counts()
+	if told[""] != int(r.PreRegistration.Succeeded+r.Load.Succeeded) || answered < int(r.Load.Scenarios["call"].Succeeded) || lost == 0 || doubled == 0 || late == 0 {
+		t.Errorf("%d lost, %d doubled, %d late; told %v, %d calls answered, of %+v", lost, doubled, late, told, answered, r.Load)
+	}
+	if len(told) != 1 {
+		t.Errorf("not everything succeeded: %v", told)
+	}
+}

@@ -9,14 +9,15 @@ import (
 // attempt is one operation under way. It is guarded by the engine, which uses it again
 // when it is over: whoever keeps one also keeps its number.
 type attempt struct {
-	number   uint64
-	kind     Scenario
-	from, to *phone
-	rec      *recorder
-	offer    *offer
-	due      time.Duration // all times count from the engine's beginning
-	own      time.Duration // what the phones waited by themselves
-	retrans  int
+	number    uint64
+	kind      Scenario
+	from, to  *phone
+	rec       *recorder
+	offer     *offer
+	due       time.Duration // all times count from the engine's beginning
+	own       time.Duration // what the phones waited by themselves
+	connected time.Duration // when the caller had the 200 to its INVITE
+	retrans   int
 
 	state      state
 	challenges int
@@ -64,6 +65,7 @@ const (
 	answerCall
 	giveUpRinging
 	hangUp
+	cancelCall
 )
 
 // transaction is a client transaction (RFC 3261 17.1) of the caller's.
@@ -164,6 +166,8 @@ func (e *engine) carryOut(a *attempt, p plan) {
 		e.finalAnswer(a, "480 Temporarily Unavailable", "")
 	case hangUp:
 		e.sendBye(a)
+	case cancelCall:
+		e.loseHeart(a)
 	}
 }
 

@@ -40,6 +40,8 @@ func (e *engine) called(a *attempt, h *heard) {
 		a.plan, a.planAt = answerCall, e.now+e.cfg.Ring+ringbackLost
 	case Unanswered:
 		a.plan, a.planAt = giveUpRinging, e.now+e.cfg.Ring+ringbackLost
+	case Cancelled:
+		a.plan, a.planAt = cancelCall, e.now+ringbackLost
 	}
 }
 
@@ -57,7 +59,20 @@ func (e *engine) rings(a *attempt) {
 		a.plan, a.planAt = nothing, 0
 		e.after(a, e.cfg.Ring, giveUpRinging)
 	case Cancelled:
+		a.plan, a.planAt = nothing, 0
 		e.sendCancel(a)
+	}
+}
+
+// loseHeart has a caller who hears nothing of a phone that rings cancel, once there has
+// been a provisional answer (RFC 3261 9.1).
+func (e *engine) loseHeart(a *attempt) {
+	switch {
+	case a.state != trying:
+	case a.main.proceeding:
+		e.sendCancel(a)
+	default:
+		a.plan, a.planAt = cancelCall, e.now+ringbackLost
 	}
 }
 
@@ -90,7 +105,7 @@ func (e *engine) inviteAnswered(a *attempt, h *heard) {
 			e.fail(a, "INVITE: answered, which nobody did")
 			return
 		}
-		a.state = established
+		a.state, a.connected = established, e.now
 		if a.acked {
 			e.after(a, e.cfg.Hold, hangUp)
 		}

@@ -46,8 +46,8 @@ type Config struct {
 	Rate Rate
 	Busy int
 	// Stir is how long the load lasts before it counts, Duration how long it counts,
-	// and Count, if not 0, ends it after so many operations. No Duration and no Count: nothing
-	// but the pre-registration.
+	// and Count, if not 0, ends it after so many operations. No Duration, no Count and no
+	// End: nothing but the pre-registration.
 	Stir, Duration time.Duration
 	Count          int
 	// Steps, in place of Rate, are loads to try one after the other, each for Stir and
@@ -74,6 +74,25 @@ type Config struct {
 	Processes []Process
 	// Progress, if set, is called each second of the load. It must not block.
 	Progress func(Second)
+	// Ended, if set, is called when an attempt is over. It must not block: no phone does
+	// anything meanwhile.
+	Ended func(Attempt)
+	// End, when it is closed, ends the load as Duration does: what is under way comes to
+	// its end.
+	End <-chan struct{}
+	// Gm, if set, damages what passes between phones and P-CSCF.
+	Gm *Impairment
+}
+
+// Attempt is one operation that is over.
+type Attempt struct {
+	Scenario   Scenario
+	From, To   int // the phones' numbers; To is -1 where nobody is called
+	Due, Ended time.Time
+	// Answered is when the caller had the 200 to its INVITE: from then on the call is
+	// established. Zero if that never came.
+	Answered time.Time
+	Cause    string // why it failed; "" if it succeeded
 }
 
 func (c *Config) defaults() {
@@ -139,7 +158,7 @@ func (c *Config) check() error {
 	if c.Registered > c.Phones {
 		fault("%d of %d phones cannot register", c.Registered, c.Phones)
 	}
-	if (c.Duration > 0 || c.Count > 0 || len(c.Steps) > 0) && c.Mix.sum() == 0 {
+	if (c.Duration > 0 || c.Count > 0 || c.End != nil || len(c.Steps) > 0) && c.Mix.sum() == 0 {
 		fault("the mix of scenarios is empty")
 	}
 	if len(c.Steps) > 0 && (c.Duration <= 0 || c.Rate != Rate{}) {

@@ -43,6 +43,7 @@ type engine struct {
 	succeeded uint64
 	sleeping  time.Duration // until when the clock's goroutine sleeps
 	kick      chan struct{}
+	over      bool // nothing is received any more
 }
 
 func newEngine(cfg Config) (*engine, error) {
@@ -63,6 +64,7 @@ func newEngine(cfg Config) (*engine, error) {
 	if cfg.Seed == 0 {
 		cfg.Seed = rand.Uint64()
 	}
+	s.gm = cfg.Gm
 	e := &engine{
 		cfg: cfg, socket: s, protected: x, milenage: m, run: strconv.FormatUint(uint64(rand.Uint32()), 36) + "@load", home: []byte("sip:" + cfg.Domain),
 		began: time.Now(), rand: rand.New(rand.NewPCG(cfg.Seed, 1)), phones: make([]phone, cfg.Phones), routes: make(map[string][]byte),
@@ -120,7 +122,9 @@ func (e *engine) read() {
 				e.lock()
 				locked = true
 			}
-			e.receive(b, to)
+			if e.cfg.Gm.pass(b, func(b []byte) { e.late(b, to) }) {
+				e.receive(b, to)
+			}
 		})
 		if locked {
 			e.unlock()
@@ -129,6 +133,15 @@ func (e *engine) read() {
 			return
 		}
 	}
+}
+
+// late takes a datagram that was kept back, a copy of it or both.
+func (e *engine) late(b []byte, to netip.Addr) {
+	e.lock()
+	if !e.over {
+		e.receive(b, to)
+	}
+	e.unlock()
 }
 
 // clock does what is due until stop is closed.

@@ -216,6 +216,21 @@ func (e *engine) refused(a *attempt, h *heard) {
 	o.release()
 }
 
+// tell tells who asked for it of an attempt that is over.
+func (e *engine) tell(a *attempt, cause string) {
+	if e.cfg.Ended == nil {
+		return
+	}
+	out := Attempt{Scenario: a.kind, From: int(a.from.index), To: -1, Due: e.began.Add(a.due), Ended: e.began.Add(e.now), Cause: cause}
+	if a.to != nil {
+		out.To = int(a.to.index)
+	}
+	if a.connected != 0 {
+		out.Answered = e.began.Add(a.connected)
+	}
+	e.cfg.Ended(out)
+}
+
 // finish ends an attempt, without a cause by success.
 func (e *engine) finish(a *attempt, cause string) {
 	o, latency := a.offer, e.now-a.due-a.own
@@ -224,6 +239,7 @@ func (e *engine) finish(a *attempt, cause string) {
 	if cause == "" {
 		e.succeeded++
 	}
+	e.tell(a, cause)
 	for _, p := range [...]*phone{a.from, a.to} {
 		if p == nil {
 			continue
@@ -269,6 +285,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	_ = e.socket.conn.Close()
 	wg.Wait()
+	e.lock()
+	e.over = true
+	e.unlock()
 	r.report.finish(e, self)
 	return r.report, err
 }

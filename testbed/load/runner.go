@@ -27,7 +27,7 @@ func (r *runner) run(ctx context.Context) error {
 	case ctx.Err() != nil:
 	case len(r.cfg.Steps) > 0:
 		r.steps(ctx, procs, p)
-	case r.cfg.Duration > 0 || r.cfg.Count > 0:
+	case r.cfg.Duration > 0 || r.cfg.Count > 0 || r.cfg.End != nil:
 		r.report.Load = r.offer(ctx, "load", procs, p)
 	}
 	r.report.memory(procs, 2)
@@ -106,6 +106,8 @@ func (r *runner) last(ctx context.Context, o *offer, length time.Duration) {
 		case <-timer:
 			return
 		case <-o.over:
+			return
+		case <-r.cfg.End:
 			return
 		case <-ctx.Done():
 			return

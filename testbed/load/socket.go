@@ -27,6 +27,8 @@ type socket struct {
 	out   []ipv4.Message // guarded by the engine
 	to    []net.UDPAddr  // what out[i].Addr points to
 	queue int            // how many of out wait
+
+	gm *Impairment
 }
 
 func listen(port uint16) (*socket, error) {
@@ -81,6 +83,9 @@ func (s *socket) begin() []byte {
 }
 
 func (s *socket) send(b, control []byte, to netip.AddrPort) {
+	if !s.gm.pass(b, func(b []byte) { _, _, _ = s.conn.WriteMsgUDPAddrPort(b, control, to) }) {
+		return
+	}
 	m := &s.out[s.queue]
 	m.Buffers[0], m.OOB = b, control
 	a := to.Addr().As4()

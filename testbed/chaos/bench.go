@@ -1,0 +1,310 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gocscf/gocscf/aka"
+	"github.com/gocscf/gocscf/testbed/load"
+)
+
+// Config is of a run.
+type Config struct {
+	Bin    string // the directory with pcscf, icscf, scscf and testbed
+	Dir    string // for configurations, logs and state; must exist
+	Phones int
+	Rate   float64 // operations a second; 0 is half of what a closed loop finds possible
+	// Hold is how long a fault stays, Quiet how long nothing may have failed before its
+	// window ends, Patience how long an attempt may take at all.
+	Hold, Quiet, Patience time.Duration
+	Say                   func(format string, args ...any) // nil is silence
+}
+
+// bench is a core under load.
+type bench struct {
+	cfg     Config
+	core    *core
+	gm      load.Impairment
+	journal journal
+	held    held
+	files   uint64 // the limit on descriptors, before it was lowered
+
+	end  chan struct{} // closed: the load ends
+	done chan struct{} // closed: it has ended
+	out  *load.Report
+	err  error
+}
+
+// mix has what registered phones do, and phones that are not registered register.
+const mix = "register=2,reregister=3,call=4,message=3,subscribe=1,cancelled=0.5,rejected=0.5,unanswered=0.5"
+
+// hold is how long calls last, so that some are established at any time.
+const hold = 2 * time.Second
+
+func (b *bench) load() (load.Config, error) {
+	k, errK := aka.ParseSecret(simK)
+	opc, errOPc := aka.ParseSecret(simOPc)
+	m, errMix := load.ParseMix(mix)
+	return load.Config{
+		PCSCF: []netip.AddrPort{b.core.gm}, Domain: b.core.domain, Phones: b.cfg.Phones, First: firstIMSI, K: k, OPc: opc, Registered: b.cfg.Phones,
+		RegisterBusy: 4, Mix: m, Think: 20 * time.Millisecond, Hold: hold, Patience: b.cfg.Patience, Recover: true,
+	}, errors.Join(errK, errOPc, errMix)
+}
+
+// open starts a core and the load, and returns when that has begun. close must follow.
+func open(ctx context.Context, cfg Config) (*bench, error) {
+	if cfg.Say == nil {
+		cfg.Say = func(string, ...any) {}
+	}
+	c, err := startCore(ctx, cfg.Bin, cfg.Dir, cfg.Phones)
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{cfg: cfg, core: c, end: make(chan struct{}), done: make(chan struct{})}
+	l, err := b.load()
+	if err == nil && b.cfg.Rate == 0 {
+		err = b.capacity(ctx, l)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	l.Rate = load.Rate{From: b.cfg.Rate, To: b.cfg.Rate}
+	l.End, l.Gm, l.Ended = b.end, &b.gm, b.journal.note
+	begun := make(chan struct{}, 1)
+	l.Progress = func(s load.Second) {
+		if s.Phase == "load" {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+		}
+	}
+	go func() {
+		defer close(b.done)
+		b.out, b.err = load.Run(ctx, l)
+	}()
+	select {
+	case <-begun:
+		return b, nil
+	case <-b.done:
+		return nil, errors.Join(fmt.Errorf("the load has ended before it began: %w", b.err), c.stop())
+	}
+}
+
+// capacity sets the rate to half of what is possible: what a closed loop with enough
+// busy phones reaches, calls held no time.
+func (b *bench) capacity(ctx context.Context, l load.Config) error {
+	l.Hold, l.Busy, l.Duration = 0, 40, 10*time.Second
+	r, err := load.Run(ctx, l)
+	if err != nil {
+		return err
+	}
+	if r.Load == nil || r.Load.Rate < 1 {
+		return errors.New("the core's capacity could not be found: nothing succeeds")
+	}
+	b.cfg.Rate = r.Load.Rate / 2
+	b.cfg.Say("a closed loop reaches %.0f operations a second; the load is %.0f", r.Load.Rate, b.cfg.Rate)
+	return nil
+}
+
+// close ends the load and the core.
+func (b *bench) close() error {
+	close(b.end)
+	<-b.done
+	b.letGo()
+	return errors.Join(b.err, b.core.ended(), b.core.stop())
+}
+
+// Outcome is what a fault came to.
+type Outcome struct {
+	Fault string `json:"fault"`
+	What  string `json:"what"`
+	// Held is how long the fault lasted, until the core said that it was ready again.
+	Held float64 `json:"held_s"`
+	Losses
+	// Phones were registered when the fault came. PhonesLost of them the S-CSCF or the
+	// P-CSCF had forgotten when it was over, and after PhonesBack all had come back.
+	Phones     int     `json:"phones"`
+	PhonesLost int     `json:"phones_lost"`
+	PhonesBack float64 `json:"phones_back_s"`
+	Recovered  bool    `json:"recovered"`
+	// Named are the signs of the cause that were seen, Unnamed those that were not.
+	Named   []string `json:"named,omitempty"`
+	Unnamed []string `json:"unnamed,omitempty"`
+	// Warned are the services' log lines from level warn on, by service and message.
+	Warned map[string]int `json:"warned,omitempty"`
+	// Metrics are the services' counters of failures that have grown.
+	Metrics map[string]float64 `json:"metrics,omitempty"`
+
+	window window
+}
+
+// registered are the phones that both S-CSCF and P-CSCF know, -1 if one does not say.
+func (b *bench) registered(ctx context.Context) int {
+	s, errS := b.core.scrape(ctx, scscf)
+	p, errP := b.core.scrape(ctx, pcscf)
+	if errS != nil || errP != nil {
+		return -1
+	}
+	return int(min(s.sum("gocscf_scscf_registered_sets", ""), p.sum("gocscf_pcscf_registered_contacts", "")))
+}
+
+// strike lets a fault come and go and waits until all is well. The losses are settled
+// when the load has ended.
+func (b *bench) strike(ctx context.Context, f Fault) (*Outcome, error) {
+	o := &Outcome{Fault: f.Name, What: f.What, Phones: b.registered(ctx), Warned: map[string]int{}, Metrics: map[string]float64{}}
+	o.window.dialogs = f.Forgets.Calls
+	seen := b.look(ctx)
+	o.window.began = time.Now()
+	if err := f.come(ctx, b); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name, err)
+	}
+	pause(ctx, max(b.cfg.Hold, f.least))
+	mended, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	err := f.gone(mended, b)
+	cancel()
+	if err != nil {
+		return nil, fmt.Errorf("%s: the core does not come back: %w", f.Name, err)
+	}
+	o.window.mended = time.Now()
+	o.Held = round(o.window.mended.Sub(o.window.began))
+	b.wellAgain(ctx, o)
+	o.window.ended = time.Now()
+	b.told(ctx, f, seen, o)
+	b.cfg.Say("%-13s %d of %d phones lost, back after %.1f s; recovered: %v", f.Name, o.PhonesLost, o.Phones, o.PhonesBack, o.Recovered)
+	return o, b.core.ended()
+}
+
+// maxWindow is how long a core may need at all.
+const maxWindow = 2 * time.Minute
+
+// wellAgain waits until all phones are back and nothing has failed for a while.
+func (b *bench) wellAgain(ctx context.Context, o *Outcome) {
+	away, first := true, true
+	for ctx.Err() == nil {
+		now := time.Now()
+		if n := b.registered(ctx); n >= 0 {
+			lost := max(0, o.Phones-n)
+			if first {
+				o.PhonesLost, first = lost, false
+			}
+			if lost > 0 {
+				away = true
+				o.PhonesBack = round(time.Since(o.window.mended))
+			} else {
+				away = false
+			}
+		}
+		since := o.window.mended
+		if l := b.journal.lastFailed(); l.After(since) {
+			since = l
+		}
+		o.window.calm = since
+		if !away && now.Sub(since) > b.cfg.Quiet {
+			o.Recovered = true
+			return
+		}
+		if now.Sub(o.window.mended) > maxWindow {
+			return
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+}
+
+// sight is what logs and metrics held at a time.
+type sight struct {
+	logs    map[string]int64
+	lives   map[string]int
+	metrics map[string]series
+}
+
+func (b *bench) look(ctx context.Context) sight {
+	s := sight{logs: map[string]int64{}, lives: map[string]int{}, metrics: map[string]series{}}
+	for _, name := range services {
+		if i, err := os.Stat(b.core.log(name)); err == nil {
+			s.logs[name] = i.Size()
+		}
+		_, s.lives[name] = b.core.of(name)
+		s.metrics[name], _ = b.core.scrape(ctx, name)
+	}
+	return s
+}
+
+// failureMetrics begin the names of what is of interest beside a fault's signs.
+var failureMetrics = []string{"gocscf_sip_dropped_total", "gocscf_sip_rejected_total", "gocscf_pcscf_refused_total", "gocscf_icscf_refused_total", "gocscf_scscf_refused_total", "gocscf_log_"}
+
+// told gathers what the services have said since.
+func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) {
+	var texts = map[string]string{}
+	now := b.look(ctx)
+	grown := func(name, metric, label string) float64 {
+		was := 0.0
+		if before.lives[name] == now.lives[name] {
+			was = before.metrics[name].sum(metric, label)
+		}
+		return now.metrics[name].sum(metric, label) - was
+	}
+	for _, name := range services {
+		texts[name] = readFrom(b.core.log(name), before.logs[name])
+		for line := range strings.Lines(texts[name]) {
+			var l struct{ Level, Msg string }
+			if json.Unmarshal([]byte(line), &l) == nil && (l.Level == "warn" || l.Level == "error") && len(o.Warned) < 100 {
+				o.Warned[name+": "+l.Msg]++
+			}
+		}
+		for full := range now.metrics[name] {
+			base, labels, _ := strings.Cut(full, "{")
+			if slices.ContainsFunc(failureMetrics, func(p string) bool { return strings.HasPrefix(base, p) }) {
+				if n := grown(name, base, labels); n > 0 {
+					o.Metrics[name+": "+full] = n
+				}
+			}
+		}
+	}
+	for _, s := range f.Signs {
+		if s.Log != "" && strings.Contains(texts[s.Service], s.Log) || s.Metric != "" && grown(s.Service, s.Metric, s.Label) > 0 {
+			o.Named = append(o.Named, s.String())
+		} else {
+			o.Unnamed = append(o.Unnamed, s.String())
+		}
+	}
+}
+
+// maxLog bounds what is read of a log.
+const maxLog = 32 << 20
+
+func readFrom(path string, offset int64) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	var out bytes.Buffer
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return ""
+	}
+	_, _ = io.Copy(&out, io.LimitReader(f, maxLog))
+	return out.String()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func round(d time.Duration) float64 {
+	return float64(d.Round(100*time.Millisecond)) / float64(time.Second)
+}

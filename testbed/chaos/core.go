@@ -1,0 +1,316 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gocscf/gocscf/testbed/lab"
+)
+
+// The key of all SIMs: test set 1 of TS 35.208 clause 4.3.
+const (
+	simK   = "465b5ce8b199b49faa5f0a2ee238a6bc"
+	simOPc = "cd63cb71954a9f4e48a5994e37a02baf"
+)
+
+const (
+	hss   = "hss"
+	icscf = "icscf"
+	scscf = "scscf"
+	pcscf = "pcscf"
+)
+
+// services in the order in which they start.
+var services = []string{hss, icscf, scscf, pcscf}
+
+// firstIMSI is the first phone's, as testbed load has it.
+const firstIMSI = 1010000100000
+
+// core is a running IMS core of four processes.
+type core struct {
+	bin, dir, domain string
+	gm               netip.AddrPort
+	http             map[string]string // where a service tells its metrics
+	ways             [2]*relay         // the HSS's two front ends
+
+	mu      sync.Mutex
+	running map[string]*process
+	lives   map[string]int // how often each has started
+}
+
+// process is one life of a service.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error // how it ended, once ended is closed
+}
+
+// startCore writes the configurations into dir and starts everything. Programs are in
+// bin. stop must follow.
+func startCore(ctx context.Context, bin, dir string, phones int) (*core, error) {
+	c := &core{bin: bin, dir: dir, domain: lab.DefaultDomain, http: map[string]string{}, running: map[string]*process{}, lives: map[string]int{}}
+	at, err := freePorts(6)
+	if err != nil {
+		return nil, err
+	}
+	c.gm = at[0]
+	write := lab.WriteConfig{Dir: dir, Force: true, Domain: c.domain, PCSCF: at[0].String(), ICSCF: at[1].String(), SCSCF: at[2].String(), HSS: at[3].String(), IPsec: "none"}
+	if _, err := write.Write(); err != nil {
+		return nil, err
+	}
+	c.ways[0] = newRelay(at[4].String(), at[3].String(), c.domain, 0)
+	c.ways[1] = newRelay(at[5].String(), at[3].String(), c.domain, 'x')
+	var peers strings.Builder
+	for _, w := range c.ways {
+		fmt.Fprintf(&peers, "\n    - address: %q", w.at)
+	}
+	for _, name := range services {
+		edits := []string{"format: console}", fmt.Sprintf("format: json, file: %q}", c.log(name))}
+		switch name {
+		case hss:
+			// It keeps sequence numbers, as nobody wants each phone to resynchronise.
+			edits = append(edits, "subscribers: subscribers.yaml", fmt.Sprintf("state: %q\ngenerate:\n  - {first: \"%015d\", count: %d, k: %q, opc: %q}",
+				filepath.Join(dir, "sqn.json"), firstIMSI, phones, simK, simOPc))
+		case icscf, scscf:
+			edits = append(edits, fmt.Sprintf("\n    - address: %q", at[3]), peers.String())
+		}
+		if err := c.edit(name, edits...); err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range c.ways {
+		if err := w.open(); err != nil {
+			return nil, errors.Join(err, c.stop())
+		}
+	}
+	for _, name := range services {
+		if err := c.start(ctx, name); err != nil {
+			return nil, errors.Join(err, c.stop())
+		}
+	}
+	for _, name := range services {
+		if err := c.ready(ctx, name); err != nil {
+			return nil, errors.Join(err, c.stop())
+		}
+	}
+	return c, nil
+}
+
+// edit replaces text in a service's configuration, and learns where its metrics are.
+func (c *core) edit(name string, pairs ...string) error {
+	path := filepath.Join(c.dir, name+".yaml")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("changing a configuration: %w", err)
+	}
+	text := string(b)
+	for i := 0; i < len(pairs); i += 2 {
+		if strings.Count(text, pairs[i]) != 1 {
+			return fmt.Errorf("%s does not hold %q once", path, pairs[i])
+		}
+		text = strings.Replace(text, pairs[i], pairs[i+1], 1)
+	}
+	_, rest, _ := strings.Cut(text, "\nhttp: \"")
+	c.http[name], _, _ = strings.Cut(rest, `"`)
+	return os.WriteFile(path, []byte(text), 0o600)
+}
+
+func (c *core) log(name string) string { return filepath.Join(c.dir, name+".log") }
+
+// start starts a service.
+func (c *core) start(ctx context.Context, name string) error {
+	binary, args := name, []string{"--config", filepath.Join(c.dir, name+".yaml"), "--pid-file", filepath.Join(c.dir, name+".pid")}
+	if name == hss {
+		binary, args = "testbed", append([]string{"hss"}, args...)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(c.bin, binary), args...)
+	die(cmd)
+	out, err := os.OpenFile(filepath.Join(c.dir, name+".stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("starting %s: %w", name, err)
+	}
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", name, err)
+	}
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.ended)
+	}()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[name] = p
+	c.lives[name]++
+	return nil
+}
+
+// of gives the running process of a service and how many there have been.
+func (c *core) of(name string) (*process, int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running[name], c.lives[name]
+}
+
+func (c *core) pid(name string) int {
+	p, _ := c.of(name)
+	if p == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+// ready waits until a service says that it is.
+func (c *core) ready(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	p, _ := c.of(name)
+	for {
+		if c.isReady(ctx, name) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready: %w", name, ctx.Err())
+		case <-p.ended:
+			said, _ := os.ReadFile(filepath.Join(c.dir, name+".stderr"))
+			return fmt.Errorf("%s has ended before it was ready: %v: %.500s", name, p.err, said)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (c *core) isReady(ctx context.Context, name string) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.http[name]+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// end sends a service a signal and waits until it has ended.
+func (c *core) end(ctx context.Context, name string, s syscall.Signal) error {
+	p, _ := c.of(name)
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("ending %s: %w", name, err)
+	}
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+		return fmt.Errorf("%s does not end: %w", name, ctx.Err())
+	}
+	if s == syscall.SIGTERM && p.err != nil {
+		return fmt.Errorf("%s was asked to stop and ended with: %w", name, p.err)
+	}
+	return nil
+}
+
+// signal sends a service a signal.
+func (c *core) signal(name string, s syscall.Signal) error {
+	p, _ := c.of(name)
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("sending %v to %s: %w", s, name, err)
+	}
+	return nil
+}
+
+// ended says which services have ended by themselves.
+func (c *core) ended() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var errs []error
+	for name, p := range c.running {
+		select {
+		case <-p.ended:
+			said, _ := os.ReadFile(filepath.Join(c.dir, name+".stderr"))
+			errs = append(errs, fmt.Errorf("%s has ended by itself: %v: %.2000s", name, p.err, said[max(0, len(said)-2000):]))
+		default:
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// stop ends everything in order.
+func (c *core) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	var errs []error
+	for i := len(services) - 1; i >= 0; i-- {
+		p, _ := c.of(services[i])
+		if p == nil {
+			continue
+		}
+		_ = p.cmd.Process.Signal(syscall.SIGCONT)
+		if err := c.end(ctx, services[i], syscall.SIGTERM); err != nil {
+			errs = append(errs, err)
+			_ = p.cmd.Process.Kill()
+		}
+	}
+	for _, w := range c.ways {
+		w.cut()
+	}
+	return errors.Join(errs...)
+}
+
+// freePorts finds ports of 127.0.0.1 that are free for UDP and TCP, each with the one
+// beside it for Mw and the one 4000 above for HTTP.
+func freePorts(n int) (list []netip.AddrPort, err error) {
+	var held []interface{ Close() error }
+	defer func() {
+		for _, h := range held {
+			_ = h.Close()
+		}
+	}()
+	for range 1000 {
+		if len(list) == n {
+			return list, nil
+		}
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("looking for free ports: %w", err)
+		}
+		held = append(held, ln)
+		at := ln.Addr().(*net.TCPAddr).AddrPort()
+		good := at.Port() < 60000
+		for _, offset := range []uint16{0, 1, 4000} {
+			near := netip.AddrPortFrom(at.Addr(), at.Port()+offset)
+			u, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(near))
+			if err != nil {
+				good = false
+				continue
+			}
+			held = append(held, u)
+			if offset == 0 {
+				continue
+			}
+			if t, err := net.Listen("tcp", near.String()); err != nil {
+				good = false
+			} else {
+				held = append(held, t)
+			}
+		}
+		if good {
+			list = append(list, at)
+		}
+	}
+	return nil, errors.New("looking for free ports: there are none")
+}

@@ -1,0 +1,285 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gocscf/gocscf/testbed/load"
+)
+
+// Fault is one way to break the core.
+type Fault struct {
+	Name string
+	What string // in a few words, for tables
+	// Forgets says what the fault ends that is held in memory alone: registered phones,
+	// established calls, neither.
+	Forgets Forgotten
+	// Signs are the words in which the services name the cause: one of them must show.
+	Signs []Sign
+
+	// least is how long it must stay to be felt.
+	least time.Duration
+	come  func(context.Context, *bench) error
+	gone  func(context.Context, *bench) error
+}
+
+// Forgotten is what a function forgets when it is killed.
+type Forgotten struct{ Phones, Calls bool }
+
+// Sign is where a cause is named: a line of a service's log that holds a text, or a
+// metric that grows, of those series whose labels hold a text.
+type Sign struct {
+	Service       string
+	Log           string
+	Metric, Label string
+}
+
+func (s Sign) String() string {
+	switch {
+	case s.Log != "":
+		return fmt.Sprintf("%s: log %q", s.Service, s.Log)
+	case s.Label != "":
+		return fmt.Sprintf("%s: %s{%s}", s.Service, s.Metric, s.Label)
+	default:
+		return s.Service + ": " + s.Metric
+	}
+}
+
+// Faults are all that there are, in the order in which they come.
+func Faults() []Fault {
+	return []Fault{
+		{
+			Name: "hss-dies", What: "the HSS is killed and comes back",
+			Signs: []Sign{{Service: icscf, Log: "diameter peer is down"}, {Service: icscf, Metric: "gocscf_icscf_refused_total", Label: `cause="hss"`}},
+			come:  killed(hss), gone: back(hss),
+		},
+		{
+			Name: "hss-slow", What: "each answer of the HSS takes 1 s",
+			come: func(_ context.Context, b *bench) error { b.slow(time.Second); return nil },
+			gone: func(_ context.Context, b *bench) error { b.slow(0); return nil },
+		},
+		{
+			Name: "hss-freezes", What: "the HSS answers nothing, and its connections stand",
+			least: 4 * time.Second, Signs: []Sign{{Service: icscf, Log: "The HSS could not be asked"}, {Service: scscf, Log: "The HSS did not answer"}},
+			come: frozen(hss), gone: thawed(hss),
+		},
+		{
+			Name: "hss-peer-dies", What: "one of two ways to the HSS dies",
+			Signs: []Sign{{Service: icscf, Log: "diameter peer is down"}},
+			come:  func(_ context.Context, b *bench) error { b.core.ways[0].cut(); return nil },
+			gone:  func(_ context.Context, b *bench) error { return b.core.ways[0].open() },
+		},
+		{
+			Name: "scscf-dies", What: "the S-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},
+			Signs: []Sign{{Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="registration_lost"`}, {Service: icscf, Metric: "gocscf_icscf_refused_total", Label: `cause="no_scscf"`}},
+			come:  killed(scscf), gone: back(scscf),
+		},
+		{
+			Name: "icscf-dies", What: "the I-CSCF is killed and comes back",
+			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="home_silent"`}, {Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="next_hop_silent"`}},
+			come:  killed(icscf), gone: back(icscf),
+		},
+		{
+			Name: "icscf-stalls", What: "the I-CSCF reads nothing, over TCP neither, and its connections stand",
+			come: frozen(icscf), gone: thawed(icscf),
+		},
+		{
+			Name: "pcscf-dies", What: "the P-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},
+			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="not_registered"`}},
+			come:  killed(pcscf), gone: back(pcscf),
+		},
+		{
+			Name: "pcscf-stops", What: "the P-CSCF is stopped in order (SIGTERM) and started again", Forgets: Forgotten{Phones: true, Calls: true},
+			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="not_registered"`}},
+			come:  func(ctx context.Context, b *bench) error { return b.core.end(ctx, pcscf, syscall.SIGTERM) }, gone: back(pcscf),
+		},
+		{
+			Name: "gm-loses", What: "5 % of Gm's datagrams are lost, each way",
+			come: damaged(load.Damage{Lost: 0.05}), gone: damaged(load.Damage{}),
+		},
+		{
+			Name: "gm-doubles", What: "20 % of Gm's datagrams come twice, the second up to 300 ms later",
+			come: damaged(load.Damage{Doubled: 0.2, Delay: 300 * time.Millisecond}), gone: damaged(load.Damage{}),
+		},
+		{
+			Name: "gm-reorders", What: "20 % of Gm's datagrams are up to 300 ms late",
+			come: damaged(load.Damage{Late: 0.2, Delay: 300 * time.Millisecond}), gone: damaged(load.Damage{}),
+		},
+		{
+			Name: "phone-stalls", What: "four TCP connections on Gm send requests and read no answer",
+			Signs: []Sign{{Service: pcscf, Metric: "gocscf_sip_dropped_total", Label: `reason="slow_consumer"`}},
+			least: 4 * time.Second,
+			come:  func(_ context.Context, b *bench) error { return b.stall(4) },
+			gone:  func(_ context.Context, b *bench) error { b.letGo(); return nil },
+		},
+		{
+			Name: "descriptors", What: "the P-CSCF has no descriptor left, and connections wait for one",
+			Signs: []Sign{{Service: pcscf, Metric: "gocscf_sip_dropped_total", Label: `reason="accept_failed"`}},
+			come:  func(_ context.Context, b *bench) error { return b.exhaust(pcscf) },
+			gone: func(_ context.Context, b *bench) error {
+				b.letGo()
+				return b.limit(pcscf, limitFiles, b.files)
+			},
+		},
+		{
+			Name: "disk-full", What: "no service can write to a file any more: logs, the HSS's sequence numbers",
+			come: func(_ context.Context, b *bench) error { return b.disk(0) },
+			gone: func(_ context.Context, b *bench) error { return b.disk(noLimit) },
+		},
+	}
+}
+
+// byName finds faults.
+func byName(names []string) ([]Fault, error) {
+	if len(names) == 0 {
+		return Faults(), nil
+	}
+	var list []Fault
+	for _, n := range names {
+		found := false
+		for _, f := range Faults() {
+			if f.Name == n {
+				list, found = append(list, f), true
+			}
+		}
+		if !found {
+			var all []string
+			for _, f := range Faults() {
+				all = append(all, f.Name)
+			}
+			return nil, fmt.Errorf("%q is no fault: want some of %s", n, strings.Join(all, ", "))
+		}
+	}
+	return list, nil
+}
+
+func killed(name string) func(context.Context, *bench) error {
+	return func(ctx context.Context, b *bench) error { return b.core.end(ctx, name, syscall.SIGKILL) }
+}
+
+// back starts a service again, and is over when the others have found it.
+func back(name string) func(context.Context, *bench) error {
+	return func(ctx context.Context, b *bench) error {
+		err := b.core.start(ctx, name)
+		for _, s := range services {
+			if err == nil {
+				err = b.core.ready(ctx, s)
+			}
+		}
+		return err
+	}
+}
+
+func frozen(name string) func(context.Context, *bench) error {
+	return func(_ context.Context, b *bench) error { return b.core.signal(name, syscall.SIGSTOP) }
+}
+
+func thawed(name string) func(context.Context, *bench) error {
+	return func(_ context.Context, b *bench) error { return b.core.signal(name, syscall.SIGCONT) }
+}
+
+func damaged(d load.Damage) func(context.Context, *bench) error {
+	return func(_ context.Context, b *bench) error { b.gm.Set(d); return nil }
+}
+
+func (b *bench) slow(by time.Duration) {
+	for _, w := range b.core.ways {
+		w.delay.Store(int64(by))
+	}
+}
+
+// held are connections that a fault keeps.
+type held struct {
+	conns []net.Conn
+	wg    sync.WaitGroup
+}
+
+// stalledPause is between requests of a connection that reads nothing: it is to stall,
+// not to flood.
+const stalledPause = 5 * time.Millisecond
+
+// stall opens connections to the P-CSCF on which requests go out and no answer is read.
+// Answers are long, as they hold the request's Via.
+func (b *bench) stall(n int) error {
+	for i := range n {
+		c, err := (&net.Dialer{Control: smallWindow}).Dial("tcp", b.core.gm.String())
+		if err != nil {
+			return fmt.Errorf("opening a connection that reads nothing: %w", err)
+		}
+		b.held.conns = append(b.held.conns, c)
+		b.held.wg.Go(func() {
+			for seq := 1; ; seq++ { // until the connection is closed
+				if _, err := c.Write(stalledRequest(c.LocalAddr().String(), b.core.domain, i, seq)); err != nil {
+					return
+				}
+				time.Sleep(stalledPause)
+			}
+		})
+	}
+	return nil
+}
+
+// smallWindow lets the kernel take little for a reader that does not read.
+func smallWindow(_, _ string, c syscall.RawConn) error {
+	var err error
+	if outer := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) }); outer != nil {
+		return outer
+	}
+	return err
+}
+
+func stalledRequest(from, domain string, who, seq int) []byte {
+	return fmt.Appendf(nil, "MESSAGE sip:nobody@%s SIP/2.0\r\nVia: SIP/2.0/TCP %s;branch=z9hG4bKstall%d.%d;rport;long=%s\r\nMax-Forwards: 70\r\n"+
+		"From: <sip:nobody@%s>;tag=%d\r\nTo: <sip:nobody@%s>\r\nCall-ID: stall-%d-%d@%s\r\nCSeq: %d MESSAGE\r\nContent-Length: 0\r\n\r\n",
+		domain, from, who, seq, strings.Repeat("x", 12000), domain, who, domain, who, seq, from, seq)
+}
+
+// letGo closes what a fault keeps.
+func (b *bench) letGo() {
+	for _, c := range b.held.conns {
+		_ = c.Close()
+	}
+	b.held.wg.Wait()
+	b.held.conns = nil
+}
+
+// exhaust leaves a service two descriptors and opens more connections than that.
+func (b *bench) exhaust(name string) error {
+	open := descriptors(b.core.pid(name))
+	if open < 0 {
+		return fmt.Errorf("the descriptors of %s cannot be counted", name)
+	}
+	was, err := setLimit(b.core.pid(name), limitFiles, uint64(open+2))
+	if err != nil {
+		return err
+	}
+	b.files = was
+	for range 16 {
+		c, err := net.Dial("tcp", b.core.gm.String())
+		if err != nil {
+			return fmt.Errorf("taking the descriptors of %s: %w", name, err)
+		}
+		b.held.conns = append(b.held.conns, c)
+	}
+	return nil
+}
+
+func (b *bench) limit(name string, resource int, soft uint64) error {
+	_, err := setLimit(b.core.pid(name), resource, soft)
+	return err
+}
+
+// disk lets files of all services grow to size octets.
+func (b *bench) disk(size uint64) error {
+	for _, name := range services {
+		if err := b.limit(name, limitFileSize, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}

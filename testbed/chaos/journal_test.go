@@ -1,0 +1,86 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gocscf/gocscf/testbed/load"
+)
+
+// TestSettle lays attempts to the windows of faults: what was under way when a fault
+// came is the fault's, and what is due after a window has ended is nobody's.
+func TestSettle(t *testing.T) {
+	zero := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	at := func(s float64) time.Time { return zero.Add(time.Duration(s * float64(time.Second))) }
+	windows := []window{
+		{at(10), at(15), at(18), at(30), true},
+		{at(30), at(31), at(31), at(40), false},
+	}
+	attempt := func(kind load.Scenario, from int, due, ended float64, cause string) load.Attempt {
+		return load.Attempt{Scenario: kind, From: from, To: -1, Due: at(due), Ended: at(ended), Cause: cause}
+	}
+	call := func(due, answered, ended float64, cause string) load.Attempt {
+		a := attempt(load.Call, 1, due, ended, cause)
+		a.Answered = at(answered)
+		return a
+	}
+	attempts := []load.Attempt{
+		attempt(load.Message, 1, 5, 6, ""),
+		call(8, 9.1, 12, "BYE: 481"), // established before the fault came
+		attempt(load.Message, 1, 11, 12, "MESSAGE: 504"),
+		attempt(load.Recover, 1, 12, 13, "REGISTER: 504"),
+		attempt(load.Recover, 1, 16, 17, ""),
+		attempt(load.Recover, 2, 16, 17, ""),
+		attempt(load.Message, 3, 17.2, 33, "MESSAGE: no final answer"), // due in the first, over in the second
+		call(25, 25.5, 27.5, ""),
+		call(28, 28.5, 35, "BYE: 504"), // all was well when it was due
+		call(32, 33, 36, ""),
+		attempt(load.Subscribe, 4, 39, 39.5, "SUBSCRIBE: 403"), // its dialog went with the first fault
+		attempt(load.Message, 3, 40, 41, "MESSAGE: 500"),
+	}
+	list, outside := settle(attempts, windows)
+	want := []Losses{
+		{Attempts: 8, Failed: 5, Subscriptions: 1, Calls: 2, CallsLost: 1, Again: 2, Recovery: 3,
+			Causes: map[string]uint64{"call: BYE: 481": 1, "message: MESSAGE: 504": 1, "recover: REGISTER: 504": 1, "subscribe: SUBSCRIBE: 403": 1, "message: MESSAGE: no final answer": 1}},
+		{Attempts: 2, Failed: 1, Calls: 2, CallsLost: 1, Causes: map[string]uint64{"call: BYE: 504": 1}},
+	}
+	if d := cmp.Diff(want, list); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(Losses{Attempts: 2, Failed: 1, Causes: map[string]uint64{"message: MESSAGE: 500": 1}}, outside); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestFaulty: what a fault may not cost is said, what it may is not.
+func TestFaulty(t *testing.T) {
+	report := func(change func(*Report)) *Report {
+		r := &Report{Outcomes: []*Outcome{{Fault: "icscf-dies", Phones: 10, Recovered: true}, {Fault: "scscf-dies", Phones: 10, PhonesLost: 10, Recovered: true}}}
+		for _, o := range r.Outcomes {
+			o.Named = []string{"a line"}
+		}
+		r.Outcomes[1].CallsLost = 3
+		r.All.Attempts, r.All.Succeeded = 5, 5
+		change(r)
+		return r
+	}
+	for name, tt := range map[string]struct {
+		change func(*Report)
+		want   int
+	}{
+		"what is held in memory alone":      {func(*Report) {}, 0},
+		"a phone is lost":                   {func(r *Report) { r.Outcomes[0].PhonesLost = 1 }, 1},
+		"a call is lost":                    {func(r *Report) { r.Outcomes[0].CallsLost = 1 }, 1},
+		"it does not recover":               {func(r *Report) { r.Outcomes[1].Recovered = false }, 1},
+		"nothing names the cause":           {func(r *Report) { r.Outcomes[0].Named, r.Outcomes[0].Unnamed = nil, []string{"a line"} }, 1},
+		"a failure without a fault":         {func(r *Report) { r.Outside.Failed = 1 }, 1},
+		"attempts that are lost from sight": {func(r *Report) { r.All.Failed = 1 }, 1},
+		"a fault that there is not":         {func(r *Report) { r.Outcomes[0].Fault = "rain" }, 1},
+	} {
+		if got := report(tt.change).Faulty(); len(got) != tt.want {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package chaos
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Table is the report as Markdown.
+func (r *Report) Table() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d phones, %g operations a second (%s), from %s.\n\n", r.Phones, r.Rate, r.Mix, r.Began.Format("2006-01-02 15:04 UTC"))
+	b.WriteString("| fault | it lasted | attempts | failed, by cause | phones lost (back after) | calls established, lost | everything succeeds again after | named by |\n")
+	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	for _, o := range r.Outcomes {
+		lost := fmt.Sprintf("%d of %d", o.PhonesLost, o.Phones)
+		if o.PhonesLost > 0 {
+			lost += fmt.Sprintf(" (%.1f s)", o.PhonesBack)
+		}
+		again := fmt.Sprintf("%.0f s", o.Recovery)
+		if !o.Recovered {
+			again = "not within the window"
+		}
+		fmt.Fprintf(&b, "| %s: %s | %.1f s | %d | %s | %s | %d, %d | %s | %s |\n",
+			o.Fault, o.What, o.Held, o.Attempts, o.causes(), lost, o.Calls, o.CallsLost, again, strings.Join(o.Named, "; "))
+	}
+	fmt.Fprintf(&b, "\n%d attempts in all = %d that succeeded + %d that failed; outside of the faults' windows %d of %d failed.\n",
+		r.All.Attempts, r.All.Succeeded, r.All.Failed, r.Outside.Failed, r.Outside.Attempts)
+	return b.String()
+}
+
+func (l *Losses) causes() string {
+	if l.Failed == 0 {
+		return "0"
+	}
+	parts := []string{fmt.Sprintf("%d", l.Failed)}
+	keys := slices.SortedFunc(maps.Keys(l.Causes), func(a, b string) int {
+		if d := int(l.Causes[b]) - int(l.Causes[a]); d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	const shown = 6
+	for i, k := range keys {
+		if i == shown {
+			parts = append(parts, fmt.Sprintf("%d more causes", len(keys)-shown))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%d %s", l.Causes[k], k))
+	}
+	return parts[0] + ": " + strings.Join(parts[1:], ", ")
+}
+
+// Faulty says what was lost that should not have been.
+func (r *Report) Faulty() (list []string) {
+	wrong := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	for _, o := range r.Outcomes {
+		f, err := byName([]string{o.Fault})
+		if err != nil {
+			wrong("%v", err)
+			continue
+		}
+		if forgets := f[0].Forgets; o.PhonesLost > 0 && !forgets.Phones {
+			wrong("%s: %d registered phones were lost", o.Fault, o.PhonesLost)
+		} else if o.CallsLost > 0 && !forgets.Calls {
+			wrong("%s: %d established calls were lost", o.Fault, o.CallsLost)
+		}
+		if !o.Recovered {
+			wrong("%s: it does not recover", o.Fault)
+		}
+		if len(o.Unnamed) > 0 && len(o.Named) == 0 {
+			wrong("%s: nothing names the cause: want %s", o.Fault, strings.Join(o.Unnamed, " or "))
+		}
+	}
+	if r.Outside.Failed > 0 {
+		wrong("%d attempts failed without a fault: %v", r.Outside.Failed, r.Outside.Causes)
+	}
+	if r.All.Attempts != r.All.Succeeded+r.All.Failed {
+		wrong("%d attempts are not %d that succeeded and %d that failed", r.All.Attempts, r.All.Succeeded, r.All.Failed)
+	}
+	return list
+}
