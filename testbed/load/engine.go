@@ -153,7 +153,7 @@ func (e *engine) clock(stop <-chan struct{}) {
 		for len(e.timers) > 0 && e.timers[0].at <= e.now {
 			x := heap.Pop(&e.timers).(timer)
 			a := x.attempt
-			if a.number != x.number || a.scheduled != x.at {
+			if a.from == nil || a.number != x.number || a.scheduled != x.at { // it is over, or was looked at
 				continue
 			}
 			a.scheduled = 0
