@@ -14,7 +14,4 @@
 // (SIGSTOP); their limits change while they run (prlimit(2)); the way to the HSS leads
 // over two relays that this package can slow down and cut; datagrams of Gm are lost,
 // doubled and late in the phones' own socket.
-//
-// The soak is the same for long: faults at intervals, the services' memory, goroutines,
-// descriptors and transactions sampled, and every failure laid to a fault or not.
 package chaos
