@@ -5,8 +5,9 @@ BENCHTIME  ?= 1s
 BENCHCOUNT ?= 1
 FUZZ       ?= .
 ATTACK_FOR ?= 30m
+FLOOD_FOR  ?= 20s
 
-.PHONY: help build test race lint bench bench-peers fuzz fuzz-log attack chaos integration conformance notices images ci clean
+.PHONY: help build test race lint bench bench-peers fuzz fuzz-log attack flood chaos integration conformance notices images ci clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ attack: build ## start the services and bend registrations and calls (ATTACK_FOR
 
 chaos: build ## break a core under load, one fault after the other, and say what each costs (some 6 minutes)
 	bin/testbed chaos
+
+flood: build ## start the services and flood them in many ways (FLOOD_FOR=20s each)
+	bin/testbed attack flood --for $(FLOOD_FOR)
 
 integration: ## run all tests with those that need the packages of .ci/packages
 	go test -tags integration ./...

@@ -36,7 +36,8 @@ const (
 	// lingering is how long an ended dialog is still known, for what was sent
 	// before its end: 64·T1 on Gm (TS 24.229 7.7).
 	lingering = 128 * time.Second
-	// maxDialogs bounds those of one private identity; the oldest goes.
+	// maxDialogs bounds those of one private identity. The oldest that has ended goes,
+	// else the oldest without a call, else the oldest.
 	maxDialogs = 64
 	// maxForks bounds those of one request: whoever is called may answer with as
 	// many tags as he likes, and must push nobody's other dialogs out.
@@ -81,7 +82,10 @@ func (t *dialogs) learn(d dialog) bool {
 	}
 	list := t.byUser[d.key.impi]
 	if len(list) >= maxDialogs {
-		i := max(0, slices.IndexFunc(list, func(o *dialog) bool { return !o.until.IsZero() }))
+		i := slices.IndexFunc(list, func(o *dialog) bool { return !o.until.IsZero() })
+		if i < 0 { // subscriptions are made anew; a call that is up cannot be
+			i = max(0, slices.IndexFunc(list, func(o *dialog) bool { return !o.call }))
+		}
 		delete(t.byKey, list[i].key)
 		list = slices.Delete(list, i, i+1)
 	}

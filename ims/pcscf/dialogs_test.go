@@ -421,6 +421,21 @@ func TestDialogsAreBounded(t *testing.T) {
 }
 
 // What is left of a phone goes with its last contact.
+// TestCallsOutliveSubscriptions: whoever subscribes without end keeps the call that is
+// up.
+func TestCallsOutliveSubscriptions(t *testing.T) {
+	d, now := newDialogs(), time.Now()
+	up := dialogKey{"alice", "call", "l", "r"}
+	d.learn(dialog{key: up, call: true})
+	for i := range 3 * maxDialogs {
+		d.learn(dialog{key: dialogKey{"alice", fmt.Sprint(i), "l", "r"}, subscription: true})
+	}
+	if _, ok := d.find(up, now); !ok {
+		t.Error("the call has gone for subscriptions")
+	}
+	check(t, "of the user", len(d.byUser["alice"]), maxDialogs)
+}
+
 func TestDialogsGoWithTheRegistration(t *testing.T) {
 	run(t, func(w *world) {
 		p := w.peer("alice", "198.51.100.1:5060")

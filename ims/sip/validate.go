@@ -41,11 +41,28 @@ func Validate(m *Message) *Problem {
 
 func validate(m *Message) *Problem {
 	for _, check := range [...]func(*Message) *Problem{
-		checkStartLine, checkLines, checkCounts, checkCSeq, checkVias, checkAddresses, checkScalars, checkLength,
+		checkStartLine, checkSize, checkLines, checkCounts, checkCSeq, checkVias, checkAddresses, checkScalars, checkLength,
 	} {
 		if p := check(m); p != nil {
 			return p
 		}
+	}
+	return nil
+}
+
+// growth is what the nodes on a message's way may add to it: Via, Record-Route, Path,
+// what the core says of the user.
+const growth = 8 << 10
+
+// checkSize leaves room for growth within the bounds of Frame. A message that has
+// outgrown them on its way costs a stream between two nodes, and with it what others
+// have sent over that; here it costs its sender a 513.
+func checkSize(m *Message) *Problem {
+	switch {
+	case int(m.body) > MaxHeader-growth:
+		return &Problem{Status: 513, Reason: StatusText(513), Detail: "headers of more than 24 KiB"}
+	case len(m.raw) > MaxMessage-growth:
+		return &Problem{Status: 513, Reason: StatusText(513), Detail: "a message of more than 56 KiB"}
 	}
 	return nil
 }

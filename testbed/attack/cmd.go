@@ -13,6 +13,7 @@ import (
 // Cmd is `testbed attack`, in kong's terms.
 type Cmd struct {
 	Mutate mutateCmd `cmd:"" help:"Bend the messages of registrations and calls, and see that honest ones still succeed."`
+	Flood  floodCmd  `cmd:"" help:"Flood the services in many ways, and see that honest phones are served."`
 }
 
 // core says where the services are that are started and attacked.
@@ -69,5 +70,33 @@ func (c *mutateCmd) Run(ctx context.Context, stdout io.Writer) error {
 		fmt.Fprintf(stdout, "%d bent messages and %d bent Diameter frames in %v; %d of %d good ones answered, %d registrations and %d calls of the crooks; %d honest pairs registered and called.\nbefore: %s\npeak:   %s\nafter:  %s\n",
 			rep.Messages, rep.Diameter, rep.Took.Round(time.Second), rep.Answered, rep.Asked, rep.Registered, rep.Calls, rep.Checks, show(rep.Before), show(rep.Peak), show(rep.After))
 		return err
+	})
+}
+
+type floodCmd struct {
+	core
+	For   time.Duration `default:"20s" help:"How long each flood lasts."`
+	Rate  int           `default:"2000" help:"Messages a second."`
+	Conns int           `default:"2000" help:"Connections of the floods that hold some."`
+	Only  []string      `placeholder:"NAME,…" help:"These floods alone."`
+}
+
+// Run runs the command.
+func (c *floodCmd) Run(ctx context.Context, stdout io.Writer) error {
+	return c.with(ctx, 1, true, func(p *Processes) error {
+		enc := json.NewEncoder(stdout)
+		if !c.JSON {
+			fmt.Fprintln(stdout, FloodTable)
+		}
+		return Floods(ctx, p.Target, FloodConfig{For: c.For, Rate: c.Rate, Conns: c.Conns, Only: c.Only}, func(r FloodReport) {
+			if c.JSON {
+				_ = enc.Encode(r)
+				return
+			}
+			fmt.Fprintln(stdout, r.Row())
+			if r.FirstFailure != "" {
+				fmt.Fprintf(os.Stderr, "%s: the first that failed: %s\n", r.Name, r.FirstFailure)
+			}
+		})
 	})
 }

@@ -1,0 +1,188 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// FloodConfig says how a core is flooded.
+type FloodConfig struct {
+	// For is how long each flood lasts; Messages ends it earlier, 0 is no end.
+	For      time.Duration
+	Messages int64
+	// Rate is how many messages a second are sent, by default 2000.
+	Rate int
+	// Conns is how many connections those floods open that hold some. Default 2000.
+	Conns int
+	// Only names the floods to run; none is all.
+	Only []string
+}
+
+// FloodReport is what came of one flood.
+type FloodReport struct {
+	Name string
+	Sent int64 // messages, or connections
+	// Honest checks that ran during the flood, and how many of them failed.
+	Honest, Failed int
+	FirstFailure   string
+	// Recovery is how long after the flood an honest check took to succeed, its own
+	// time included.
+	Recovery time.Duration
+
+	Before, Peak map[string]Gauges
+}
+
+// flood is a kind of attack. Bound says which limit keeps what it would fill.
+type flood struct {
+	name, what, bound string
+	run               func(f *flooding) error
+}
+
+// flooding is a flood under way.
+type flooding struct {
+	ctx    context.Context
+	cfg    FloodConfig
+	target *Target
+	sent   atomic.Int64
+	pace   *time.Ticker
+	budget int
+}
+
+// batch is how many messages leave between two looks at the clock.
+const batch = 20
+
+// next waits until another message may be sent; false ends the flood.
+func (f *flooding) next() bool {
+	if f.cfg.Messages > 0 && f.sent.Load() >= f.cfg.Messages {
+		return false
+	}
+	if f.budget--; f.budget <= 0 {
+		select {
+		case <-f.pace.C:
+		case <-f.ctx.Done():
+			return false
+		}
+		f.budget = batch
+	}
+	f.sent.Add(1)
+	return f.ctx.Err() == nil
+}
+
+// hold waits for the end of the flood, with the connections open that it has made.
+func (f *flooding) hold() {
+	if f.cfg.Messages == 0 {
+		<-f.ctx.Done()
+	}
+}
+
+// Floods runs the floods one after another. It fails when honest phones are not
+// served after one of them; how they were served during it is in the reports.
+func Floods(ctx context.Context, t *Target, cfg FloodConfig, each func(FloodReport)) error {
+	if cfg.Rate <= 0 {
+		cfg.Rate = 2000
+	}
+	if cfg.Conns <= 0 {
+		cfg.Conns = 2000
+	}
+	for _, name := range cfg.Only {
+		if !slices.ContainsFunc(floods, func(f flood) bool { return f.name == name }) {
+			return fmt.Errorf("there is no flood %q", name)
+		}
+	}
+	for _, f := range floods {
+		if len(cfg.Only) > 0 && !slices.Contains(cfg.Only, f.name) {
+			continue
+		}
+		rep, err := runFlood(ctx, t, cfg, f)
+		if err != nil {
+			return fmt.Errorf("flood %s: %w", f.name, err)
+		}
+		each(rep)
+	}
+	return nil
+}
+
+// recoveryTime bounds how long honest phones may have to try after a flood.
+const recoveryTime = 60 * time.Second
+
+func runFlood(ctx context.Context, t *Target, cfg FloodConfig, f flood) (FloodReport, error) {
+	rep := FloodReport{Name: f.name}
+	if err := t.Check(ctx); err != nil {
+		return rep, fmt.Errorf("before it: %w", err)
+	}
+	var err error
+	if rep.Before, err = t.gauges(ctx); err != nil {
+		return rep, err
+	}
+	rep.Peak = maps.Clone(rep.Before)
+	during, stop := context.WithTimeout(ctx, cfg.For)
+	defer stop()
+	fl := &flooding{ctx: during, cfg: cfg, target: t, pace: time.NewTicker(time.Second * batch / time.Duration(cfg.Rate))}
+	defer fl.pace.Stop()
+	var failed error
+	var work sync.WaitGroup
+	work.Go(func() { failed = f.run(fl); stop() })
+	work.Go(func() { rep.watch(during, t) })
+	for during.Err() == nil {
+		err := t.Check(ctx)
+		if rep.Honest++; err != nil {
+			if rep.Failed++; rep.FirstFailure == "" {
+				rep.FirstFailure = err.Error()
+			}
+		}
+	}
+	work.Wait()
+	rep.Sent = fl.sent.Load()
+	if failed != nil {
+		return rep, failed
+	}
+	over := time.Now()
+	for {
+		err := t.Check(ctx)
+		if rep.Recovery = time.Since(over); err == nil {
+			return rep, nil
+		}
+		if rep.Recovery > recoveryTime || ctx.Err() != nil {
+			return rep, fmt.Errorf("%v after it: %w", rep.Recovery.Round(time.Second), err)
+		}
+	}
+}
+
+// watch keeps the highest gauges until ctx ends.
+func (r *FloodReport) watch(ctx context.Context, t *Target) {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if now, err := t.gauges(context.WithoutCancel(ctx)); err == nil {
+			for name, g := range now {
+				r.Peak[name] = r.Peak[name].max(g)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// FloodTable is the head of the table that Row writes rows of.
+const FloodTable = "| flood | what is sent | sent | bounded by | honest calls during it | recovery | RSS of P, I, S before → peak, MiB | transactions of P, open + lingering, peak |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
+
+// Row writes the report as a row of a table in Markdown.
+func (r FloodReport) Row() string {
+	i := slices.IndexFunc(floods, func(f flood) bool { return f.name == r.Name })
+	var rss []string
+	for _, name := range []string{"pcscf", "icscf", "scscf"} {
+		rss = append(rss, fmt.Sprintf("%d → %d", r.Before[name].RSS>>20, r.Peak[name].RSS>>20))
+	}
+	p := r.Peak["pcscf"]
+	return fmt.Sprintf("| %s | %s | %d | %s | %d of %d | %.1f s | %s | %d + %d |", r.Name, floods[i].what, r.Sent, floods[i].bound,
+		r.Honest-r.Failed, r.Honest, r.Recovery.Seconds(), strings.Join(rss, ", "), p.Open, p.Lingering)
+}
