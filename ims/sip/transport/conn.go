@@ -31,7 +31,7 @@ type conn struct {
 	opened   bool
 	accepted bool // counts in perAddr
 
-	used atomic.Int64 // last traffic, Unix nanoseconds
+	used atomic.Int64 // last traffic, nanoseconds since Transport.began: somebody may set the clock
 
 	mu      sync.Mutex
 	nc      net.Conn
@@ -60,7 +60,7 @@ func (t *Transport) newConn(f sip.Flow) *conn {
 	t.lastConn++
 	f.Conn = t.lastConn
 	c := &conn{t: t, id: f.Conn, flow: f, peer: peer{f.Role, f.Remote}, flushed: make(chan struct{})}
-	c.used.Store(time.Now().UnixNano())
+	c.touch()
 	t.conns[c.id] = c
 	t.byPeer[c.peer] = append(t.byPeer[c.peer], c)
 	return c
@@ -160,7 +160,7 @@ func (c *conn) read(nc net.Conn) error {
 		s.fed(n)
 		whole := false
 		if n > 0 {
-			c.used.Store(time.Now().UnixNano())
+			c.touch()
 			var ferr error
 			if whole, ferr = c.take(&s); ferr != nil {
 				c.finish(nc, true)
@@ -201,7 +201,7 @@ func (c *conn) called(nc net.Conn, d StreamDeliverer) error {
 	var s stream
 	var bad error
 	err := d.DeliverStream(func(data []byte) error {
-		c.used.Store(time.Now().UnixNano())
+		c.touch()
 		for len(data) > 0 && bad == nil {
 			n := copy(s.space(), data)
 			s.fed(n)
@@ -277,18 +277,24 @@ func (c *conn) readEnded(nc net.Conn, err error, started bool) error {
 	return fmt.Errorf("read: %w", err)
 }
 
+// touch notes traffic.
+func (c *conn) touch() { c.used.Store(int64(time.Since(c.t.began))) }
+
+// lastUsed is when there was traffic, with a monotonic reading.
+func (c *conn) lastUsed() time.Time { return c.t.began.Add(time.Duration(c.used.Load())) }
+
 // rested reports whether the connection has been silent, both ways, for its
 // idle time.
 func (c *conn) rested() bool {
 	d := c.t.cfg.idle(c.flow.Role)
-	return d > 0 && time.Since(time.Unix(0, c.used.Load())) >= d
+	return d > 0 && time.Since(c.lastUsed()) >= d
 }
 
 // restDeadline sets when to look whether the connection rested too long.
 func (c *conn) restDeadline(nc net.Conn) {
 	var at time.Time
 	if d := c.t.cfg.idle(c.flow.Role); d > 0 {
-		at = time.Unix(0, c.used.Load()).Add(d)
+		at = c.lastUsed().Add(d)
 	}
 	_ = nc.SetReadDeadline(at)
 }

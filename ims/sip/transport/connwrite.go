@@ -123,7 +123,7 @@ func (c *conn) write(rest []Outgoing) (int, error) {
 	}
 	wrote, err := c.nc.Write(data)
 	if err == nil {
-		c.used.Store(time.Now().UnixNano())
+		c.touch()
 		return n, nil
 	}
 	switch {

@@ -36,6 +36,7 @@ type WaitHandler interface {
 
 // Transport owns sockets and connections.
 type Transport struct {
+	began   time.Time // what connections count from
 	net     Net
 	cfg     Config
 	handler Handler
@@ -67,7 +68,7 @@ type listen struct {
 // New returns a Transport without sockets. Close ends it.
 func New(n Net, cfg Config, h Handler) *Transport {
 	t := &Transport{
-		net: n, cfg: cfg.withDefaults(), handler: h,
+		net: n, cfg: cfg.withDefaults(), handler: h, began: time.Now(),
 		conns:     make(map[uint64]*conn),
 		byPeer:    make(map[peer][]*conn),
 		perAddr:   make(map[netip.Addr]int),
