@@ -150,18 +150,7 @@ func (e *engine) clock(stop <-chan struct{}) {
 	defer t.Stop()
 	for {
 		e.lock()
-		for len(e.timers) > 0 && e.timers[0].at <= e.now {
-			x := heap.Pop(&e.timers).(timer)
-			a := x.attempt
-			if a.from == nil || a.number != x.number || a.scheduled != x.at { // it is over, or was looked at
-				continue
-			}
-			a.scheduled = 0
-			if a.wake() <= e.now {
-				e.tick(a)
-			}
-			e.schedule(a)
-		}
+		e.expire()
 		e.arrive()
 		e.fill()
 		e.socket.flush()
@@ -176,6 +165,22 @@ func (e *engine) clock(stop <-chan struct{}) {
 		case <-stop:
 			return
 		}
+	}
+}
+
+// expire does what timers are due for.
+func (e *engine) expire() {
+	for len(e.timers) > 0 && e.timers[0].at <= e.now {
+		x := heap.Pop(&e.timers).(timer)
+		a := x.attempt
+		if a.number != x.number || a.scheduled != x.at {
+			continue
+		}
+		a.scheduled = 0
+		if a.wake() <= e.now {
+			e.tick(a)
+		}
+		e.schedule(a)
 	}
 }
 

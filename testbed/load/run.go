@@ -251,6 +251,7 @@ func (e *engine) finish(a *attempt, cause string) {
 		}
 	}
 	delete(e.active, a)
+	a.number = 0 // what waits in the timers is not for who uses it again
 	a.from, a.to, a.rec, a.offer = nil, nil, nil, nil
 	a.main.active, a.cancel.active = false, false
 	e.free = append(e.free, a)

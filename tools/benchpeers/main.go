@@ -84,7 +84,10 @@ func run(ctx context.Context) error {
 		for i := range s.repeats {
 			for _, core := range s.cores {
 				if err := r.measure(ctx, &s, core); err != nil {
-					return fmt.Errorf("repeat %d of %s: %w", i+1, core, err)
+					if ctx.Err() != nil {
+						return err
+					}
+					r.problem("repeat %d of %s: %v", i+1, core, err)
 				}
 			}
 		}

@@ -45,6 +45,8 @@ type results struct {
 	// Samples are by core and work, in the order in which they were measured.
 	Samples map[string]map[string][]sample `json:"samples"`
 	Memory  map[string][]held              `json:"memory,omitempty"`
+	// Problems are what did not work out; the rest was measured.
+	Problems []string `json:"problems,omitempty"`
 
 	began time.Time
 }
@@ -123,34 +125,49 @@ func (r *results) median(core, work string, of func(sample) float64) (float64, b
 	return (list[(n-1)/2] + list[n/2]) / 2, true
 }
 
+// problem notes what did not work out.
+func (r *results) problem(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	fmt.Fprintln(os.Stderr, "benchpeers:", text)
+	r.Problems = append(r.Problems, text)
+}
+
 // measureFloor does what there is of the works with the bare relays.
-func (r *results) measureFloor(ctx context.Context, s *settings) error {
+func (r *results) measureFloor(ctx context.Context, s *settings) {
 	for _, w := range s.works() {
-		args := []string{"bench", "--what", w.what, "--seconds", seconds(s.length(w)), "--warm", seconds(s.stir), "--json", "--services-cpu", servicesCPU, "--driver-cpu", phonesCPU}
-		if w.rate > 0 {
-			args = append(args, "--rate", strconv.FormatFloat(w.rate, 'g', -1, 64))
-		} else {
-			args = append(args, "--busy", strconv.Itoa(w.busy()))
-		}
-		out, err := exec.CommandContext(ctx, s.bin("floor"), args...).Output()
+		x, err := floor(ctx, s, w)
 		if err != nil {
-			return fmt.Errorf("%v: %w", w, err)
+			r.problem("floor, %v: %v", w, err)
+			continue
 		}
-		var got struct {
-			CPU struct {
-				Total float64 `json:"total"`
-			} `json:"cpu_us_per_operation"`
-			Rate float64 `json:"operations_per_second"`
-			P50  float64 `json:"p50_ms"`
-			P99  float64 `json:"p99_ms"`
-			Lost uint64  `json:"lost"`
-		}
-		if err := json.Unmarshal(out, &got); err != nil {
-			return fmt.Errorf("%v: reading what floor says: %w: %.300s", w, err, out)
-		}
-		r.put(floorCore, w.String(), sample{CPU: got.CPU.Total / 1000, Rate: got.Rate, P50: got.P50, P99: got.P99, Failed: got.Lost, Busy: got.CPU.Total * got.Rate / 1e6})
+		r.put(floorCore, w.String(), x)
 	}
-	return nil
+}
+
+func floor(ctx context.Context, s *settings, w work) (sample, error) {
+	args := []string{"bench", "--what", w.what, "--seconds", seconds(s.length(w)), "--warm", seconds(s.stir), "--json", "--services-cpu", servicesCPU, "--driver-cpu", phonesCPU}
+	if w.rate > 0 {
+		args = append(args, "--rate", strconv.FormatFloat(w.rate, 'g', -1, 64))
+	} else {
+		args = append(args, "--busy", strconv.Itoa(w.busy()))
+	}
+	out, err := exec.CommandContext(ctx, s.bin("floor"), args...).Output()
+	if err != nil {
+		return sample{}, err
+	}
+	var got struct {
+		CPU struct {
+			Total float64 `json:"total"`
+		} `json:"cpu_us_per_operation"`
+		Rate float64 `json:"operations_per_second"`
+		P50  float64 `json:"p50_ms"`
+		P99  float64 `json:"p99_ms"`
+		Lost uint64  `json:"lost"`
+	}
+	if err := json.Unmarshal(out, &got); err != nil {
+		return sample{}, fmt.Errorf("reading what it says: %w: %.300s", err, out)
+	}
+	return sample{CPU: got.CPU.Total / 1000, Rate: got.Rate, P50: got.P50, P99: got.P99, Failed: got.Lost, Busy: got.CPU.Total * got.Rate / 1e6}, nil
 }
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', -1, 64) }
@@ -170,5 +187,8 @@ func (r *results) write(s *settings) error {
 		err = os.WriteFile(filepath.Join(s.out, "peers-table.md"), []byte(text), 0o644)
 	}
 	fmt.Print(text)
+	if err == nil && len(r.Problems) > 0 {
+		err = fmt.Errorf("not all of it was measured: %s", strings.Join(r.Problems, "; "))
+	}
 	return err
 }

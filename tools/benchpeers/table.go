@@ -41,6 +41,9 @@ func (r *results) table(s *settings) string {
 	rowsOf(r, &b, "Above capacity: median latency of those, ms", "offered", over, self, func(x sample) float64 { return x.P50 }, "%.0f", false)
 	rowsOf(r, &b, "Above capacity: answered 503, 99th percentile of that, ms", "offered", over, self, func(x sample) float64 { return x.RefusedP99 }, "%.0f", false)
 	r.memoryTable(&b)
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "\nNot measured: %s.\n", p)
+	}
 	return b.String()
 }
 

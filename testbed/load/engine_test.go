@@ -1,0 +1,99 @@
+package load
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/aka"
+)
+
+// still makes an engine with phones whose P-CSCF hears them and says nothing.
+func still(t *testing.T, phones int) (*engine, *net.UDPConn) {
+	t.Helper()
+	pcscf, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := aka.NewSecret(make([]byte, 16))
+	cfg := Config{
+		PCSCF: []netip.AddrPort{pcscf.LocalAddr().(*net.UDPAddr).AddrPort()}, Domain: "example.org", Phones: phones, First: 1010000000001, K: key, OPc: key, Mix: Only(Register),
+	}
+	cfg.defaults()
+	if err := cfg.check(); err != nil {
+		t.Fatal(err)
+	}
+	e, err := newEngine(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = e.socket.conn.Close(), pcscf.Close() })
+	return e, pcscf
+}
+
+// An attempt sends again by timer E and ends when its patience is over; one that has
+// ended is left alone by the timers that it had.
+func TestTimers(t *testing.T) {
+	e, _ := still(t, 2)
+	rec := &recorder{}
+	o := e.newOffer(Only(Register), 2, 2, rec)
+	e.lock()
+	defer e.mu.Unlock()
+	e.now = 0
+	e.load = o
+	e.fill()
+	if o.running != 2 || !o.ended {
+		t.Fatalf("%d run, ended is %v", o.running, o.ended)
+	}
+	quits := e.phones[0].doing
+	number := quits.number
+	// T1 of 2 s doubles to T2 of 16 s: at 2, 6, 14 and 30 s.
+	for _, at := range []struct{ seconds, again int }{{1, 0}, {2, 1}, {5, 1}, {6, 2}, {14, 3}, {29, 3}, {30, 4}} {
+		e.now = time.Duration(at.seconds) * time.Second
+		e.expire()
+		if quits.retrans != at.again {
+			t.Errorf("after %d s the REGISTER has been repeated %d times, want %d", at.seconds, quits.retrans, at.again)
+		}
+	}
+	e.succeed(quits)
+	e.now = 33 * time.Second
+	e.expire()
+	sum := rec.sum()
+	if quits.number == number || sum.ok != 1 || sum.failed != 1 || sum.causes["REGISTER: no final answer"] != 1 || sum.retrans != 8 || sum.wrong != 2 {
+		t.Errorf("one succeeded after 30 s, the other never: %+v", sum)
+	}
+	select {
+	case <-o.done:
+	default:
+		t.Error("the offer has not ended")
+	}
+	if e.off.size != 2 || len(e.active) != 0 {
+		t.Errorf("%d phones are free, %d attempts under way", e.off.size, len(e.active))
+	}
+}
+
+// What comes too late, twice, or from nowhere does no harm.
+func TestStrayMessages(t *testing.T) {
+	e, _ := still(t, 2)
+	e.lock()
+	defer e.mu.Unlock()
+	via := "Via: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKl1\r\n"
+	rest := "From: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\n"
+	for _, m := range []string{
+		"", "SIP/2.0 200 OK\r\n\r\n",
+		"SIP/2.0 200 OK\r\n" + via + rest + "Call-ID: x\r\nCSeq: 1 INVITE\r\n\r\n",
+		"SIP/2.0 200 OK\r\n" + via + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 INVITE\r\nContact: <sip:a@b>\r\n\r\n",
+		"SIP/2.0 486 Busy\r\n" + via + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 INVITE\r\n\r\n",
+		"SIP/2.0 401 No\r\n" + via + rest + "Call-ID: r1-0-0-" + e.run + "\r\nCSeq: 1 REGISTER\r\n\r\n",
+		"NOTIFY sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: s1-0-0-" + e.run + "\r\nCSeq: 1 NOTIFY\r\n\r\n",
+		"ACK sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 ACK\r\n\r\n",
+		"CANCEL sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: a1-1-0-" + e.run + "\r\nCSeq: 1 CANCEL\r\n\r\n",
+	} {
+		e.receive([]byte(m), netip.AddrFrom4(e.phones[0].addr))
+		e.receive([]byte(m), netip.MustParseAddr("127.0.0.99"))
+	}
+	if e.stray == 0 || len(e.active) != 0 {
+		t.Errorf("%d strays, %d attempts", e.stray, len(e.active))
+	}
+}
