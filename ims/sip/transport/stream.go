@@ -89,8 +89,8 @@ func (s *stream) next() (raw string, pings int, err error) {
 	s.line = bytes.IndexByte(b, '\n') >= 0
 	if end := headerEnd(b); end > 0 {
 		s.need = end + contentLength(b[:end])
-	} else {
-		s.scanned = len(b)
+	} else if s.scanned = len(b); len(b) == 1 && b[0] == '\r' {
+		s.scanned = 0 // half a line end: whatever comes next has to be looked at
 	}
 	return "", pings, nil
 }
