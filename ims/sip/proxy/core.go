@@ -157,6 +157,10 @@ func (s sender) Send(f sip.Flow, data []byte, fail func(error)) {
 	}
 }
 
+// Hold and Release gather what a shard sends.
+func (s sender) Hold()    { s.c.transport.Hold() }
+func (s sender) Release() { s.c.transport.Release() }
+
 // receiver is what the sockets deliver to.
 type receiver struct{ c *Core }
 

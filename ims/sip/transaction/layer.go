@@ -32,6 +32,13 @@ type Sender interface {
 	Send(f sip.Flow, data []byte, fail func(error))
 }
 
+// Holder is a Sender that can gather what is sent between Hold and Release. The layer
+// calls them around what a shard does at a time; both do not block.
+type Holder interface {
+	Hold()
+	Release()
+}
+
 // User is the transaction user. All calls for one Call-ID come from one
 // goroutine, in arrival order, and must not block.
 type User interface {
@@ -118,6 +125,7 @@ type Config struct {
 type Layer struct {
 	cfg       Config
 	base      time.Time // Now counts from here
+	holder    Holder    // cfg.Sender, if it is one
 	seed      maphash.Seed
 	shards    []*Shard
 	servers   sync.Pool // *Server that no User has seen
@@ -164,6 +172,7 @@ func New(cfg Config) *Layer {
 		cfg.RejectRate = 100
 	}
 	l := &Layer{cfg: cfg, base: time.Now(), seed: maphash.MakeSeed(), tagPrefix: sip.NewTag()[:8], idle: make(chan struct{}, 1)}
+	l.holder, _ = cfg.Sender.(Holder)
 	l.rejects.init(cfg.RejectRate)
 	l.servers.New = func() any { return new(Server) }
 	for range cfg.Shards {

@@ -111,10 +111,15 @@ func (sh *Shard) loop() {
 		if sh.layer.cfg.Admission != nil {
 			sh.pace.begin(sh.layer.Now())
 		}
+		sh.hold()
 		for i := range batch {
 			it := batch[i]
 			batch[i] = item{}
 			sh.handle(it)
+			if i%heldFor == heldFor-1 {
+				sh.letOut()
+				sh.hold()
+			}
 		}
 		if sh.layer.cfg.Admission != nil {
 			sh.pace.end(sh.layer.Now())
@@ -124,6 +129,7 @@ func (sh *Shard) loop() {
 			batch = nil
 		}
 		sh.expire()
+		sh.letOut()
 		sh.layer.count.timers.Add(int64(sh.timers.unreported()))
 
 		// A clock that is set too early only wakes the shard once for nothing;
@@ -132,6 +138,21 @@ func (sh *Shard) loop() {
 			clock.Reset(time.Duration(when - sh.now()))
 			armed = when
 		}
+	}
+}
+
+// heldFor is for how many events what they send is gathered.
+const heldFor = 32
+
+func (sh *Shard) hold() {
+	if h := sh.layer.holder; h != nil {
+		h.Hold()
+	}
+}
+
+func (sh *Shard) letOut() {
+	if h := sh.layer.holder; h != nil {
+		h.Release()
 	}
 }
 

@@ -104,6 +104,7 @@ func (b *batchIn) datagram(i int) (size int, from netip.AddrPort) {
 // batchOut is the writing side of a packet socket. One goroutine uses it.
 type batchOut struct {
 	v6  bool // of the socket
+	now bool // do not wait
 	try func(fd uintptr) bool
 	len int           // datagrams to be written
 	n   int           // of those, how many were
@@ -157,7 +158,11 @@ func (b *batchOut) write(fd uintptr) bool {
 			return true
 		case unix.EINTR:
 		case unix.EAGAIN:
-			return false
+			if !b.now {
+				return false
+			}
+			b.err = errno
+			return true
 		default:
 			b.err = errno
 			return true

@@ -103,6 +103,16 @@ func (c *packetConn) readOnce() (int, error) {
 // datagram fails whatever is written next, though nothing is wrong with that:
 // it is reported where it belongs, and the write is tried again.
 func (c *packetConn) WriteBatch(bufs [][]byte, to []netip.AddrPort) (int, error) {
+	return c.writeBatch(bufs, to, false)
+}
+
+// WriteBatchNow writes what can be written at once.
+func (c *packetConn) WriteBatchNow(bufs [][]byte, to []netip.AddrPort) (int, error) {
+	return c.writeBatch(bufs, to, true)
+}
+
+func (c *packetConn) writeBatch(bufs [][]byte, to []netip.AddrPort, now bool) (int, error) {
+	c.out.now = now
 	const retries = 4
 	sent, tries := 0, 0
 	for sent < len(bufs) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 )
 
@@ -44,6 +45,16 @@ type BatchReader interface {
 	// blocks.
 	ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort)) error
 }
+
+// NowWriter is a BatchConn that can write without waiting.
+type NowWriter interface {
+	// WriteBatchNow is WriteBatch, but for datagrams that would have to wait: for
+	// those the error is EAGAIN.
+	WriteBatchNow(bufs [][]byte, to []netip.AddrPort) (n int, err error)
+}
+
+// errWouldWait is what WriteBatchNow gives for what would have to wait.
+const errWouldWait = syscall.EAGAIN
 
 // Deliverer is a packet socket that is not read but calls: one of many behind the
 // same reader, such as those of a stack in user space, which costs no goroutine and

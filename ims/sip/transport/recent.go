@@ -84,6 +84,9 @@ func (r *recent) purge() {
 func (r *recent) claim(seq uint64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.ring == nil {
+		return false
+	}
 	e := &r.ring[seq%recentMax]
 	if e.seq != seq || e.fail == nil {
 		return false

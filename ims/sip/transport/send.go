@@ -33,6 +33,8 @@ type Outgoing struct {
 	// its connection has ended before long and it may not have arrived. It must
 	// not block.
 	Fail func(error)
+
+	shown bool // the Observer has seen it
 }
 
 func (o *Outgoing) fail(err error) {

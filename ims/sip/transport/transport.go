@@ -42,6 +42,7 @@ type Transport struct {
 	handler Handler
 	waits   WaitHandler // handler, if it is one
 	refused refusals
+	held    held
 
 	ctx    context.Context // ends with Close; dials hang on it
 	cancel context.CancelFunc

@@ -35,7 +35,7 @@ type socket struct {
 
 	mu      sync.Mutex
 	closed  bool
-	writing bool // a goroutine runs flush
+	writing bool // somebody runs flush, or will when Release is called
 	queue   []Outgoing
 	spare   []Outgoing // the queue's other backing array
 	octets  int        // in queue and in what is being written
@@ -166,13 +166,41 @@ func (s *socket) send(o *Outgoing) {
 	s.octets += len(o.Data)
 	if !s.writing {
 		s.writing = true
-		s.t.wg.Go(s.flush)
+		if !s.t.held.add(s) {
+			s.t.wg.Go(s.flush)
+		}
 	}
 	s.mu.Unlock()
 }
 
 // flush writes until the queue is empty.
-func (s *socket) flush() {
+func (s *socket) flush() { s.flushBy(s.batch.WriteBatch) }
+
+// flushNow does so without waiting, where the socket can do that: what has to wait
+// is left to a goroutine.
+func (s *socket) flushNow() {
+	if now, ok := s.batch.(NowWriter); ok {
+		s.flushBy(now.WriteBatchNow)
+		return
+	}
+	s.flushLater()
+}
+
+// flushLater leaves the writing to a goroutine, which may wait.
+func (s *socket) flushLater() {
+	s.mu.Lock()
+	if !s.closed {
+		s.t.wg.Go(s.flush)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.flush() // nothing waits on a closed socket: all of it fails
+}
+
+type writeFunc func(bufs [][]byte, to []netip.AddrPort) (int, error)
+
+func (s *socket) flushBy(write writeFunc) {
 	b := outBatches.Get().(*outBatch)
 	defer outBatches.Put(b)
 	bufs, to := &b.bufs, &b.to
@@ -187,21 +215,29 @@ func (s *socket) flush() {
 		s.queue = s.spare[:0]
 		s.mu.Unlock()
 
-		octets := 0
-		for rest := all; len(rest) > 0; {
+		octets, left := 0, 0
+		rest := all
+		for len(rest) > 0 && left == 0 {
 			n := min(len(rest), writeBatch)
 			for i := range n {
 				o := &rest[i]
 				bufs[i], to[i] = o.Data, o.Flow.Remote
-				octets += len(o.Data)
-				if obs := s.t.cfg.Observer; obs != nil {
+				if obs := s.t.cfg.Observer; obs != nil && !o.shown {
+					o.shown = true
 					obs.Sent(s.flow(o.Flow.Remote), o.Data)
 				}
 			}
-			s.write(rest[:n], bufs[:n], to[:n])
-			rest = rest[n:]
+			left = s.write(rest[:n], bufs[:n], to[:n], write)
+			for i := range n - left {
+				octets += len(rest[i].Data)
+			}
+			rest = rest[n-left:]
 		}
 		clear(bufs[:])
+		if left > 0 {
+			s.putBack(rest, octets)
+			return
+		}
 		clear(all) // neither messages nor senders are kept by an idle socket
 		s.mu.Lock()
 		s.spare = all[:0]
@@ -210,11 +246,27 @@ func (s *socket) flush() {
 	}
 }
 
-// write sends one batch, going on behind a datagram that cannot be sent.
-func (s *socket) write(outs []Outgoing, bufs [][]byte, to []netip.AddrPort) {
+// putBack gives what could not be written at once to a goroutine that waits.
+func (s *socket) putBack(rest []Outgoing, octets int) {
+	s.mu.Lock()
+	s.octets -= octets
+	s.queue = append(rest, s.queue...)
+	s.mu.Unlock()
+	s.flushLater()
+}
+
+// write sends one batch, going on behind a datagram that cannot be sent. It returns
+// how many would have to wait.
+func (s *socket) write(outs []Outgoing, bufs [][]byte, to []netip.AddrPort, write writeFunc) (left int) {
 	seq := s.sent.remember(outs)
 	for len(outs) > 0 {
-		n, err := s.batch.WriteBatch(bufs, to)
+		n, err := write(bufs, to)
+		if n < len(outs) && errors.Is(err, errWouldWait) {
+			for i := range outs[n:] {
+				s.sent.claim(seq + uint64(n+i)) // they are remembered when they leave
+			}
+			return len(outs) - n
+		}
 		if n < len(outs) {
 			o := &outs[n]
 			if err == nil || isClosed(err) {
@@ -229,6 +281,7 @@ func (s *socket) write(outs []Outgoing, bufs [][]byte, to []netip.AddrPort) {
 		seq += uint64(n)
 		outs, bufs, to = outs[n:], bufs[n:], to[n:]
 	}
+	return 0
 }
 
 // unreachable is told of an ICMP error about a datagram to remote.
