@@ -24,7 +24,7 @@ const (
 type memory struct {
 	allocated uint64 // in all, since the start
 	live      uint64 // found by the last collection
-	held      uint64 // objects, dead ones included, and free room that the system has not got back
+	held      uint64 // objects, dead ones included, and free pages that the system has not got back
 }
 
 // quiet reports whether so little was allocated since before that the next
@@ -38,10 +38,10 @@ func (m memory) quiet(before memory) bool {
 func readMemory() memory {
 	s := []metrics.Sample{
 		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"},
-		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"}, {Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
 	}
 	metrics.Read(s)
-	return memory{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64() + s[3].Value.Uint64() + s[4].Value.Uint64()}
+	return memory{s[0].Value.Uint64(), s[1].Value.Uint64(), s[2].Value.Uint64() + s[3].Value.Uint64()}
 }
 
 // tidied keeps services of one process from doing the same at once.

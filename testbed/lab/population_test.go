@@ -127,7 +127,9 @@ type population struct {
 	t       *testing.T
 	ctx     context.Context
 	domain  string
-	size    int // how many phones there will be
+	size    int  // how many phones there will be
+	clear   bool // they have no IPsec
+	byIMSI  bool // their public identities are made of their IMSIs
 	running map[string]*exec.Cmd
 	http    map[string]string // where a service tells its metrics
 	pcscf   netip.AddrPort
@@ -179,18 +181,23 @@ func (p *population) start(dir string) {
 	}
 	p.pcscf, p.esp = at[0], at[4]
 	write := WriteConfig{Dir: conf, Domain: p.domain, PCSCF: at[0].String(), ICSCF: at[1].String(), SCSCF: at[2].String(), HSS: at[3].String(), IPsec: "required"}
+	if p.clear {
+		write.IPsec = "none"
+	}
 	if _, err := write.Write(); err != nil {
 		t.Fatal(err)
 	}
-	p.rewrite(filepath.Join(conf, "pcscf.yaml"), "ipsec: {policy: required}",
-		fmt.Sprintf("ipsec: {policy: required, backend: user, offer: chosen, udp: %q}", p.esp))
+	if !p.clear {
+		p.rewrite(filepath.Join(conf, "pcscf.yaml"), "ipsec: {policy: required}",
+			fmt.Sprintf("ipsec: {policy: required, backend: user, offer: chosen, udp: %q}", p.esp))
+	}
 	for _, name := range services {
 		p.rewrite(filepath.Join(conf, name+".yaml"), "level: info", "level: warn")
 	}
 	var subs bytes.Buffer
 	subs.WriteString("subscribers:\n")
 	for i := range p.size {
-		fmt.Fprintf(&subs, "  - {impi: %s, impus: [%q], k: %q, opc: %q}\n", p.impi(i), p.impu(i), aliceK, aliceOPc)
+		fmt.Fprintf(&subs, "  - {impi: %s, impus: [%q, %q], k: %q, opc: %q}\n", p.impi(i), p.impu(i), p.tel(i), aliceK, aliceOPc)
 	}
 	if err := os.WriteFile(filepath.Join(conf, "subscribers.yaml"), subs.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
@@ -263,7 +270,14 @@ func (p *population) rewrite(path, old, text string) {
 }
 
 func (p *population) impi(i int) string { return fmt.Sprintf("00101%010d@%s", i, p.domain) }
-func (p *population) impu(i int) string { return fmt.Sprintf("sip:u%05d@%s", i, p.domain) }
+func (p *population) impu(i int) string {
+	if p.byIMSI {
+		return "sip:" + p.impi(i)
+	}
+	return fmt.Sprintf("sip:u%05d@%s", i, p.domain)
+}
+
+func (p *population) tel(i int) string { return fmt.Sprintf("tel:+1555%07d", i) }
 
 // phone switches the phone with that number on.
 func (p *population) phone(i int) (*ue.Phone, error) {
