@@ -39,6 +39,7 @@ type core struct {
 	s     *settings
 	name  string
 	dir   string // configurations, logs and pid files
+	cpu   string // the services' processor
 	net   string // the addresses are net + host
 	pcscf string
 	procs []*process
@@ -53,9 +54,10 @@ type process struct {
 	err  error
 }
 
-// start starts a core. n tells apart those that run at the same time.
-func start(ctx context.Context, s *settings, name string, n int) (c *core, err error) {
-	c = &core{s: s, name: name, net: fmt.Sprintf("127.0.%d.", 70+n)}
+// start starts a core with its services on a processor. n tells apart those that run at
+// the same time.
+func start(ctx context.Context, s *settings, name, cpu string, n int) (c *core, err error) {
+	c = &core{s: s, name: name, cpu: cpu, net: fmt.Sprintf("127.0.%d.", 70+n)}
 	c.pcscf = c.net + "11:5060"
 	// The name is short because a socket's path has 107 octets at most.
 	if c.dir, err = os.MkdirTemp("", "peers-"); err != nil {
@@ -82,7 +84,7 @@ func start(ctx context.Context, s *settings, name string, n int) (c *core, err e
 	case kamailioCore:
 		return c, c.startKamailio(ctx)
 	case oneProcess:
-		err := c.run("core", servicesCPU, nil, s.bin("testbed"), "core", "--config", c.dir, "--pid-file", c.file("core.pid"))
+		err := c.run("core", cpu, nil, s.bin("testbed"), "core", "--config", c.dir, "--pid-file", c.file("core.pid"))
 		if err != nil {
 			return c, err
 		}
@@ -90,7 +92,7 @@ func start(ctx context.Context, s *settings, name string, n int) (c *core, err e
 		return c, c.await(ctx, "core")
 	}
 	for _, r := range []string{"scscf", "icscf", "pcscf"} {
-		if err := c.run(r, servicesCPU, nil, s.bin(r), "--config", c.file(r+".yaml"), "--pid-file", c.file(r+".pid")); err != nil {
+		if err := c.run(r, cpu, nil, s.bin(r), "--config", c.file(r+".yaml"), "--pid-file", c.file(r+".pid")); err != nil {
 			return c, err
 		}
 		c.watch = append(c.watch, r+"="+c.file(r+".pid"))
@@ -288,7 +290,7 @@ func (c *core) startKamailio(ctx context.Context) error {
 	}
 	for _, r := range []string{"scscf", "icscf", "pcscf"} {
 		size := kamailioSizes[r]
-		err := c.run(r, servicesCPU, as, binary, "-f", c.file(r+".cfg"), "-x", size[0], "-X", "fm", "-m", size[1], "-M", "16", "-Y", c.dir, "-DD", "-E")
+		err := c.run(r, c.cpu, as, binary, "-f", c.file(r+".cfg"), "-x", size[0], "-X", "fm", "-m", size[1], "-M", "16", "-Y", c.dir, "-DD", "-E")
 		if err != nil {
 			return err
 		}

@@ -103,8 +103,8 @@ func run(ctx context.Context) error {
 
 // lengths chooses how long everything takes: under 30 minutes in all, or under five.
 func (s *settings) lengths() {
-	s.stir, s.low, s.rate, s.full, s.half, s.flood = time.Second, 6*time.Second, 4*time.Second, 4*time.Second, 6*time.Second, 10*time.Second
-	s.populations, s.pace, s.rest = []int{1000, 10_000, 50_000}, 350, time.Minute
+	s.stir, s.low, s.rate, s.full, s.half, s.flood = time.Second, 5*time.Second, 4*time.Second, 4*time.Second, 5*time.Second, 8*time.Second
+	s.populations, s.pace, s.rest = []int{1000, 10_000, 50_000}, 300, time.Minute
 	s.subscribers = 250_000
 	repeats := 3
 	if s.quick {
