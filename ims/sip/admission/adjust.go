@@ -34,8 +34,12 @@ func (c *Controller) adjust(now int64, d time.Duration) (tell *State) {
 	// long waits are those of a burst, or of a process that did not get the processor
 	// for a moment, and say nothing of what the element can do.
 	standing := c.measured >= enough && c.least > c.cfg.Target/4
+	if c.stood++; !standing {
+		c.stood = 0
+	}
+	c.show(d, standing)
 	c.estimate(wait, d, standing)
-	if !c.limiting.Load() && (c.penalties >= few || standing && wait > c.cfg.Target) && float64(c.served) > c.cfg.MinRate*d.Seconds() {
+	if !c.limiting.Load() && (c.penalties >= few || c.stood >= stands && wait > c.cfg.Target) && float64(c.served) > c.cfg.MinRate*d.Seconds() {
 		c.tokens, c.filled = c.cfg.MinRate/2, now
 		c.bout, c.last, c.lost = now, now, 0
 		c.limiting.Store(true)
@@ -68,9 +72,21 @@ func (c *Controller) estimate(wait, d time.Duration, standing bool) {
 	case standing && (limiting || wait > c.cfg.Target):
 		c.further = false
 		c.learn(float64(c.served)/d.Seconds(), smoothing)
+	case limiting && c.turned && c.capacity < c.shown:
+		c.capacity += (c.shown - c.capacity) / 2
 	case limiting && c.turned:
 		c.capacity *= 1 + c.growth*min(d.Seconds()/window.Seconds(), 3)
 		c.growth = min(c.growth*faster, fastest)
+	}
+}
+
+// show keeps what the element has lately shown that it can do while no queue stood. A
+// process that does not get the processor for a moment comes back to that at once.
+func (c *Controller) show(d time.Duration, standing bool) {
+	c.usual += smoothing * (float64(c.served)/d.Seconds() - c.usual)
+	c.shown *= forgets
+	if !standing {
+		c.shown = max(c.shown, c.usual)
 	}
 }
 
@@ -78,7 +94,7 @@ func (c *Controller) estimate(wait, d time.Duration, standing bool) {
 func (c *Controller) learn(rate, weight float64) {
 	c.growth = slowest
 	if c.capacity == 0 {
-		c.capacity = rate
+		c.capacity = max(rate, c.shown)
 	}
 	c.capacity = max(c.cfg.MinRate, c.capacity+weight*(rate-c.capacity))
 }

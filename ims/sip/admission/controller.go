@@ -31,6 +31,10 @@ const (
 	longest = time.Second
 	// enough requests tell an average from an accident.
 	enough = 10
+	// stands is in how many windows in a row a queue must have stood.
+	stands = 3
+	// forgets is what is left of Controller.shown after a window.
+	forgets = 0.98
 	// few refusals of one window further on may have other reasons than load.
 	few = 3
 	// drain is the time in which what waits beyond the target is to be worked off. It
@@ -64,6 +68,9 @@ type Controller struct {
 	mu       sync.Mutex
 	capacity float64 // requests a second that the element seems to be able to do
 	growth   float64 // of that, in the next window without waiting
+	usual    float64 // requests a second, lately
+	shown    float64 // the most of that without a queue, slowly forgotten
+	stood    int     // windows in a row in which a queue stood
 	rate     float64 // requests a second into the bucket
 	tokens   float64 // in the bucket; below 0: overdrawn
 	filled   int64   // when tokens was right
