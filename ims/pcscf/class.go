@@ -7,11 +7,17 @@ import (
 )
 
 // classify says what is refused last under load: what comes to a phone has come a long
-// way already.
-func classify(f sip.Flow, m *sip.Message) admission.Class {
-	c := transaction.Class(f, m)
-	if c == admission.New && f.Role == sip.RoleCore {
+// way already. A call to a number of emergency.numbers is an emergency call, as one to
+// urn:service:sos is.
+func (s *Server) classify(f sip.Flow, m *sip.Message) admission.Class {
+	switch c := transaction.Class(f, m); {
+	case c != admission.New:
+		return c
+	case f.Role == sip.RoleCore:
 		return admission.Begun
+	case m.Method() == "INVITE" && s.cfg.Emergency.service(m.RequestURI(), s.cfg.Domain) != "":
+		return admission.Vital
+	default:
+		return c
 	}
-	return c
 }

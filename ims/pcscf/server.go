@@ -93,7 +93,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Hosts:           hosts,
 		Supported:       []string{"sec-agree", "path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 		MaxTransactions: cfg.MaxTransactions,
-		Classify:        classify,
+		Classify:        s.classify,
 		Heed:            true,
 	}
 	if len(cfg.Trusted) > 0 {

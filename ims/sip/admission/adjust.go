@@ -5,7 +5,7 @@ import "time"
 // measure takes one wait into the window and ends that when it is due. The state it
 // returns is worth telling.
 func (c *Controller) measure(now int64, class Class, waited time.Duration) (tell *State) {
-	if class == New {
+	if class != Vital {
 		c.measured++
 		c.waited += int64(max(waited, 0))
 		if c.measured == 1 || waited < c.least {

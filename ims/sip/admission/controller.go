@@ -77,7 +77,7 @@ type Controller struct {
 
 	// The window that is being measured.
 	began     int64
-	measured  int   // New requests whose wait is in waited
+	measured  int   // requests, all but Vital ones, whose wait is in waited
 	waited    int64 // nanoseconds in all
 	least     time.Duration
 	served    int  // requests let in on which work has begun
@@ -144,12 +144,16 @@ func (c *Controller) Began(now int64, class Class, waited time.Duration) (stale 
 		c.admitted[class].Add(1)
 	}
 	c.mu.Lock()
+	first := false
 	if stale {
-		c.turnedAway(now, Age)
+		first = c.turnedAway(now, Age)
 	} else {
 		c.served++
 	}
 	tell := c.measure(now, class, waited)
+	if tell == nil && first {
+		tell = c.state(now)
+	}
 	c.mu.Unlock()
 	c.tell(tell)
 	return stale
@@ -159,8 +163,7 @@ func (c *Controller) Began(now int64, class Class, waited time.Duration) (stale 
 // long it had waited for that.
 func (c *Controller) Refused(now int64, class Class, waited time.Duration) {
 	c.mu.Lock()
-	first := c.lost == 0
-	c.turnedAway(now, Rate)
+	first := c.turnedAway(now, Rate)
 	tell := c.measure(now, class, waited)
 	if tell == nil && first {
 		tell = c.state(now)
@@ -183,10 +186,12 @@ func (c *Controller) Further(now int64, refused bool) {
 	c.tell(tell)
 }
 
-func (c *Controller) turnedAway(now int64, r Reason) {
+// turnedAway notes a refusal, and reports whether it is the first of this bout.
+func (c *Controller) turnedAway(now int64, r Reason) (first bool) {
 	c.refused[r].Add(1)
 	c.turned, c.last = true, now
 	c.lost++
+	return c.lost == 1
 }
 
 func (c *Controller) tell(s *State) {

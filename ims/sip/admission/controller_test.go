@@ -223,3 +223,29 @@ func BenchmarkAdmit(b *testing.B) {
 		}
 	}
 }
+
+// A network returns and every phone renews its registration with the nonce that it
+// has: nothing that comes is New.
+func TestStormOfRenewals(t *testing.T) {
+	c, now := NewController(Config{}), int64(0)
+	in := feed(c, &now, 5000, 5*time.Second, 2*time.Second, Begun)
+	if s := c.State(now); !s.Refusing || in > 5000 {
+		t.Errorf("%d of 25000 let in although each has waited 2 s: %+v", in, s)
+	}
+}
+
+// The queue is old when an overload is noticed: the first refusal is for age.
+func TestToldOfTheBeginning(t *testing.T) {
+	var told []State
+	c, now := NewController(Config{Changed: func(s State) { told = append(told, s) }}), int64(0)
+	for c.Counts().Refused[Age] == 0 {
+		c.Began(now, New, time.Second)
+		now += int64(time.Millisecond)
+	}
+	if n := c.Counts(); n.Refused[Rate] != 0 {
+		t.Fatalf("refused before: %+v", n)
+	}
+	if len(told) != 1 || !told[0].Refusing {
+		t.Errorf("told at the first refusal: %+v", told)
+	}
+}

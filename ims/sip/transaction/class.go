@@ -23,8 +23,8 @@ func Class(f sip.Flow, m *sip.Message) admission.Class {
 // 5.1.6.2), one that answers a challenge or renews what a challenge has led to, and
 // one that begins.
 func registerClass(m *sip.Message) admission.Class {
-	for v := range m.Lines(sip.HContact) {
-		if strings.Contains(v, ";sos") {
+	for v := range m.Values(sip.HContact) {
+		if sosContact(v) {
 			return admission.Vital
 		}
 	}
@@ -34,6 +34,22 @@ func registerClass(m *sip.Message) admission.Class {
 		}
 	}
 	return admission.New
+}
+
+// sosContact reports whether the URI of a Contact has the parameter "sos" (TS 24.229
+// 5.1.6.2).
+func sosContact(v string) bool {
+	_, rest, _ := strings.Cut(v[strings.LastIndexByte(v, '<')+1:], ";")
+	rest, _, inside := strings.Cut(rest, ">")
+	if !inside {
+		return false
+	}
+	for p := range strings.SplitSeq(rest, ";") {
+		if strings.EqualFold(p, "sos") {
+			return true
+		}
+	}
+	return false
 }
 
 // precious requests are turned away last: those inside a dialog, emergency calls, and

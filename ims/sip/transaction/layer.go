@@ -293,7 +293,7 @@ func (l *Layer) shed(s *Server, waited time.Duration) (why string) {
 func (l *Layer) full(s *Server) bool {
 	limit := l.cfg.MaxTransactions
 	open := int(l.open.Load())
-	return open >= limit || open >= limit-limit/8 && !precious(s.Flow, &s.msg) || l.octets.Load() >= int64(l.cfg.MaxOctets)
+	return open >= limit || open >= limit-limit/8 && l.cfg.Classify(s.Flow, &s.msg) != admission.Vital || l.octets.Load() >= int64(l.cfg.MaxOctets)
 }
 
 // drop counts and reports a message that gets no answer.
