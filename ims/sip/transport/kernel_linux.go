@@ -82,7 +82,7 @@ func (c *packetConn) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort
 func (c *packetConn) ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort)) error {
 	c.in.space, c.in.got = space, got
 	for {
-		if _, err := c.readOnce(); !c.asyncError(err) {
+		if _, err := c.readOnce(); err != nil && !c.asyncError(err) {
 			return err
 		}
 	}

@@ -87,26 +87,49 @@ func (e *end) next(t *testing.T, what string) event {
 	return event{}
 }
 
-// freePort is an address of loopback that nobody has.
+// freePort is an address of loopback that nobody has just now.
 func freePort(t *testing.T) netip.AddrPort {
 	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 50 {
+		ln, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := ln.Addr().String()
+		pc, err := net.ListenPacket("udp4", at)
+		if err == nil {
+			_ = pc.Close()
+		}
+		_ = ln.Close()
+		if err == nil {
+			return netip.MustParseAddrPort(at)
+		}
 	}
-	defer ln.Close()
-	return netip.MustParseAddrPort(ln.Addr().String())
+	t.Fatal("no port is free for both UDP and TCP")
+	return netip.AddrPort{}
 }
 
-func start(t *testing.T, h *Hub, b transport.Net, at netip.AddrPort) *end {
+// start starts a function at a free address.
+func start(t *testing.T, h *Hub, b transport.Net) *end {
+	t.Helper()
+	var err error
+	for range 10 { // somebody else may take what has just been free
+		var e *end
+		if e, err = startAt(t, h, b, freePort(t)); err == nil {
+			return e
+		}
+	}
+	t.Fatal(err)
+	return nil
+}
+
+func startAt(t *testing.T, h *Hub, b transport.Net, at netip.AddrPort) (*end, error) {
 	t.Helper()
 	e := &end{addr: at, events: make(chan event, 100), failed: make(chan error, 100)}
 	e.Transport = transport.New(h.Net(b, at), transport.Config{}, e)
 	t.Cleanup(func() { _ = e.Close() })
-	if _, err := e.Listen(transport.Listen{Addr: at, UDP: true, TCP: true, Role: sip.RoleCore}); err != nil {
-		t.Fatal(err)
-	}
-	return e
+	_, err := e.Listen(transport.Listen{Addr: at, UDP: true, TCP: true, Role: sip.RoleCore})
+	return e, err
 }
 
 func (e *end) to(t *testing.T, proto sip.Proto, remote netip.AddrPort) sip.Flow {
@@ -131,7 +154,7 @@ func TestBetweenFunctions(t *testing.T) {
 		t.Run(proto.String(), func(t *testing.T) {
 			var h Hub
 			b := newBelow()
-			p, s := start(t, &h, b, freePort(t)), start(t, &h, b, freePort(t))
+			p, s := start(t, &h, b), start(t, &h, b)
 			for _, n := range []string{"1", "2", "3"} {
 				p.send(p.to(t, proto, s.addr), request(n))
 			}
@@ -162,13 +185,13 @@ func TestBeyond(t *testing.T) {
 		t.Run(proto.String(), func(t *testing.T) {
 			var h Hub
 			b, others := newBelow(), newBelow()
-			p := start(t, &h, b, freePort(t))
-			far := start(t, new(Hub), others, freePort(t))
+			p := start(t, &h, b)
+			far := start(t, new(Hub), others)
 			gm := freePort(t)
 			if _, err := p.Listen(transport.Listen{Addr: gm, UDP: true, TCP: true, Role: sip.RoleGm}); err != nil {
 				t.Fatal(err)
 			}
-			s := start(t, &h, b, freePort(t))
+			s := start(t, &h, b)
 			p.send(p.to(t, proto, far.addr), request("1"))
 			far.next(t, "receive")
 			far.send(far.to(t, proto, p.addr), request("2"))
@@ -193,7 +216,7 @@ func TestBeyond(t *testing.T) {
 func TestRestart(t *testing.T) {
 	var h Hub
 	b := newBelow()
-	p, s := start(t, &h, b, freePort(t)), start(t, &h, b, freePort(t))
+	p, s := start(t, &h, b), start(t, &h, b)
 	p.send(p.to(t, sip.TCP, s.addr), request("1"))
 	s.next(t, "receive")
 	if err := s.Close(); err != nil {
@@ -217,7 +240,10 @@ func TestRestart(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("no failure")
 	}
-	s = start(t, &h, b, s.addr)
+	s, err := startAt(t, &h, b, s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, proto := range []sip.Proto{sip.UDP, sip.TCP} {
 		p.Send(transport.Outgoing{Flow: p.to(t, proto, s.addr), Insist: true, Data: []byte(request("3")), Fail: func(err error) { p.failed <- err }})
 		s.next(t, "receive")
@@ -231,7 +257,7 @@ func TestRestart(t *testing.T) {
 func TestUnframed(t *testing.T) {
 	var h Hub
 	b := newBelow()
-	p, s := start(t, &h, b, freePort(t)), start(t, &h, b, freePort(t))
+	p, s := start(t, &h, b), start(t, &h, b)
 	p.send(p.to(t, sip.TCP, s.addr), "OPTIONS sip:x SIP/2.0\r\nContent-Length: -1\r\n\r\n")
 	s.next(t, "malformed")
 	if got := p.next(t, "receive"); !strings.HasPrefix(got.raw, "SIP/2.0 400 ") {

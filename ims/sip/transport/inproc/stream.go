@@ -157,8 +157,12 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.peer.take(b) {
 		return len(b), nil
 	}
-	if c.link.by == c {
-		return 0, opError("write", c.local, net.ErrClosed)
+	select {
+	case <-c.link.end: // by is written before that
+		if c.link.by == c {
+			return 0, opError("write", c.local, net.ErrClosed)
+		}
+	default: // the peer has had enough
 	}
 	return 0, opError("write", c.local, syscall.EPIPE)
 }
