@@ -230,11 +230,23 @@ func (sh *Shard) request(s *Server) {
 	sh.servers.insert(t, hash)
 	l.count.servers.Add(1)
 	t.serverEvent(evStart, 0, nil, nil)
-	if k == inviteServer && !l.cfg.NoTrying {
-		t.serverEvent(evTrying, 100, makeTrying(m), nil)
-		s.status = 0 // the User's last, not ours
+	trying := k == inviteServer && !l.cfg.NoTrying
+	stranger := s.Flow.Role == sip.RoleGm && !t.reliable
+	if trying && !stranger {
+		s.trying()
 	}
 	l.cfg.User.Request(s)
+	// Who may be forgotten with his answer gets no 100 before it (RFC 3261 8.2.7): it
+	// would end his retransmissions, and nobody would miss an answer that is lost.
+	if trying && stranger && s.tx == t && s.status == 0 {
+		s.trying()
+	}
+}
+
+// trying answers an INVITE with 100.
+func (s *Server) trying() {
+	s.tx.serverEvent(evTrying, 100, makeTrying(s.Req), nil)
+	s.status = 0 // the User's last, not ours
 }
 
 func (sh *Shard) requestAck(s *Server, t *tx) {
