@@ -18,7 +18,7 @@ func TestKeyOfSeesEveryField(t *testing.T) {
 			}}}}},
 		}
 	}
-	if keyOf(fresh()) != keyOf(fresh()) {
+	if a, b := keyOf(fresh()), keyOf(fresh()); a != b {
 		t.Fatal("equal profiles have different keys")
 	}
 	// visit calls change on every leaf of a fresh profile in turn, by its number.

@@ -56,6 +56,9 @@ type process struct {
 	err   error // how it ended, once ended is closed
 }
 
+// state is how a process that has ended did.
+func (p *process) state() string { return p.cmd.ProcessState.String() }
+
 // startCore writes the configurations into dir and starts everything. Programs are in
 // bin. stop must follow.
 func startCore(ctx context.Context, bin, dir string, phones int) (*core, error) {
@@ -186,7 +189,7 @@ func (c *core) ready(ctx context.Context, name string) error {
 			return fmt.Errorf("%s is not ready: %w", name, ctx.Err())
 		case <-p.ended:
 			said, _ := os.ReadFile(filepath.Join(c.dir, name+".stderr"))
-			return fmt.Errorf("%s has ended before it was ready: %v: %.500s", name, p.err, said)
+			return fmt.Errorf("%s has ended before it was ready: %s: %.500s", name, p.state(), said)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -242,7 +245,7 @@ func (c *core) ended() error {
 		select {
 		case <-p.ended:
 			said, _ := os.ReadFile(filepath.Join(c.dir, name+".stderr"))
-			errs = append(errs, fmt.Errorf("%s has ended by itself: %v: %.2000s", name, p.err, said[max(0, len(said)-2000):]))
+			errs = append(errs, fmt.Errorf("%s has ended by itself: %s: %.2000s", name, p.state(), said[max(0, len(said)-2000):]))
 		default:
 		}
 	}
