@@ -137,7 +137,7 @@ func TestLoadOfStrangers(t *testing.T) {
 	if r.Load.Succeeded != 10 || r.Load.Causes["REGISTER: 403"] != 10 || r.Load.InadequateShare != 0.5 {
 		t.Errorf("10 of 20 phones are strangers: %+v", r.Load.Counts)
 	}
-	cfg.Count, cfg.Duration, cfg.Steps = 0, 300*time.Millisecond, []float64{50, 100}
+	cfg.Count, cfg.Duration, cfg.Steps = 0, time.Second, []float64{50, 100}
 	if r, err = load.Run(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
