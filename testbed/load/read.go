@@ -172,7 +172,7 @@ func (h *heard) read(b []byte) bool {
 			h.subscription = value
 		}
 	}
-	return h.callID != nil && h.cseq != nil && h.via != nil && h.from != nil && h.to != nil
+	return len(h.callID) > 0 && len(h.cseq) > 0 && len(h.topVia) > 0 && len(h.from) > 0 && len(h.to) > 0
 }
 
 // appendValues parts a header field at its commas, which route values have only

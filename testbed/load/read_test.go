@@ -40,7 +40,7 @@ func FuzzRead(f *testing.F) {
 		if !h.read(b) {
 			return
 		}
-		if h.via == nil || h.topVia == nil || h.callID == nil || h.cseq == nil {
+		if len(h.via) == 0 || len(h.topVia) == 0 || len(h.callID) == 0 || len(h.cseq) == 0 || len(h.from) == 0 || len(h.to) == 0 {
 			t.Errorf("read without what each message has: %+v", h)
 		}
 		if c, ok := e.readCallID(h.callID); ok && (c.from == nil || c.to == nil) {
