@@ -152,6 +152,9 @@ func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 		t.last = nil
 		if t.kind == nonInviteClient && c != nil {
 			c.tx, t.client = nil, nil // only the key is needed from here on
+			if t.linger > 0 {
+				sh.pass(sh.clients, t)
+			}
 		}
 	case t.state == accepted:
 		t.last = nil
@@ -177,13 +180,21 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 		return
 	}
 	sh.clientKey(v.Branch, m.Method())
-	t := sh.clients.find(sh.hash(sh.scratch), sh.scratch)
+	hash := sh.hash(sh.scratch)
+	t := sh.clients.find(hash, sh.scratch)
+	var done record
 	if t == nil {
+		done = sh.past.find(nonInviteClient, hash, sh.scratch)
+	}
+	switch {
+	case t == nil && done == nil:
 		sh.layer.cfg.User.Stray(sh, f, m)
 		return
-	}
-	if !t.admits(f) {
+	case t != nil && !t.admits(f) || done != nil && !sh.layer.admits(done.flow(), f):
 		sh.layer.drop(&sh.layer.count.unprotected, f, m.Raw(), "a response by another way than its request went")
+		return
+	case done != nil:
+		sh.layer.absorbed(f, m)
 		return
 	}
 	if t.class == classLingering && t.state == completed {
@@ -197,14 +208,16 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 // same phone over SAs (TS 33.203 7.1). What is between us and the core is the core's:
 // a phone reads the branches of all who have passed its INVITE on, and would answer
 // past its own P-CSCF.
-func (t *tx) admits(f sip.Flow) bool {
-	if may := t.shard.layer.cfg.Peer; may != nil && !may(f) {
+func (t *tx) admits(f sip.Flow) bool { return t.shard.layer.admits(t.to, f) }
+
+func (l *Layer) admits(to, f sip.Flow) bool {
+	if may := l.cfg.Peer; may != nil && !may(f) {
 		return false
 	}
-	if guarded(t.to.Role) {
-		return guarded(f.Role) && f.Remote.Addr() == t.to.Remote.Addr()
+	if guarded(to.Role) {
+		return guarded(f.Role) && f.Remote.Addr() == to.Remote.Addr()
 	}
-	return t.to.Role == sip.RoleGm || f.Role != sip.RoleGm && !guarded(f.Role)
+	return to.Role == sip.RoleGm || f.Role != sip.RoleGm && !guarded(f.Role)
 }
 
 // guarded reports whether what passes a socket of that role goes over an SA.

@@ -17,6 +17,7 @@ const (
 	timerFunc timerKind = iota
 	timerRetransmit
 	timerEnd
+	timerPast // a shard's, of what lingers
 )
 
 func (t *timer) running() bool { return t.pos != 0 }

@@ -134,6 +134,7 @@ type Layer struct {
 
 	open, unacked, lingering atomic.Int64 // transactions by class
 	octets                   atomic.Int64 // of the requests that they hold
+	kept                     atomic.Int64 // octets of what lingers without a transaction
 
 	draining, isClosed atomic.Bool
 	idle               chan struct{} // poked when nothing is owed any more while draining

@@ -142,6 +142,9 @@ func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
 		// Only the response is needed from here on, and it may be for long: an ACK
 		// that never comes is awaited for 128 s on Gm.
 		t.letGo()
+		if t.linger > 0 {
+			sh.pass(sh.servers, t)
+		}
 	}
 	return a
 }
@@ -192,7 +195,15 @@ func (sh *Shard) request(s *Server) {
 		find = sh.servers.find
 	}
 	t := find(hash, sh.scratch)
-	if t != nil && !t.admits(s.Flow) {
+	var done record // or what is left of one
+	if t == nil {
+		if own {
+			done = sh.past.find(nonInviteServer, hash, sh.scratch)
+		} else {
+			done = sh.past.findPrefix(hash)
+		}
+	}
+	if t != nil && !t.admits(s.Flow) || done != nil && !l.admits(done.flow(), s.Flow) {
 		l.drop(&l.count.unprotected, s.Flow, m.Raw(), "by another way than its transaction goes")
 		l.recycle(s)
 		return
@@ -202,7 +213,13 @@ func (sh *Shard) request(s *Server) {
 		sh.requestAck(s, t)
 		return
 	case !own:
-		sh.requestCancel(s, t)
+		sh.requestCancel(s, t, t != nil || done != nil)
+		return
+	case done != nil:
+		to, data := done.response()
+		l.cfg.Sender.Send(to, data, nil)
+		l.absorbed(s.Flow, m)
+		l.recycle(s)
 		return
 	case t != nil:
 		t.serverEvent(evRequest, 0, nil, nil)
@@ -267,14 +284,18 @@ func (sh *Shard) requestAck(s *Server, t *tx) {
 
 // requestCancel answers a CANCEL (RFC 3261 §9.2). It needs no transaction of its
 // own: a retransmission finds the same INVITE and gets the same answer.
-func (sh *Shard) requestCancel(s *Server, t *tx) {
+func (sh *Shard) requestCancel(s *Server, t *tx, known bool) {
 	l := sh.layer
-	if t == nil {
+	if !known {
 		l.answer(s, 481, "", "CANCEL without transaction")
 		l.recycle(s)
 		return
 	}
 	l.answer(s, 200, "", "")
+	if t == nil {
+		l.recycle(s)
+		return
+	}
 	inv := t.server
 	if t.kind != inviteServer || t.state != proceeding || inv.cancelled {
 		l.recycle(s)

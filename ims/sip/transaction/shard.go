@@ -17,6 +17,7 @@ type Shard struct {
 	base    time.Time // timers count from here
 	free    []*tx
 	idle    []*timer // of After, for reuse
+	past    past
 	scratch []byte   // a key under construction
 	later   []func() // run when the event in hand is done
 	pace    pace
@@ -43,10 +44,12 @@ type item struct {
 const maxFree = 1024
 
 func newShard(l *Layer) *Shard {
-	return &Shard{
+	sh := &Shard{
 		layer: l, base: time.Now(), servers: table{}, clients: table{},
 		wake: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
+	sh.past.init(sh)
+	return sh
 }
 
 // Layer returns the layer that the shard belongs to.
@@ -201,6 +204,8 @@ func (sh *Shard) expire() {
 			sh.layer.timerFired(t.tx, evRetransmit)
 		case timerEnd:
 			sh.layer.timerFired(t.tx, evEnd)
+		case timerPast:
+			sh.past.expire(now)
 		}
 		sh.runLater()
 	}

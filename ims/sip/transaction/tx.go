@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"sync/atomic"
+	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 )
@@ -32,6 +33,8 @@ type tx struct {
 	server *Server
 	client *Client
 	octets int // of the server's request
+
+	linger time.Duration // how long past may keep it; 0: not, or not now
 }
 
 // hold gives a server transaction its Server, letGo takes it away again.
@@ -123,11 +126,35 @@ func (t *tx) advance(ev event) actions {
 		if a.do&doSetRetransmit != 0 {
 			sh.timers.set(&t.retransmit, now+int64(a.retransmit))
 		}
-		if a.do&doSetEnd != 0 {
+		switch {
+		case a.do&doSetEnd == 0:
+		case t.passes():
+			t.linger = a.end
+			sh.timers.remove(&t.end)
+		default:
 			sh.timers.set(&t.end, now+int64(a.end))
 		}
 	}
 	return a
+}
+
+// passes reports whether all that is needed of t from here on is what past keeps.
+func (t *tx) passes() bool {
+	if t.state != completed || t.reliable {
+		return false
+	}
+	return t.kind == nonInviteClient || t.kind == nonInviteServer && t.server != nil && len(t.server.onEnd) == 0
+}
+
+// pass gives to past what it may keep; t has a timer of its own where that cannot be.
+func (sh *Shard) pass(tb table, t *tx) {
+	stay := t.linger
+	t.linger = 0
+	if sh.past.add(t, stay) {
+		sh.reuse(tb, t)
+		return
+	}
+	sh.timers.set(&t.end, sh.now()+int64(stay))
 }
 
 func (l *Layer) reclass(c class, n int64) {
@@ -152,8 +179,13 @@ func (l *Layer) timerFired(t *tx, ev event) {
 
 // release takes t out of its table and makes it ready for reuse.
 func (sh *Shard) release(tb table, count *atomic.Int64, t *tx) {
-	tb.remove(t)
 	count.Add(-1)
+	sh.reuse(tb, t)
+}
+
+// reuse is release for what is still counted.
+func (sh *Shard) reuse(tb table, t *tx) {
+	tb.remove(t)
 	*t = tx{shard: sh, key: t.key[:0], retransmit: t.retransmit, end: t.end}
 	if len(sh.free) < maxFree && cap(t.key) <= 512 {
 		sh.free = append(sh.free, t)
