@@ -25,7 +25,7 @@ func (k *call) tryElsewhere(code ResultCode) bool {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if code == UnableToDeliver && k.hint && k.m.Find(avp.DestinationHost, 0) != nil {
+	if code == UnableToDeliver && k.hint && k.m.has(avp.DestinationHost) {
 		// The learned host is gone: any other in the realm will do, also behind
 		// the same agent.
 		k.dropHostLocked()

@@ -39,14 +39,19 @@ type call struct {
 	done     func(*Answer, error)
 	start    time.Time
 	deadline time.Time
-	timer    *time.Timer
 	finished atomic.Bool
+
+	// Of deadlines, and guarded by its lock.
+	timer         *time.Timer
+	listed        bool
+	before, after *call
 
 	mu         sync.Mutex
 	m          *Message
 	hint       bool
 	tried      []*conn
-	conn       *conn // that it was last sent on
+	tried1     [1]*conn // most calls need no more
+	conn       *conn    // that it was last sent on
 	hop        uint32
 	unanswered bool // it was sent and no answer of any kind came: further copies carry T
 }
@@ -111,9 +116,10 @@ func (n *Node) start(deadline time.Time, m *Message, done func(*Answer, error), 
 		k.finishLater(fmt.Errorf("diameter: request of %d octets is over the bound of %d", m.Len(), ceilingMaxMessage))
 		return k
 	}
+	k.tried = k.tried1[:0]
 	// Under the lock: a timer that fires at once waits until everything is set.
 	k.mu.Lock()
-	k.timer = time.AfterFunc(time.Until(deadline), k.expired)
+	n.deadlines.add(k)
 	err := k.sendLocked()
 	k.mu.Unlock()
 	if err != nil {
@@ -151,6 +157,13 @@ func (k *call) dropHostLocked() {
 	m.AVPs = slices.DeleteFunc(slices.Clone(m.AVPs), func(a *AVP) bool {
 		return a.Code == avp.DestinationHost && a.VendorID == 0
 	})
+	var left []byte
+	for a, rest, ok := m.body.Next(); ok; a, rest, ok = rest.Next() {
+		if a.Code != avp.DestinationHost || a.Vendor != 0 {
+			left = appendRaw(left, a)
+		}
+	}
+	m.body = Run(left)
 	k.m = &m
 }
 
@@ -186,10 +199,8 @@ func (k *call) finish(a *Answer, err error) {
 	if !k.finished.CompareAndSwap(false, true) {
 		return
 	}
+	k.n.deadlines.remove(k)
 	k.mu.Lock()
-	if k.timer != nil {
-		k.timer.Stop()
-	}
 	c, hop := k.conn, k.hop
 	k.mu.Unlock()
 	if c != nil {
@@ -289,20 +300,33 @@ func (k *call) recheck() {
 // where it is stateless, Origin-Host and Origin-Realm.
 func (n *Node) NewRequest(application, command uint32) *Message {
 	m := NewRequest(application, command)
-	m.Add(newAVP(avp.SessionID, datatype.UTF8String(n.NewSessionID())))
-	n.addApplication(m)
-	m.Add(newAVP(avp.OriginHost, datatype.DiameterIdentity(n.cfg.OriginHost)),
-		newAVP(avp.OriginRealm, datatype.DiameterIdentity(n.cfg.OriginRealm)))
+	m.SetEncoded(n.cfg.Dictionary, n.AppendRequest(nil, application, ""))
 	return m
 }
 
-func (n *Node) addApplication(m *Message) {
-	a, ok := n.cfg.application(m.Application)
-	if !ok {
-		return
+// AppendRequest appends the AVPs that NewRequest begins a request with. An empty
+// session is replaced by a new one.
+func (n *Node) AppendRequest(b []byte, application uint32, session string) []byte {
+	if session != "" {
+		b = AppendString(b, n.cfg.Dictionary.sessionID, session)
+	} else {
+		var buf [300]byte // an Origin-Host has at most 255 octets
+		b = AppendString(b, n.cfg.Dictionary.sessionID, n.appendSessionID(buf[:0]))
 	}
-	m.Add(a.avp())
-	if a.Stateless {
-		m.Add(newAVP(avp.AuthSessionState, datatype.Enumerated(1))) // NO_STATE_MAINTAINED
+	return append(append(b, n.heads[application]...), n.origin...)
+}
+
+// encodeHeads encodes once what never varies: the application's own AVPs and the
+// node's identity.
+func (n *Node) encodeHeads() {
+	n.heads = make(map[uint32][]byte)
+	for _, a := range n.cfg.Applications {
+		b := appendAVP(nil, a.avp())
+		if a.Stateless {
+			b = appendAVP(b, newAVP(avp.AuthSessionState, datatype.Enumerated(1))) // NO_STATE_MAINTAINED
+		}
+		n.heads[a.ID] = b
 	}
+	n.origin = appendAVP(nil, newAVP(avp.OriginHost, datatype.DiameterIdentity(n.cfg.OriginHost)))
+	n.origin = appendAVP(n.origin, newAVP(avp.OriginRealm, datatype.DiameterIdentity(n.cfg.OriginRealm)))
 }

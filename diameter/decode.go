@@ -89,6 +89,10 @@ func (d *Dictionary) decodeBody(m *Message, body []byte) (fault *AVPError) {
 			fault = &AVPError{Code: UnableToComply, Reason: fmt.Sprintf("decoding failed: %v", r)}
 		}
 	}()
+	if c := (checker{t: d.table(m.Application), strict: m.IsRequest()}); m.Application != 0 && c.run(body, 0) {
+		m.body, m.dict = Run(body), d
+		return nil
+	}
 	w := walker{d: d, app: m.Application, strict: m.IsRequest()}
 	m.AVPs, fault = w.walk(body, 0)
 	return fault

@@ -25,6 +25,9 @@ type Dictionary struct {
 	avps     map[avpKey]*Definition
 	names    map[nameKey]*Definition
 	commands map[commandKey]*CommandDefinition
+	tables   map[uint32]*table // by application
+
+	sessionID *Definition
 }
 
 type avpKey struct{ app, code, vendor uint32 }
@@ -107,6 +110,8 @@ func NewDictionary(documents ...string) (*Dictionary, error) {
 			d.commands[commandKey{app.ID, c.Code}] = cmd
 		}
 	}
+	d.tabulate()
+	d.sessionID = d.Lookup(0, avp.SessionID, 0)
 	return d, nil
 }
 
@@ -180,7 +185,10 @@ func (d *Dictionary) Check(m *Message) *AVPError {
 		return &AVPError{Code: CommandUnsupported, Reason: fmt.Sprintf(
 			"command %d is not defined for application %d", m.Command, m.Application)}
 	}
-	return checkRules(cmd.request, m.AVPs, cmd.Name+"-Request", 0)
+	if len(m.AVPs) == 0 && holds(cmd.request, m.body, 0) {
+		return nil
+	}
+	return checkRules(cmd.request, m.All(), cmd.Name+"-Request", 0)
 }
 
 func checkRules(rules []rule, avps []*AVP, where string, depth int) *AVPError {

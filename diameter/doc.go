@@ -23,7 +23,7 @@
 // Each connection has one reader and one writer goroutine, both owned by the
 // node; [Node.Close] waits for them. A handler, and the callback given to Do,
 // run on the reader goroutine of the connection (a callback that reports a
-// time-out or a lost connection runs on a goroutine of its own) and must not
+// time-out or a lost connection runs on another goroutine) and must not
 // block: they hand over to a shard and return. Do itself never blocks and never
 // calls the callback before it has returned. The callback is called exactly once.
 //

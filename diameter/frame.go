@@ -10,15 +10,20 @@ import (
 // errFrame ends a connection whose octets cannot be told apart any more.
 var errFrame = errors.New("message length below 20: message boundaries are lost")
 
+// frameBuffer is how many octets are read at once. Frames up to that length are
+// handed out where they were read to.
+const frameBuffer = 16 << 10
+
 // A frameReader cuts a stream into messages by their length fields.
 type frameReader struct {
 	r     *bufio.Reader
 	limit int
-	buf   []byte // of the last frame, used again for the next
+	read  int    // octets of the last frame that are still in r
+	buf   []byte // of the last frame that had no room in r, used again for the next
 }
 
 func newFrameReader(r io.Reader, limit int) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, 16<<10), limit: limit}
+	return &frameReader{r: bufio.NewReaderSize(r, frameBuffer), limit: limit}
 }
 
 // next returns the next frame, at least a header long and valid until the call
@@ -26,6 +31,10 @@ func newFrameReader(r io.Reader, limit int) *frameReader {
 // fault to answer. An error ends the stream; errFrame comes with the header if
 // the peer sent one.
 func (f *frameReader) next() (frame []byte, fault *AVPError, err error) {
+	if f.read > 0 {
+		_, _ = f.r.Discard(f.read) // it is there
+		f.read = 0
+	}
 	first, err := f.r.Peek(4)
 	if err != nil {
 		return nil, nil, err
@@ -47,6 +56,16 @@ func (f *frameReader) next() (frame []byte, fault *AVPError, err error) {
 		}
 		return frame, &AVPError{Code: InvalidMessageLength, Reason: fmt.Sprintf(
 			"message of %d octets; this node takes %d", length, f.limit)}, nil
+	}
+	if length <= frameBuffer {
+		if frame, err = f.r.Peek(length); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, nil, err
+		}
+		f.read = length
+		return frame, nil, nil
 	}
 	frame = f.take(length)
 	if _, err := io.ReadFull(f.r, frame); err != nil {

@@ -216,7 +216,7 @@ func TestErrorAnswersRepeatWhatTheSenderNeeds(t *testing.T) {
 		} {
 			p.write(frame)
 			m := p.read()
-			if m.SessionID() != "raw;1;2" || m.AVPs[0].Code != avp.SessionID {
+			if m.SessionID() != "raw;1;2" || m.All()[0].Code != avp.SessionID {
 				t.Errorf("%s: Session-Id %q", name, m.SessionID())
 			}
 			if Text(Find(Group(m.Find(avp.ProxyInfo, 0)), avp.ProxyHost, 0)) != "dra" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,9 +17,12 @@ import (
 type Node struct {
 	cfg        Config
 	duplicates *duplicates
+	deadlines  deadlines
 	endToEnd   atomic.Uint32
 	sessionLow atomic.Uint32
 	sessionHi  uint32
+	heads      map[uint32][]byte // what each message of an application holds, encoded
+	origin     []byte            // Origin-Host and Origin-Realm, encoded
 
 	stop   context.Context // done when Close begins to take connections down
 	cancel context.CancelFunc
@@ -53,6 +57,7 @@ func New(cfg Config) (*Node, error) {
 	// bits random, so that identifiers do not repeat over a quick restart.
 	n.endToEnd.Store(now<<20 | rand.Uint32()&0xfffff)
 	n.sessionLow.Store(rand.Uint32())
+	n.encodeHeads()
 	n.stop, n.cancel = context.WithCancel(context.Background())
 	for _, p := range cfg.Peers {
 		n.peers = append(n.peers, &peer{cfg: p})
@@ -126,7 +131,12 @@ func (n *Node) accept(l net.Listener) {
 
 // NewSessionID returns a Session-Id that is unique for ever (RFC 6733 8.8).
 func (n *Node) NewSessionID() string {
-	return fmt.Sprintf("%s;%d;%d", n.cfg.OriginHost, n.sessionHi, n.sessionLow.Add(1))
+	return string(n.appendSessionID(nil))
+}
+
+func (n *Node) appendSessionID(b []byte) []byte {
+	b = strconv.AppendUint(append(append(b, n.cfg.OriginHost...), ';'), uint64(n.sessionHi), 10)
+	return strconv.AppendUint(append(b, ';'), uint64(n.sessionLow.Add(1)), 10)
 }
 
 // PeerStatus is one line of [Node.Peers].

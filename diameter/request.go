@@ -31,27 +31,37 @@ func (r *Request) NewAnswer(res Result) *Message {
 }
 
 func (n *Node) newAnswer(req *Message, res Result) *Message {
+	a, b := n.appendAnswer(nil, req, res)
+	a.SetEncoded(n.cfg.Dictionary, b)
+	return a
+}
+
+// AppendAnswer is NewAnswer for those who encode the rest themselves: the AVPs are
+// appended to b, and the message holds none of them yet.
+func (r *Request) AppendAnswer(b []byte, res Result) (*Message, []byte) {
+	return r.conn.n.appendAnswer(b, r.Message, res)
+}
+
+func (n *Node) appendAnswer(b []byte, req *Message, res Result) (*Message, []byte) {
 	a := &Message{
 		Flags: req.Flags & FlagProxiable, Command: req.Command, Application: req.Application,
 		HopByHop: req.HopByHop, EndToEnd: req.EndToEnd,
-		AVPs: make([]*AVP, 0, 12),
 	}
 	if !res.Experimental && ResultCode(res.Code).isProtocolError() {
 		a.Flags |= FlagError
 	}
-	if s := req.Find(avp.SessionID, 0); s != nil {
-		a.Add(s)
+	run := req.Encoded()
+	if s, ok := run.Find(avp.SessionID, 0); ok {
+		b = appendRaw(b, s)
 	}
-	n.addApplication(a)
-	a.Add(res.AVP(),
-		newAVP(avp.OriginHost, datatype.DiameterIdentity(n.cfg.OriginHost)),
-		newAVP(avp.OriginRealm, datatype.DiameterIdentity(n.cfg.OriginRealm)))
-	for _, p := range req.AVPs {
-		if p.Code == avp.ProxyInfo && p.VendorID == 0 {
-			a.Add(p)
+	b = append(b, n.heads[a.Application]...)
+	b = append(appendAVP(b, res.AVP()), n.origin...)
+	for p, rest, ok := run.Next(); ok; p, rest, ok = rest.Next() {
+		if p.Code == avp.ProxyInfo && p.Vendor == 0 {
+			b = appendRaw(b, p)
 		}
 	}
-	return a
+	return a, b
 }
 
 // Answer sends the answer on the connection that the request came on. What it
@@ -228,15 +238,15 @@ func (c *conn) admit(m *Message) *AVPError {
 
 // addressed checks that the request is for this node: it relays nothing.
 func (n *Node) addressed(m *Message) *AVPError {
-	if h := m.Find(avp.DestinationHost, 0); h != nil {
+	if m.has(avp.DestinationHost) {
 		// A request that names this host is taken whatever its realm is: FHoSS
 		// makes the realm from the host name.
-		if !n.cfg.isHost(Text(h)) {
+		if !n.cfg.isHost(m.Text(avp.DestinationHost, 0)) {
 			return &AVPError{Code: UnableToDeliver, Reason: "this node is not the destination host and does not relay"}
 		}
 		return nil
 	}
-	if realm := m.Find(avp.DestinationRealm, 0); realm != nil && !n.cfg.isRealm(Text(realm)) {
+	if m.has(avp.DestinationRealm) && !n.cfg.isRealm(m.Text(avp.DestinationRealm, 0)) {
 		return &AVPError{Code: RealmNotServed, Reason: "the destination realm is not served here"}
 	}
 	return nil

@@ -137,13 +137,16 @@ func (r Result) String() string {
 func (m *Message) Result() (Result, bool) {
 	var base, exp Result
 	var haveBase, haveExp bool
-	if c, ok := Uint32(m.Find(avp.ResultCode, 0)); ok {
-		base, haveBase = Result{Code: c}, true
+	run := m.Encoded()
+	if a, ok := run.Find(avp.ResultCode, 0); ok {
+		base.Code, haveBase = a.Uint32()
 	}
-	if g := Group(m.Find(avp.ExperimentalResult, 0)); g != nil {
-		if c, ok := Uint32(Find(g, avp.ExperimentalResultCode, 0)); ok {
-			v, _ := Uint32(Find(g, avp.VendorID, 0))
-			exp, haveExp = Result{Code: c, Experimental: true, Vendor: v}, true
+	if g, ok := run.Find(avp.ExperimentalResult, 0); ok {
+		if a, ok := g.Group().Find(avp.ExperimentalResultCode, 0); ok {
+			exp.Code, haveExp = a.Uint32()
+			v, _ := g.Group().Find(avp.VendorID, 0)
+			exp.Experimental = true
+			exp.Vendor, _ = v.Uint32()
 		}
 	}
 	switch {

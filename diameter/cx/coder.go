@@ -2,9 +2,9 @@ package cx
 
 import (
 	"net/netip"
+	"sync"
 	"time"
 
-	"github.com/fiorix/go-diameter/v4/diam/avp"
 	"github.com/fiorix/go-diameter/v4/diam/datatype"
 
 	"github.com/gocscf/gocscf/diameter"
@@ -16,9 +16,50 @@ import (
 //
 // Encoding leaves out what has its zero value, except where the method's name
 // says otherwise.
+//
+// Both directions work on octets, without an object for each AVP. Decoded texts are
+// parts of the message: who keeps one for long keeps a copy.
 type coder struct {
 	decoding bool
-	avps     []*diameter.AVP
+	b        []byte         // encoded so far
+	in       []diameter.Raw // to decode: the members of the message and of the groups that are open
+	from     int            // in: where the members of the innermost group begin
+}
+
+// coders are used again: they would be on the heap, since fields is a method of an
+// interface.
+var coders = sync.Pool{New: func() any {
+	return &coder{b: make([]byte, 0, 1024), in: make([]diameter.Raw, 0, 32)}
+}}
+
+func newEncoder() *coder {
+	c := coders.Get().(*coder)
+	c.decoding, c.b = false, c.b[:0]
+	return c
+}
+
+func newDecoder(run diameter.Run) *coder {
+	c := coders.Get().(*coder)
+	c.decoding, c.in, c.from = true, c.in[:0], 0
+	c.read(run)
+	return c
+}
+
+// free gives the coder back. Nothing of it may be used afterwards.
+func (c *coder) free() {
+	const keep = 16 << 10 // octets, so that one large message is not kept for good
+	if cap(c.b) > keep || cap(c.in) > 512 {
+		return
+	}
+	clear(c.in[:cap(c.in)]) // which hold on to the message
+	coders.Put(c)
+}
+
+// read takes in the members of a run.
+func (c *coder) read(run diameter.Run) {
+	for a, rest, ok := run.Next(); ok; a, rest, ok = rest.Next() {
+		c.in = append(c.in, a)
+	}
 }
 
 // fielder is a structure with AVPs: a command or a group.
@@ -33,117 +74,115 @@ func def(name string) *diameter.Definition {
 	return d
 }
 
-func (c *coder) find(d *diameter.Definition) *diameter.AVP {
-	return diameter.Find(c.avps, d.Code, d.Vendor)
+func (c *coder) find(d *diameter.Definition) (diameter.Raw, bool) {
+	for i := c.from; i < len(c.in); i++ {
+		if a := &c.in[i]; a.Code == d.Code && a.Vendor == d.Vendor {
+			return *a, true
+		}
+	}
+	return diameter.Raw{}, false
 }
 
-func (c *coder) add(a *diameter.AVP) { c.avps = append(c.avps, a) }
-
 // each calls f for every AVP of the definition.
-func (c *coder) each(d *diameter.Definition, f func(*diameter.AVP)) {
-	for _, a := range c.avps {
-		if a.Code == d.Code && a.VendorID == d.Vendor {
+func (c *coder) each(d *diameter.Definition, f func(diameter.Raw)) {
+	for i, end := c.from, len(c.in); i < end; i++ { // f may open a group, which moves c.in
+		if a := c.in[i]; a.Code == d.Code && a.Vendor == d.Vendor {
 			f(a)
 		}
 	}
 }
 
-func stringData(d *diameter.Definition, s string) datatype.Type {
-	switch d.Type {
-	case datatype.UTF8StringType:
-		return datatype.UTF8String(s)
-	case datatype.DiameterIdentityType:
-		return datatype.DiameterIdentity(s)
-	case datatype.DiameterURIType:
-		return datatype.DiameterURI(s)
-	}
-	return datatype.OctetString(s)
-}
-
 func (c *coder) text(d *diameter.Definition, p *string) {
 	if c.decoding {
-		*p = diameter.Text(c.find(d))
+		a, _ := c.find(d)
+		*p = a.Value
 	} else if *p != "" {
-		c.add(d.New(stringData(d, *p)))
+		c.b = diameter.AppendString(c.b, d, *p)
 	}
 }
 
 func (c *coder) texts(d *diameter.Definition, p *[]string) {
 	if c.decoding {
 		*p = nil
-		c.each(d, func(a *diameter.AVP) { *p = append(*p, diameter.Text(a)) })
+		c.each(d, func(a diameter.Raw) { *p = append(*p, a.Value) })
 		return
 	}
 	for _, s := range *p {
-		c.add(d.New(stringData(d, s)))
+		c.b = diameter.AppendString(c.b, d, s)
 	}
 }
 
 func (c *coder) octets(d *diameter.Definition, p *[]byte) {
 	if c.decoding {
-		*p = diameter.Octets(c.find(d))
+		*p = nil
+		if a, ok := c.find(d); ok {
+			*p = []byte(a.Value)
+		}
 	} else if len(*p) > 0 {
-		c.add(d.New(stringData(d, string(*p))))
+		c.b = diameter.AppendString(c.b, d, *p)
 	}
 }
 
 func (c *coder) octetss(d *diameter.Definition, p *[][]byte) {
 	if c.decoding {
 		*p = nil
-		c.each(d, func(a *diameter.AVP) { *p = append(*p, diameter.Octets(a)) })
+		c.each(d, func(a diameter.Raw) { *p = append(*p, []byte(a.Value)) })
 		return
 	}
 	for _, s := range *p {
-		c.add(d.New(stringData(d, string(s))))
+		c.b = diameter.AppendString(c.b, d, s)
 	}
 }
 
 func (c *coder) number(d *diameter.Definition, p *uint32) {
 	if c.decoding {
-		*p, _ = diameter.Uint32(c.find(d))
+		a, _ := c.find(d)
+		*p, _ = a.Uint32()
 	} else if *p != 0 {
-		c.add(d.New(datatype.Unsigned32(*p)))
+		c.b = diameter.AppendUint32(c.b, d, *p)
 	}
 }
 
 // numberAlways encodes zero too.
 func (c *coder) numberAlways(d *diameter.Definition, p *uint32) {
-	if c.decoding || *p != 0 {
+	if c.decoding {
 		c.number(d, p)
 		return
 	}
-	c.add(d.New(datatype.Unsigned32(0)))
+	c.b = diameter.AppendUint32(c.b, d, *p)
 }
 
 func (c *coder) numbers(d *diameter.Definition, p *[]uint32) {
 	if c.decoding {
 		*p = nil
-		c.each(d, func(a *diameter.AVP) {
-			v, _ := diameter.Uint32(a)
+		c.each(d, func(a diameter.Raw) {
+			v, _ := a.Uint32()
 			*p = append(*p, v)
 		})
 		return
 	}
 	for _, v := range *p {
-		c.add(d.New(datatype.Unsigned32(v)))
+		c.b = diameter.AppendUint32(c.b, d, v)
 	}
 }
 
 func (c *coder) number64(d *diameter.Definition, p *uint64) {
 	if c.decoding {
-		*p, _ = diameter.Uint64(c.find(d))
+		a, _ := c.find(d)
+		*p, _ = a.Uint64()
 	} else if *p != 0 {
-		c.add(d.New(datatype.Unsigned64(*p)))
+		c.b = diameter.AppendUint64(c.b, d, *p)
 	}
 }
 
 // enum moves an enumeration whose value 0 is what its absence means.
 func enum[T ~int32](c *coder, d *diameter.Definition, p *T) {
 	if c.decoding {
-		v, _ := diameter.Enumerated(c.find(d))
+		a, _ := c.find(d)
+		v, _ := a.Uint32()
 		*p = T(v)
 	} else if *p != 0 {
-		c.add(d.New(datatype.Enumerated(*p)))
+		enumAlways(c, d, p)
 	}
 }
 
@@ -153,55 +192,80 @@ func enumAlways[T ~int32](c *coder, d *diameter.Definition, p *T) {
 		enum(c, d, p)
 		return
 	}
-	c.add(d.New(datatype.Enumerated(*p)))
+	c.b = diameter.AppendUint32(c.b, d, uint32(*p))
 }
 
 // enumOptional moves an enumeration whose absence means something of its own.
 func enumOptional[T ~int32](c *coder, d *diameter.Definition, p **T) {
 	if !c.decoding {
 		if *p != nil {
-			c.add(d.New(datatype.Enumerated(**p)))
+			enumAlways(c, d, *p)
 		}
 		return
 	}
 	*p = nil
-	if v, ok := diameter.Enumerated(c.find(d)); ok {
-		t := T(v)
-		*p = &t
+	if a, ok := c.find(d); ok {
+		if v, ok := a.Uint32(); ok {
+			t := T(v)
+			*p = &t
+		}
 	}
 }
 
+// Times and addresses are rare: go-diameter reads and writes them.
+
 func (c *coder) time(d *diameter.Definition, p *time.Time) {
-	if c.decoding {
-		*p, _ = diameter.Time(c.find(d))
-	} else if !p.IsZero() {
-		c.add(d.New(datatype.Time(*p)))
+	if !c.decoding {
+		if !p.IsZero() {
+			c.b = diameter.AppendValue(c.b, d, datatype.Time(*p))
+		}
+		return
+	}
+	*p = time.Time{}
+	if a, ok := c.find(d); ok && len(a.Value) == 4 {
+		if v, err := datatype.DecodeTime([]byte(a.Value)); err == nil {
+			t, _ := v.(datatype.Time)
+			*p = time.Time(t)
+		}
 	}
 }
 
 func (c *coder) addrs(d *diameter.Definition, p *[]netip.Addr) {
 	if c.decoding {
 		*p = nil
-		c.each(d, func(a *diameter.AVP) {
-			if ip, ok := diameter.Addr(a); ok {
-				*p = append(*p, ip)
+		c.each(d, func(a diameter.Raw) {
+			v, err := datatype.DecodeAddress([]byte(a.Value))
+			if err != nil {
+				return
+			}
+			if b, ok := v.(datatype.Address); ok {
+				if ip, ok := netip.AddrFromSlice(b); ok {
+					*p = append(*p, ip.Unmap())
+				}
 			}
 		})
 		return
 	}
 	for _, ip := range *p {
-		c.add(d.New(datatype.Address(ip.AsSlice())))
+		c.b = diameter.AppendValue(c.b, d, datatype.Address(ip.AsSlice()))
 	}
 }
 
-func decodeGroup(a *diameter.AVP, f fielder) {
-	f.fields(&coder{decoding: true, avps: diameter.Group(a)})
+// decodeGroup reads the members of a into f.
+func (c *coder) decodeGroup(a diameter.Raw, f fielder) {
+	from, end := c.from, len(c.in)
+	c.from = end
+	c.read(a.Group())
+	f.fields(c)
+	c.from, c.in = from, c.in[:end]
 }
 
-func encodeGroup(f fielder) datatype.Type {
-	var c coder
-	f.fields(&c)
-	return diameter.NewGroup(c.avps...)
+// encodeGroup appends f as a group, with the M bit also when mandatory says so.
+func (c *coder) encodeGroup(d *diameter.Definition, f fielder, mandatory bool) {
+	at := len(c.b)
+	c.b = diameter.AppendGroup(c.b, d, mandatory)
+	f.fields(c)
+	c.b = diameter.EndGroup(c.b, at)
 }
 
 // group moves an optional group.
@@ -211,14 +275,14 @@ func group[T any, P interface {
 }](c *coder, d *diameter.Definition, p **T) {
 	if !c.decoding {
 		if *p != nil {
-			c.add(d.New(encodeGroup(P(*p))))
+			c.encodeGroup(d, P(*p), false)
 		}
 		return
 	}
 	*p = nil
-	if a := c.find(d); a != nil {
+	if a, ok := c.find(d); ok {
 		*p = new(T)
-		decodeGroup(a, P(*p))
+		c.decodeGroup(a, P(*p))
 	}
 }
 
@@ -229,14 +293,14 @@ func groups[T any, P interface {
 }](c *coder, d *diameter.Definition, p *[]T) {
 	if !c.decoding {
 		for i := range *p {
-			c.add(d.New(encodeGroup(P(&(*p)[i]))))
+			c.encodeGroup(d, P(&(*p)[i]), false)
 		}
 		return
 	}
 	*p = nil
-	c.each(d, func(a *diameter.AVP) {
+	c.each(d, func(a diameter.Raw) {
 		var v T
-		decodeGroup(a, P(&v))
+		c.decodeGroup(a, P(&v))
 		*p = append(*p, v)
 	})
 }
@@ -254,13 +318,3 @@ var (
 	avpFailed           = def("Failed-AVP")
 	avpRedirectHost     = def("Redirect-Host")
 )
-
-// mandatory sets the M bit, for the one AVP whose sender decides.
-func mandatory(a *diameter.AVP, m bool) *diameter.AVP {
-	if m {
-		a.Flags |= avp.Mbit
-	}
-	return a
-}
-
-func isMandatory(a *diameter.AVP) bool { return a.Flags&avp.Mbit != 0 }

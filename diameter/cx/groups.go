@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fiorix/go-diameter/v4/diam/avp"
+
 	"github.com/gocscf/gocscf/diameter"
 )
 
@@ -209,14 +211,14 @@ func (c *coder) features(p *[]SupportedFeatures) {
 	if !c.decoding {
 		for i := range *p {
 			f := &(*p)[i]
-			c.add(mandatory(avpSupportedFeatures.New(encodeGroup(f)), f.Required))
+			c.encodeGroup(avpSupportedFeatures, f, f.Required)
 		}
 		return
 	}
 	*p = nil
-	c.each(avpSupportedFeatures, func(a *diameter.AVP) {
-		f := SupportedFeatures{Required: isMandatory(a)}
-		decodeGroup(a, &f)
+	c.each(avpSupportedFeatures, func(a diameter.Raw) {
+		f := SupportedFeatures{Required: a.Flags&avp.Mbit != 0}
+		c.decodeGroup(a, &f)
 		*p = append(*p, f)
 	})
 }

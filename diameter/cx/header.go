@@ -3,8 +3,6 @@ package cx
 import (
 	"slices"
 
-	"github.com/fiorix/go-diameter/v4/diam/datatype"
-
 	"github.com/gocscf/gocscf/diameter"
 )
 
@@ -57,16 +55,15 @@ func EncodeRequest(n *diameter.Node, q Request) *diameter.Message {
 
 func encodeRequest(n *diameter.Node, q Request, host, realm string) *diameter.Message {
 	h := q.header()
-	m := n.NewRequest(Application, q.command())
-	if h.SessionID != "" {
-		m.AVPs[0] = avpSessionID.New(datatype.UTF8String(h.SessionID))
-	}
-	c := coder{avps: m.AVPs}
+	m := diameter.NewRequest(Application, q.command())
+	c := newEncoder()
+	defer c.free()
+	c.b = n.AppendRequest(c.b, Application, h.SessionID)
 	c.text(avpDestinationHost, &host)
 	c.text(avpDestinationRealm, &realm)
-	q.fields(&c)
+	q.fields(c)
 	c.features(&h.SupportedFeatures)
-	m.AVPs = c.avps
+	m.SetEncoded(dictionary, c.b)
 	return m
 }
 
@@ -76,14 +73,15 @@ func encodeRequest(n *diameter.Node, q Request, host, realm string) *diameter.Me
 // what there is in either case, for those who mimic a more tolerant HSS.
 func DecodeRequest(m *diameter.Message, q Request) *diameter.AVPError {
 	h := q.header()
-	c := coder{decoding: true, avps: m.AVPs}
+	c := newDecoder(m.Encoded())
+	defer c.free()
 	c.text(avpSessionID, &h.SessionID)
 	c.text(avpOriginHost, &h.OriginHost)
 	c.text(avpOriginRealm, &h.OriginRealm)
 	c.text(avpDestinationHost, &h.DestinationHost)
 	c.text(avpDestinationRealm, &h.DestinationRealm)
 	c.features(&h.SupportedFeatures)
-	q.fields(&c)
+	q.fields(c)
 	return dictionary.Check(m)
 }
 
@@ -93,16 +91,18 @@ func DecodeRequest(m *diameter.Message, q Request) *diameter.AVPError {
 func EncodeAnswer(r *diameter.Request, a Answer) *diameter.Message {
 	h := a.header()
 	res := sendable(h.Result)
-	m := r.NewAnswer(res)
-	c := coder{avps: m.AVPs}
+	c := newEncoder()
+	defer c.free()
+	var m *diameter.Message
+	m, c.b = r.AppendAnswer(c.b, res)
 	c.text(avpErrorMessage, &h.ErrorMessage)
 	if len(h.FailedAVP) > 0 {
-		c.add(avpFailed.New(diameter.NewGroup(h.FailedAVP...)))
+		c.b = diameter.AppendValue(c.b, avpFailed, diameter.NewGroup(h.FailedAVP...))
 	}
 	c.texts(avpRedirectHost, &h.RedirectHosts)
 	c.features(&h.SupportedFeatures)
-	a.fields(&c)
-	m.AVPs = c.avps
+	a.fields(c)
+	m.SetEncoded(dictionary, c.b)
 	return m
 }
 
@@ -110,17 +110,18 @@ func EncodeAnswer(r *diameter.Request, a Answer) *diameter.Message {
 // which old HSSes send, reads as FIRST_REGISTRATION.
 func DecodeAnswer(m *diameter.Message, a Answer) {
 	h := a.header()
-	c := coder{decoding: true, avps: m.AVPs}
+	c := newDecoder(m.Encoded())
+	defer c.free()
 	c.text(avpSessionID, &h.SessionID)
 	c.text(avpOriginHost, &h.OriginHost)
 	c.text(avpOriginRealm, &h.OriginRealm)
 	c.text(avpErrorMessage, &h.ErrorMessage)
-	h.FailedAVP = diameter.Group(c.find(avpFailed))
+	h.FailedAVP = diameter.Group(m.Find(avpFailed.Code, avpFailed.Vendor))
 	c.texts(avpRedirectHost, &h.RedirectHosts)
 	c.features(&h.SupportedFeatures)
 	res, _ := m.Result()
 	h.Result = received(res)
-	a.fields(&c)
+	a.fields(c)
 }
 
 // inOrder sorts items by their number where every one has a number, and leaves

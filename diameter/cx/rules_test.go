@@ -33,7 +33,8 @@ var requiredOfAll = []string{"Session-Id", "Vendor-Specific-Application-Id", "Au
 // without is a copy of the message that lacks an AVP.
 func without(m *diameter.Message, d *diameter.Definition) *diameter.Message {
 	out := *m
-	out.AVPs = slices.DeleteFunc(slices.Clone(m.AVPs), func(a *diameter.AVP) bool { return a.Code == d.Code && a.VendorID == d.Vendor })
+	out.SetEncoded(dictionary, nil)
+	out.AVPs = slices.DeleteFunc(slices.Clone(m.All()), func(a *diameter.AVP) bool { return a.Code == d.Code && a.VendorID == d.Vendor })
 	return &out
 }
 

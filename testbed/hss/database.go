@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"unique"
 
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/diameter/cx"
@@ -156,7 +157,9 @@ func (s *subscription) assign(name string, h *cx.RequestHeader) {
 	if s.host != "" && s.host != h.OriginHost {
 		s.oldHost, s.oldRealm = s.host, s.realm
 	}
-	s.scscf, s.host, s.realm, s.reassign = name, h.OriginHost, h.OriginRealm, false
+	// All users have one of few. What the request holds is a part of it.
+	once := func(s string) string { return unique.Make(s).Value() }
+	s.scscf, s.host, s.realm, s.reassign = once(name), once(h.OriginHost), once(h.OriginRealm), false
 }
 
 // release forgets the S-CSCF once nobody needs it.
