@@ -28,10 +28,10 @@ lint: bin/golangci-lint ## run the linter (built once from tools/go.mod)
 bench: ## run the benchmarks (BENCH=regexp BENCHTIME=1s BENCHCOUNT=1); benchstat reads what it writes
 	@go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(BENCHCOUNT) -benchmem ./...
 
-bench-peers: ## measure Kamailio and ours side by side, under 30 minutes (QUICK=1: under 5); docs/performance/peers.md
+bench-peers: ## measure Kamailio and ours side by side, under 30 minutes (QUICK=1: under 5; CHECK=1: saturation alone, and ratios in bounds); docs/performance/peers.md
 	go build -o bin/ ./cmd/pcscf ./cmd/icscf ./cmd/scscf ./testbed
 	go -C tools build -o ../bin/ ./floor ./benchpeers
-	bin/benchpeers $(if $(QUICK),-quick)
+	bin/benchpeers $(if $(QUICK),-quick) $(if $(CHECK),-check)
 
 fuzz: ## run each fuzz target in turn (FUZZTIME=20s each)
 	.ci/fuzz $(FUZZTIME)

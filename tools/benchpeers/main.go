@@ -30,6 +30,7 @@ type settings struct {
 	cores   []string
 	repeats int
 	quick   bool
+	check   bool
 	keep    bool
 
 	stir, low, rate, full time.Duration // of a load at all, at the low rate, at 200/s, in the closed loop
@@ -50,6 +51,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&cores, "cores", "", "which cores: kamailio,gocscf,core,floor (default: all that there are)")
 	flag.IntVar(&s.repeats, "repeats", 0, "how often each is measured (default 3; with -quick 1)")
 	flag.BoolVar(&s.quick, "quick", false, "a short form, under five minutes")
+	flag.BoolVar(&s.check, "check", false, "saturation alone, under two minutes, and fail where a ratio is out of its bounds")
 	flag.BoolVar(&s.keep, "keep", false, "keep the directories with configurations and logs")
 	flag.Parse()
 	s.lengths()
@@ -62,7 +64,7 @@ func run(ctx context.Context) error {
 	}
 	if s.out == "" {
 		s.out = filepath.Join(s.root, "docs", "performance")
-		if s.quick {
+		if s.quick || s.check {
 			s.out = filepath.Join(s.root, "dist", "bench-peers")
 		}
 	}
@@ -92,12 +94,15 @@ func run(ctx context.Context) error {
 			}
 		}
 	}
-	if !*noMemory {
+	if !*noMemory && !s.check {
 		if err := r.memory(ctx, &s); err != nil {
 			return fmt.Errorf("memory: %w", err)
 		}
 	}
 	r.Seconds = time.Since(r.began).Seconds()
+	if s.check {
+		r.check(&s)
+	}
 	return r.write(&s)
 }
 
@@ -107,7 +112,7 @@ func (s *settings) lengths() {
 	s.populations, s.pace, s.rest = []int{1000, 10_000, 50_000}, 300, time.Minute
 	s.subscribers = 250_000
 	repeats := 3
-	if s.quick {
+	if s.quick || s.check {
 		s.stir, s.low, s.rate, s.full, s.half, s.flood = 500*time.Millisecond, 2*time.Second, 1500*time.Millisecond, 2*time.Second, 2*time.Second, 3*time.Second
 		s.populations, s.pace, s.rest = []int{500, 1500, 3000}, 250, 5*time.Second
 		repeats, s.subscribers = 1, 80_000

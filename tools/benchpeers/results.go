@@ -47,6 +47,8 @@ type results struct {
 	Memory  map[string][]held              `json:"memory,omitempty"`
 	// Problems are what did not work out; the rest was measured.
 	Problems []string `json:"problems,omitempty"`
+	// Outside are the ratios that check found out of their bounds.
+	Outside []string `json:"outside,omitempty"`
 
 	began time.Time
 }
@@ -58,7 +60,10 @@ func newResults(ctx context.Context, s *settings) *results {
 		commit = []byte("unknown")
 	}
 	command := "make bench-peers"
-	if s.quick {
+	switch {
+	case s.check:
+		command = "make bench-peers CHECK=1"
+	case s.quick:
 		command = "make bench-peers QUICK=1"
 	}
 	return &results{
@@ -162,12 +167,13 @@ func floor(ctx context.Context, s *settings, w work) (sample, error) {
 		Rate float64 `json:"operations_per_second"`
 		P50  float64 `json:"p50_ms"`
 		P99  float64 `json:"p99_ms"`
+		Done uint64  `json:"operations"`
 		Lost uint64  `json:"lost"`
 	}
 	if err := json.Unmarshal(out, &got); err != nil {
 		return sample{}, fmt.Errorf("reading what it says: %w: %.300s", err, out)
 	}
-	return sample{CPU: got.CPU.Total / 1000, Rate: got.Rate, P50: got.P50, P99: got.P99, Failed: got.Lost, Busy: got.CPU.Total * got.Rate / 1e6}, nil
+	return sample{CPU: got.CPU.Total / 1000, Rate: got.Rate, P50: got.P50, P99: got.P99, Attempts: got.Done + got.Lost, Failed: got.Lost, Busy: got.CPU.Total * got.Rate / 1e6}, nil
 }
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', -1, 64) }
@@ -187,8 +193,12 @@ func (r *results) write(s *settings) error {
 		err = os.WriteFile(filepath.Join(s.out, "peers-table.md"), []byte(text), 0o644)
 	}
 	fmt.Print(text)
-	if err == nil && len(r.Problems) > 0 {
+	switch {
+	case err != nil:
+	case len(r.Problems) > 0:
 		err = fmt.Errorf("not all of it was measured: %s", strings.Join(r.Problems, "; "))
+	case len(r.Outside) > 0:
+		err = fmt.Errorf("out of bounds: %s", strings.Join(r.Outside, "; "))
 	}
 	return err
 }

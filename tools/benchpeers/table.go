@@ -13,8 +13,11 @@ func (r *results) table(s *settings) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Beside Kamailio: the figures\nWritten by `%s`; [peers.md](peers.md) tells what they mean. %s, %s, commit %s, medians of %d, %.0f minutes.\n",
 		r.Command, r.Date, r.Machine, r.Commit, r.Repeats, r.Seconds/60)
-	if r.Repeats < 3 {
+	switch {
+	case s.check || s.quick:
 		b.WriteString("\nA short form: too few and too short measurements to quote.\n")
+	case r.Repeats < 3:
+		fmt.Fprintf(&b, "\nThe full lengths, but %d repeats where three are usual.\n", r.Repeats)
 	}
 
 	cpu := func(x sample) float64 { return x.CPU }
@@ -30,6 +33,12 @@ func (r *results) table(s *settings) string {
 	r.rows(&b, "The same: share of their processor that the services took, %", "work", saturated, func(w work) string { return w.String() }, func(x sample) float64 { return 100 * x.Busy }, "%.0f", false)
 	r.rows(&b, "The same: share of theirs that HSS and phones took, %", "work", saturated, func(w work) string { return w.String() }, func(x sample) float64 { return 100 * x.PhonesBusy }, "%.0f", false)
 
+	if s.check {
+		for _, p := range append(r.Problems, r.Outside...) {
+			fmt.Fprintf(&b, "\nNot as it must be: %s.\n", p)
+		}
+		return b.String()
+	}
 	half := []string{"registration, half of capacity", "message, half of capacity", "call, half of capacity"}
 	self := func(s string) string { return s }
 	rowsOf(r, &b, "Latency at half of capacity, median in ms", "work", half, self, func(x sample) float64 { return x.P50 }, "%.1f", false)

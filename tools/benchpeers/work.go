@@ -110,7 +110,9 @@ var works = []struct {
 // works are those to do.
 func (s *settings) works() (list []work) {
 	for _, w := range works {
-		if w.short || !s.quick {
+		switch {
+		case s.check && w.rate != 0, s.quick && !w.short:
+		default:
 			list = append(list, w.work)
 		}
 	}
@@ -188,7 +190,12 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 			capacity[w.what] = rate
 		}
 	}
-	for _, what := range []string{"registration", "message", "call"} {
+	var half []string
+	var over []float64
+	if !s.check {
+		half, over = []string{"registration", "message", "call"}, []float64{1.5, 2}
+	}
+	for _, what := range half {
 		w, phones := work{what, capacity[what] / 2}, 800
 		if what == "registration" {
 			phones = fresh(w.rate, s.half)
@@ -197,7 +204,7 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 			try(w, what+", half of capacity", s.half, phones)
 		}
 	}
-	for _, times := range []float64{1.5, 2} {
+	for _, times := range over {
 		if w := (work{"registration", capacity["registration"] * times}); w.rate > 0 {
 			try(w, fmt.Sprintf("registration, %g times capacity", times), s.flood, fresh(w.rate, s.flood))
 		}

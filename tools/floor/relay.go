@@ -29,6 +29,8 @@ type relay struct {
 	connected *sync.Cond
 }
 
+const socketBuffer = 4 << 20
+
 // open opens the role's sockets and reads from them.
 func open(role string, s *script, at addresses) (*relay, error) {
 	r := &relay{role: role, script: s, at: at, dialled: map[string]net.Conn{}, accepted: map[string]net.Conn{}}
@@ -37,6 +39,9 @@ func open(role string, s *script, at addresses) (*relay, error) {
 	if r.udp, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at[role])); err != nil {
 		return nil, err
 	}
+	// As much as the services take: a burst of all phones must find room, or the closed
+	// loop goes on with those that are left. A smaller buffer than asked for is no error.
+	_, _ = r.udp.SetReadBuffer(socketBuffer), r.udp.SetWriteBuffer(socketBuffer)
 	ln, err := net.Listen("tcp4", at[role].String())
 	if err != nil {
 		return nil, err

@@ -1,0 +1,46 @@
+package main
+
+import "fmt"
+
+// bounds are what every change has to hold: by how much the services may be dearer than
+// Kamailio's on the same work, at saturation. They leave room for the noise of a shared
+// machine and of runs of two seconds; what is reached is in docs/performance/peers-table.md.
+var bounds = map[string]float64{"registration": 1.25, "reregistration": 1.4, "message": 1, "call": 1}
+
+// mostFailed is the share of operations that may fail in a closed loop.
+const mostFailed = 0.01
+
+// check holds the ratios of processor time against their bounds: ours to Kamailio's, one
+// process to three, and the bare relay below all.
+func (r *results) check(s *settings) {
+	cpu := func(x sample) float64 { return x.CPU }
+	for _, w := range s.works() {
+		of := map[string]float64{}
+		for _, core := range r.Cores {
+			v, ok := r.median(core, w.String(), cpu)
+			if !ok || v <= 0 {
+				continue // a problem already
+			}
+			of[core] = v
+			for _, x := range r.Samples[core][w.String()] {
+				if float64(x.Failed) > mostFailed*float64(x.Attempts) {
+					r.outside("%s, %v: %d of %d failed: %v", core, w, x.Failed, x.Attempts, x.Causes)
+				}
+			}
+		}
+		r.atMost(w, of, gocscfCore, kamailioCore, bounds[w.what])
+		r.atMost(w, of, oneProcess, gocscfCore, 1.25)
+		r.atMost(w, of, floorCore, gocscfCore, 1)
+	}
+}
+
+// atMost wants a core's processor time to be at most so many times another's.
+func (r *results) atMost(w work, of map[string]float64, core, other string, times float64) {
+	if x, y := of[core], of[other]; x > 0 && y > 0 && x > times*y {
+		r.outside("%v takes %s %.3f ms and %s %.3f ms: more than %g times as much", w, core, x, other, y, times)
+	}
+}
+
+func (r *results) outside(format string, args ...any) {
+	r.Outside = append(r.Outside, fmt.Sprintf(format, args...))
+}
