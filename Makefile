@@ -6,8 +6,9 @@ BENCHCOUNT ?= 1
 FUZZ       ?= .
 ATTACK_FOR ?= 30m
 FLOOD_FOR  ?= 20s
+SOAK_FOR   ?= 45m
 
-.PHONY: help build test race lint bench bench-peers fuzz fuzz-log attack flood chaos integration conformance notices images ci clean
+.PHONY: help build test race lint bench bench-peers fuzz fuzz-log attack flood chaos soak integration conformance notices images ci clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ attack: build ## start the services and bend registrations and calls (ATTACK_FOR
 
 chaos: build ## break a core under load, one fault after the other, and say what each costs (some 6 minutes)
 	bin/testbed chaos
+
+soak: build ## load a core at half its capacity, faults one after the other, all counters reconciled (SOAK_FOR=45m)
+	bin/testbed soak --for $(SOAK_FOR) --phones 2000 --rate 0 --json docs/performance/soak.json --plot docs/performance/soak.svg
 
 flood: build ## start the services and flood them in many ways (FLOOD_FOR=20s each)
 	bin/testbed attack flood --for $(FLOOD_FOR)

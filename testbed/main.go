@@ -9,6 +9,7 @@
 //	testbed load                 the traffic of thousands of phones, measured
 //	testbed attack               send what strangers and broken peers would
 //	testbed chaos                faults under load, and what each costs
+//	testbed soak                 the same for long, all counters held against each other
 //	testbed ladder --from URL    draw what running services do
 package main
 
@@ -35,15 +36,16 @@ import (
 )
 
 type cli struct {
-	Lab    lab.Cmd     `cmd:"" default:"withargs" help:"Run HSS, P-, I- and S-CSCF, an application server and two phones in one process."`
-	Core   lab.CoreCmd `cmd:"" help:"Run P-, I- and S-CSCF in one process, from the configurations of lab --write-config."`
-	HSS    hss.Cmd     `cmd:"" name:"hss" help:"Run the HSS alone."`
-	UE     ueCmd       `cmd:"" name:"ue" help:"Use a phone alone, against any IMS core."`
-	AS     as.Cmd      `cmd:"" name:"as" help:"Run an application server alone."`
-	Load   load.Cmd    `cmd:"" help:"Make the traffic of thousands of phones and measure what any IMS core does with it."`
-	Attack attack.Cmd  `cmd:"" help:"Start the services, and attack them."`
-	Chaos  chaos.Cmd   `cmd:"" help:"Break a core of processes under load, one fault after the other, and count what each costs."`
-	Ladder ladderCmd   `cmd:"" help:"Draw what running services do, from their /debug/trace."`
+	Lab    lab.Cmd       `cmd:"" default:"withargs" help:"Run HSS, P-, I- and S-CSCF, an application server and two phones in one process."`
+	Core   lab.CoreCmd   `cmd:"" help:"Run P-, I- and S-CSCF in one process, from the configurations of lab --write-config."`
+	HSS    hss.Cmd       `cmd:"" name:"hss" help:"Run the HSS alone."`
+	UE     ueCmd         `cmd:"" name:"ue" help:"Use a phone alone, against any IMS core."`
+	AS     as.Cmd        `cmd:"" name:"as" help:"Run an application server alone."`
+	Load   load.Cmd      `cmd:"" help:"Make the traffic of thousands of phones and measure what any IMS core does with it."`
+	Attack attack.Cmd    `cmd:"" help:"Start the services, and attack them."`
+	Chaos  chaos.Cmd     `cmd:"" help:"Break a core of processes under load, one fault after the other, and count what each costs."`
+	Soak   chaos.SoakCmd `cmd:"" help:"Load a core of processes for long while faults come one after the other, and hold all counters against each other."`
+	Ladder ladderCmd     `cmd:"" help:"Draw what running services do, from their /debug/trace."`
 }
 
 type ueCmd struct {

@@ -1,12 +1,15 @@
 package node
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/gocscf/gocscf/diameter"
 )
 
 func TestDiameterConfigReportsEveryFault(t *testing.T) {
@@ -87,5 +90,33 @@ func TestCxNames(t *testing.T) {
 	if c, err := d.NewCx(cfg, "icscf", "ims.example.org", nil, nil); err == nil {
 		c.Close()
 		t.Error("a name that is no DiameterIdentity is accepted")
+	}
+}
+
+// TestCxCommand: what goes over Cx is told apart by its command, what is of the base
+// protocol or of nobody is none.
+func TestCxCommand(t *testing.T) {
+	message := func(flags byte, code uint32) []byte {
+		b := make([]byte, diameter.HeaderLen)
+		b[0], b[3] = 1, byte(len(b))
+		binary.BigEndian.PutUint32(b[4:], code)
+		b[4] = flags
+		return b
+	}
+	for _, tt := range []struct {
+		raw  []byte
+		want string
+	}{
+		{message(0xc0, 300), "UAR"}, {message(0x40, 300), "UAA"}, {message(0xc0, 301), "SAR"}, {message(0x40, 302), "LIA"}, {message(0xc0, 303), "MAR"},
+		{message(0xc0, 304), "RTR"}, {message(0x60, 305), "PPA"},
+		{message(0x80, 280), ""}, {message(0x80, 306), ""}, {message(0xff, 0xffffff), ""}, {message(0x80, 300)[:diameter.HeaderLen-1], ""}, {nil, ""},
+	} {
+		got := ""
+		if i := cxCommand(tt.raw); i >= 0 {
+			got = cxCommands[i]
+		}
+		if got != tt.want {
+			t.Errorf("%x is %q, want %q", tt.raw, got, tt.want)
+		}
 	}
 }

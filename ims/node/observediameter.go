@@ -13,7 +13,9 @@ import (
 
 // ObserveDiameter returns an observer that counts, logs and traces a Diameter
 // node. Watchdogs and capability exchanges are counted, not traced. Metrics:
-// gocscf_diameter_messages_total{direction}, gocscf_diameter_peers_up.
+// gocscf_diameter_messages_total{direction}, gocscf_diameter_peers_up, and of
+// Cx gocscf_cx_messages_total{direction,command}, which can be held against the
+// other end's.
 func (d Deps) ObserveDiameter() diameter.Observer {
 	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocscf_diameter_messages_total", Help: "Diameter messages received and sent.",
@@ -24,16 +26,43 @@ func (d Deps) ObserveDiameter() diameter.Observer {
 			Name: "gocscf_diameter_peers_up", Help: "Diameter connections on which capabilities have been exchanged.",
 		}),
 	}
+	commands := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocscf_cx_messages_total", Help: "Cx messages received and sent, by command; those sent again to another HSS count again.",
+	}, []string{"direction", "command"})
+	for i, name := range cxCommands {
+		o.cx[0][i], o.cx[1][i] = commands.WithLabelValues("in", name), commands.WithLabelValues("out", name)
+	}
 	if d.Metrics != nil {
-		d.Metrics.MustRegister(messages, o.up)
+		d.Metrics.MustRegister(messages, o.up, commands)
 	}
 	return o
+}
+
+// cxCommands are the commands of Cx in the order of their codes from
+// firstApplicationCommand on (TS 29.229 6.1), each as a request and as an answer.
+var cxCommands = [...]string{"UAR", "UAA", "SAR", "SAA", "LIR", "LIA", "MAR", "MAA", "RTR", "RTA", "PPR", "PPA"}
+
+// cxCommand finds a message's place in cxCommands, -1 for one of another application.
+func cxCommand(raw []byte) int {
+	if len(raw) < diameter.HeaderLen {
+		return -1
+	}
+	i := 2 * (int(binary.BigEndian.Uint32(raw[4:])&0xffffff) - firstApplicationCommand)
+	if i < 0 || i >= len(cxCommands) {
+		return -1
+	}
+	const request = 0x80
+	if raw[4]&request == 0 {
+		i++
+	}
+	return i
 }
 
 type diameterObserver struct {
 	deps    Deps
 	limited Limited
 	in, out prometheus.Counter
+	cx      [2][len(cxCommands)]prometheus.Counter
 	up      prometheus.Gauge
 
 	mu    sync.Mutex
@@ -71,6 +100,13 @@ func (o *diameterObserver) Message(e diameter.MessageEvent) {
 		o.out.Inc()
 	} else {
 		o.in.Inc()
+	}
+	if i := cxCommand(e.Raw); i >= 0 {
+		to := 0
+		if e.Sent {
+			to = 1
+		}
+		o.cx[to][i].Inc()
 	}
 	if e.Err != nil {
 		o.limited.Warn(o.deps.Log, "diameter", "a Diameter message was not accepted",

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"slices"
@@ -26,7 +27,9 @@ type Config struct {
 	// Hold is how long a fault stays, Quiet how long nothing may have failed before its
 	// window ends, Patience how long an attempt may take at all.
 	Hold, Quiet, Patience time.Duration
-	Say                   func(format string, args ...any) // nil is silence
+	// Leave has all phones de-register in the end.
+	Leave bool
+	Say   func(format string, args ...any) // nil is silence
 }
 
 // bench is a core under load.
@@ -35,8 +38,11 @@ type bench struct {
 	core    *core
 	gm      load.Impairment
 	journal journal
+	ledger  ledger
+	traffic load.Traffic // of the phones, those that look for the capacity too
 	held    held
-	files   uint64 // the limit on descriptors, before it was lowered
+	capable float64 // what a closed loop reaches, 0 if nobody has looked
+	files   uint64  // the limit on descriptors, before it was lowered
 
 	end  chan struct{} // closed: the load ends
 	done chan struct{} // closed: it has ended
@@ -56,7 +62,7 @@ func (b *bench) load() (load.Config, error) {
 	m, errMix := load.ParseMix(mix)
 	return load.Config{
 		PCSCF: []netip.AddrPort{b.core.gm}, Domain: b.core.domain, Phones: b.cfg.Phones, First: firstIMSI, K: k, OPc: opc, Registered: b.cfg.Phones,
-		RegisterBusy: 4, Mix: m, Think: 20 * time.Millisecond, Hold: hold, Patience: b.cfg.Patience, Recover: true,
+		RegisterBusy: 4, Mix: m, Think: 20 * time.Millisecond, Hold: hold, Patience: b.cfg.Patience, Recover: true, Leave: b.cfg.Leave, Traffic: &b.traffic,
 	}, errors.Join(errK, errOPc, errMix)
 }
 
@@ -101,9 +107,10 @@ func open(ctx context.Context, cfg Config) (*bench, error) {
 }
 
 // capacity sets the rate to half of what is possible: what a closed loop with enough
-// busy phones reaches, calls held no time.
+// busy phones reaches, calls held no time. A closed loop leaves out registrations, as
+// all phones are registered, and so does the load: what is offered is so much more.
 func (b *bench) capacity(ctx context.Context, l load.Config) error {
-	l.Hold, l.Busy, l.Duration = 0, 40, 10*time.Second
+	l.Hold, l.Busy, l.Duration, l.Leave = 0, 40, 10*time.Second, true
 	r, err := load.Run(ctx, l)
 	if err != nil {
 		return err
@@ -111,17 +118,31 @@ func (b *bench) capacity(ctx context.Context, l load.Config) error {
 	if r.Load == nil || r.Load.Rate < 1 {
 		return errors.New("the core's capacity could not be found: nothing succeeds")
 	}
-	b.cfg.Rate = r.Load.Rate / 2
-	b.cfg.Say("a closed loop reaches %.0f operations a second; the load is %.0f", r.Load.Rate, b.cfg.Rate)
+	b.capable = r.Load.Rate
+	var all float64
+	for _, w := range l.Mix {
+		all += w
+	}
+	b.cfg.Rate = math.Round(r.Load.Rate/2*all/(all-l.Mix[load.Register])*10) / 10
+	b.cfg.Say("a closed loop reaches %.0f operations a second; %g are offered, registrations that nobody needs among them", r.Load.Rate, b.cfg.Rate)
 	return nil
 }
 
 // close ends the load and the core.
 func (b *bench) close() error {
-	close(b.end)
+	b.silence()
+	return errors.Join(b.err, b.core.ended(), b.core.stop())
+}
+
+// silence ends the load, and returns when nothing of it is under way.
+func (b *bench) silence() {
+	select {
+	case <-b.end:
+	default:
+		close(b.end)
+	}
 	<-b.done
 	b.letGo()
-	return errors.Join(b.err, b.core.ended(), b.core.stop())
 }
 
 // Outcome is what a fault came to.
@@ -146,6 +167,7 @@ type Outcome struct {
 	Metrics map[string]float64 `json:"metrics,omitempty"`
 
 	window window
+	broken load.TrafficCount // what phones had counted when the fault had come
 }
 
 // registered are the phones that both S-CSCF and P-CSCF know, -1 if one does not say.
@@ -168,6 +190,7 @@ func (b *bench) strike(ctx context.Context, f Fault) (*Outcome, error) {
 	if err := f.come(ctx, b); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name, err)
 	}
+	o.broken = b.traffic.Count()
 	pause(ctx, max(b.cfg.Hold, f.least))
 	mended, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	err := f.gone(mended, b)
@@ -185,7 +208,7 @@ func (b *bench) strike(ctx context.Context, f Fault) (*Outcome, error) {
 }
 
 // maxWindow is how long a core may need at all.
-const maxWindow = 2 * time.Minute
+const maxWindow = 150 * time.Second
 
 // wellAgain waits until all phones are back and nothing has failed for a while.
 func (b *bench) wellAgain(ctx context.Context, o *Outcome) {
@@ -240,7 +263,7 @@ func (b *bench) look(ctx context.Context) sight {
 }
 
 // failureMetrics begin the names of what is of interest beside a fault's signs.
-var failureMetrics = []string{"gocscf_sip_dropped_total", "gocscf_sip_rejected_total", "gocscf_pcscf_refused_total", "gocscf_icscf_refused_total", "gocscf_scscf_refused_total", "gocscf_log_"}
+var failureMetrics = []string{"gocscf_sip_dropped_total", "gocscf_sip_rejected_total", "gocscf_pcscf_refused_total", "gocscf_icscf_refused_total", "gocscf_scscf_refused_total", "gocscf_overload_refused_total", "gocscf_cx_refused_total", "gocscf_log_"}
 
 // told gathers what the services have said since.
 func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) {

@@ -56,3 +56,36 @@ func TestFaults(t *testing.T) {
 		}
 	}
 }
+
+// TestSoak is the short form of `testbed soak`: half a minute of load with three faults.
+// Every failure is explained, what phones, P-CSCF, S-CSCF and HSS count agrees, and
+// when all have de-registered nothing is held for them.
+func TestSoak(t *testing.T) {
+	faults, err := byName([]string{"icscf-dies", "hss-freezes", "gm-loses"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Bin: binaries(t), Dir: t.TempDir(), Phones: 40, Rate: 20, Hold: 1500 * time.Millisecond, Quiet: 1500 * time.Millisecond, Patience: 12 * time.Second, Say: t.Logf}
+	r, err := Soak(t.Context(), SoakConfig{Config: cfg, For: 32 * time.Second, Every: 500 * time.Millisecond, Warm: 5 * time.Second, Settle: 8 * time.Second}, faults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", r.Table())
+	for _, w := range r.Wrong {
+		t.Error(w)
+	}
+	// A harness that counts nothing agrees with everything.
+	if r.All.Failed == 0 || r.All.Succeeded < 200 || r.Outside.Attempts == 0 {
+		t.Errorf("%d attempts failed, %d succeeded, %d lie outside of faults", r.All.Failed, r.All.Succeeded, r.Outside.Attempts)
+	}
+	for _, c := range r.Checks {
+		if c.Spans == 0 || c.Phones == 0 || c.High-c.Low > c.Phones {
+			t.Errorf("%s: %.0f and %.0f within %.0f to %.0f in %d spans say nothing", c.What, c.Phones, c.Service, c.Low, c.High, c.Spans)
+		}
+	}
+	for _, l := range r.Levels {
+		if l.Of == "goroutines" && l.Samples < fewest {
+			t.Errorf("%s: %s: %d samples", l.Service, l.Of, l.Samples)
+		}
+	}
+}

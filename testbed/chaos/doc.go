@@ -14,4 +14,7 @@
 // (SIGSTOP); their limits change while they run (prlimit(2)); the way to the HSS leads
 // over two relays that this package can slow down and cut; datagrams of Gm are lost,
 // doubled and late in the phones' own socket.
+//
+// A soak is the same for long: what is sampled must be flat between the faults, and
+// what phones, functions and HSS count each for itself must agree.
 package chaos

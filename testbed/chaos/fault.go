@@ -22,6 +22,8 @@ type Fault struct {
 	// Signs are the words in which the services name the cause: one of them must show.
 	Signs []Sign
 
+	// silent faults leave requests without any answer.
+	silent bool
 	// least is how long it must stay to be felt.
 	least time.Duration
 	come  func(context.Context, *bench) error
@@ -75,7 +77,7 @@ func Faults() []Fault {
 			gone:  func(_ context.Context, b *bench) error { return b.core.ways[0].open() },
 		},
 		{
-			Name: "scscf-dies", What: "the S-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},
+			Name: "scscf-dies", silent: true, What: "the S-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},
 			Signs: []Sign{{Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="registration_lost"`}, {Service: icscf, Metric: "gocscf_icscf_refused_total", Label: `cause="no_scscf"`}},
 			come:  killed(scscf), gone: back(scscf),
 		},
@@ -89,17 +91,17 @@ func Faults() []Fault {
 			come: frozen(icscf), gone: thawed(icscf),
 		},
 		{
-			Name: "pcscf-dies", What: "the P-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},
+			Name: "pcscf-dies", silent: true, What: "the P-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},
 			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="not_registered"`}},
 			come:  killed(pcscf), gone: back(pcscf),
 		},
 		{
-			Name: "pcscf-stops", What: "the P-CSCF is stopped in order (SIGTERM) and started again", Forgets: Forgotten{Phones: true, Calls: true},
+			Name: "pcscf-stops", silent: true, What: "the P-CSCF is stopped in order (SIGTERM) and started again", Forgets: Forgotten{Phones: true, Calls: true},
 			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="not_registered"`}},
 			come:  func(ctx context.Context, b *bench) error { return b.core.end(ctx, pcscf, syscall.SIGTERM) }, gone: back(pcscf),
 		},
 		{
-			Name: "gm-loses", What: "5 % of Gm's datagrams are lost, each way",
+			Name: "gm-loses", silent: true, What: "5 % of Gm's datagrams are lost, each way",
 			come: damaged(load.Damage{Lost: 0.05}), gone: damaged(load.Damage{}),
 		},
 		{

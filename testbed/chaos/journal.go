@@ -1,13 +1,15 @@
 package chaos
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/gocscf/gocscf/testbed/load"
 )
 
-// maxJournal bounds the attempts that are kept: a day at 20 a second.
+// maxJournal bounds the attempts that are kept until they are settled: a day at 20 a
+// second.
 const maxJournal = 2_000_000
 
 // journal keeps what became of each attempt.
@@ -29,6 +31,21 @@ func (j *journal) note(a load.Attempt) {
 	if a.Cause != "" && !lostSubscription(&a) && due(&a).After(j.failed) {
 		j.failed = due(&a)
 	}
+}
+
+// take gives what is over by now, and forgets it.
+func (j *journal) take() (over []load.Attempt) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	over, j.attempts = j.attempts, nil
+	return over
+}
+
+// missed is how many attempts found no room.
+func (j *journal) missed() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.left
 }
 
 // lastFailed is when the last one that failed was due, zero if none has.
@@ -105,27 +122,36 @@ type Losses struct {
 	Recovery float64 `json:"recovery_s"`
 }
 
-// settle lays each attempt to a window, and counts what none explains.
-func settle(attempts []load.Attempt, windows []window) (list []Losses, outside Losses) {
-	list = make([]Losses, len(windows))
-	again := make([]map[int]bool, len(windows))
+// ledger is what each window has cost so far, and what lies outside of all.
+type ledger struct {
+	list    []Losses // as many as there are windows
+	again   []map[int]bool
+	outside Losses
+	samples []string // of failures outside, the first few
+}
+
+// settle lays each attempt to a window, and counts what none explains. It may be
+// called again and again: an attempt that has ended belongs to no window that is yet to
+// come.
+func (g *ledger) settle(attempts []load.Attempt, windows []window) {
+	for len(g.list) < len(windows) {
+		g.list, g.again = append(g.list, Losses{}), append(g.again, map[int]bool{})
+	}
 	for i := range attempts {
 		a := &attempts[i]
 		at := windowOf(windows, a)
-		l := &outside
-		if at >= 0 {
-			l = &list[at]
-		}
-		l.add(a)
 		if at < 0 {
+			g.outside.add(a)
+			if a.Cause != "" && len(g.samples) < 20 {
+				g.samples = append(g.samples, fmt.Sprintf("%s of phone %d, due %s: %s", a.Scenario, a.From, a.Due.Format("15:04:05.000"), a.Cause))
+			}
 			continue
 		}
+		l := &g.list[at]
+		l.add(a)
 		if a.Scenario == load.Recover {
-			if again[at] == nil {
-				again[at] = map[int]bool{}
-			}
-			again[at][a.From] = true
-			l.Again = len(again[at])
+			g.again[at][a.From] = true
+			l.Again = len(g.again[at])
 		}
 		if lostSubscription(a) {
 			continue
@@ -134,7 +160,6 @@ func settle(attempts []load.Attempt, windows []window) (list []Losses, outside L
 			l.Recovery = max(l.Recovery, float64(late/time.Second+1))
 		}
 	}
-	return list, outside
 }
 
 func (l *Losses) add(a *load.Attempt) {

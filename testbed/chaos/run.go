@@ -48,19 +48,27 @@ func (b *bench) report() *Report {
 
 // settle counts what each fault has cost, when all attempts are over.
 func (r *Report) settle(b *bench) {
-	windows := make([]window, len(r.Outcomes))
+	b.ledger.settle(b.journal.take(), r.windows())
 	for i, o := range r.Outcomes {
-		windows[i] = o.window
+		o.Losses = b.ledger.list[i]
 	}
-	list, outside := settle(b.journal.attempts, windows)
-	for i, o := range r.Outcomes {
-		o.Losses = list[i]
-	}
-	r.Outside = outside
+	r.Outside = b.ledger.outside
 	if b.out != nil && b.out.Load != nil {
 		r.All = b.out.Load.Counts
-		r.All.Attempts += b.out.PreRegistration.Attempts
-		r.All.Succeeded += b.out.PreRegistration.Succeeded
-		r.All.Failed += b.out.PreRegistration.Failed
+		for _, p := range []*load.Phase{b.out.PreRegistration, b.out.Leave} {
+			if p != nil {
+				r.All.Attempts += p.Attempts
+				r.All.Succeeded += p.Succeeded
+				r.All.Failed += p.Failed
+			}
+		}
 	}
+}
+
+func (r *Report) windows() []window {
+	list := make([]window, len(r.Outcomes))
+	for i, o := range r.Outcomes {
+		list[i] = o.window
+	}
+	return list
 }

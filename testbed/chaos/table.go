@@ -27,6 +27,9 @@ func (r *Report) Table() string {
 	}
 	fmt.Fprintf(&b, "\n%d attempts in all = %d that succeeded + %d that failed; outside of the faults' windows %d of %d failed.\n",
 		r.All.Attempts, r.All.Succeeded, r.All.Failed, r.Outside.Failed, r.Outside.Attempts)
+	if r.All.Skipped > 0 {
+		fmt.Fprintf(&b, "%d more were due when no phone could begin them: registrations, above all, when all are registered.\n", r.All.Skipped)
+	}
 	return b.String()
 }
 

@@ -103,6 +103,7 @@ func (e *engine) start(a *attempt, t *transaction, method string) {
 	t.active, t.method, t.invite, t.proceeding = true, method, method == "INVITE", false
 	t.interval = e.cfg.T1
 	t.next = e.now + t.interval
+	e.cfg.Traffic.request(method)
 	e.transmit(a.from, t.request)
 }
 

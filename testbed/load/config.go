@@ -80,6 +80,10 @@ type Config struct {
 	// End, when it is closed, ends the load as Duration does: what is under way comes to
 	// its end.
 	End <-chan struct{}
+	// Leave has all registered phones de-register after the load.
+	Leave bool
+	// Traffic, if set, counts requests and answers. Phones behind IPsec do not.
+	Traffic *Traffic
 	// Gm, if set, damages what passes between phones and P-CSCF.
 	Gm *Impairment
 }

@@ -299,6 +299,7 @@ func (e *engine) answered(p *phone, c call, a *attempt, h *heard) {
 		}
 	case t != nil && t.active:
 		t.active, t.next = false, 0
+		e.cfg.Traffic.answer(t.method, h.status)
 		e.final(a, t, h)
 	case string(h.method) != "INVITE" || h.status < 200: // an answer that came before
 	case h.status < 300 && a != nil && len(a.ack) > 0:

@@ -38,6 +38,8 @@ func TestTimers(t *testing.T) {
 	e, _ := still(t, 2)
 	rec := &recorder{}
 	o := e.newOffer(Only(Register), 2, 2, rec)
+	traffic := &Traffic{}
+	e.cfg.Traffic = traffic
 	e.lock()
 	defer e.mu.Unlock()
 	e.now = 0
@@ -62,6 +64,9 @@ func TestTimers(t *testing.T) {
 	sum := rec.sum()
 	if quits.number == number || sum.ok != 1 || sum.failed != 1 || sum.causes["REGISTER: no final answer"] != 1 || sum.retrans != 8 || sum.wrong != 2 {
 		t.Errorf("one succeeded after 30 s, the other never: %+v", sum)
+	}
+	if c := traffic.Count(); c.Requests["REGISTER"] != 2 || len(c.Answers) != 0 {
+		t.Errorf("two requests, each sent again and again, are %+v", c)
 	}
 	select {
 	case <-o.done:

@@ -25,6 +25,7 @@ type Report struct {
 	PreRegistration *Phase `json:"pre_registration,omitempty"`
 	Load            *Phase `json:"load,omitempty"`
 	Steps           []Step `json:"steps,omitempty"`
+	Leave           *Phase `json:"leave,omitempty"` // the de-registration of all, see Config.Leave
 	// DOC is the highest load of the steps, a second, with at most 0.1 % of attempts
 	// inadequately handled: the design objective capacity. 0 if there is none.
 	DOC float64 `json:"doc,omitempty"`

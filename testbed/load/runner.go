@@ -30,6 +30,14 @@ func (r *runner) run(ctx context.Context) error {
 	case r.cfg.Duration > 0 || r.cfg.Count > 0 || r.cfg.End != nil:
 		r.report.Load = r.offer(ctx, "load", procs, p)
 	}
+	if r.cfg.Leave && ctx.Err() == nil {
+		r.lock()
+		n := r.on.size
+		r.unlock()
+		if n > 0 {
+			r.report.Leave = r.offer(ctx, "leave", procs, part{mix: Only(Deregister), busy: r.cfg.RegisterBusy, count: n, anyway: true})
+		}
+	}
 	r.report.memory(procs, 2)
 	return nil
 }
@@ -41,6 +49,7 @@ type part struct {
 	rate           Rate
 	stir, duration time.Duration
 	count          int
+	anyway         bool // Config.End does not end it
 }
 
 // offer offers a load: the stir phase, what counts, and the rest of what is under way.
@@ -54,7 +63,7 @@ func (r *runner) offer(ctx context.Context, name string, procs processes, p part
 		r.phase = "stir"
 		o.rec = &recorder{}
 		r.begin(o)
-		r.last(ctx, o, p.stir)
+		r.last(ctx, o, p.stir, r.cfg.End)
 		r.lock()
 		o.rec = rec
 		rec.began = r.now
@@ -71,7 +80,11 @@ func (r *runner) offer(ctx context.Context, name string, procs processes, p part
 		}
 		r.begin(o)
 	}
-	r.last(ctx, o, p.duration)
+	end := r.cfg.End
+	if p.anyway {
+		end = nil
+	}
+	r.last(ctx, o, p.duration, end)
 	done = r.done() - done
 	used := procs.since(cpu, done)
 	self = ownCPU() - self
@@ -89,8 +102,8 @@ func (r *runner) done() uint64 {
 	return r.succeeded
 }
 
-// last waits until a time is over, 0 for none, or the offer or ctx.
-func (r *runner) last(ctx context.Context, o *offer, length time.Duration) {
+// last waits until a time is over, 0 for none, or the offer or ctx, or end is closed.
+func (r *runner) last(ctx context.Context, o *offer, length time.Duration, end <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var timer <-chan time.Time
@@ -107,7 +120,7 @@ func (r *runner) last(ctx context.Context, o *offer, length time.Duration) {
 			return
 		case <-o.over:
 			return
-		case <-r.cfg.End:
+		case <-end:
 			return
 		case <-ctx.Done():
 			return

@@ -1,0 +1,210 @@
+package chaos
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/testbed/load"
+)
+
+// count makes a TrafficCount: REGISTERs begun, and answered 200 and 401.
+func count(begun, ok, challenged uint64) load.TrafficCount {
+	return load.TrafficCount{Requests: map[string]uint64{"REGISTER": begun}, Answers: map[string]uint64{"REGISTER 200": ok, "REGISTER 401": challenged}}
+}
+
+// core0 are the counters of services that agree with count.
+func core0(begun, ok, challenged float64) map[string]series {
+	return map[string]series{
+		pcscf: {`gocscf_pcscf_registers_total{status="200"}`: ok, `gocscf_pcscf_registers_total{status="401"}`: challenged, `gocscf_pcscf_refused_total{cause="x"}`: min(3, ok)},
+		scscf: {
+			`gocscf_scscf_registers_total{status="200"}`: ok, `gocscf_scscf_registers_total{status="401"}`: challenged,
+			`gocscf_cx_messages_total{command="SAR",direction="out"}`: ok, `gocscf_cx_messages_total{command="SAA",direction="in"}`: ok,
+			`gocscf_cx_messages_total{command="MAR",direction="out"}`: challenged, `gocscf_cx_messages_total{command="MAA",direction="in"}`: challenged,
+		},
+		icscf: {`gocscf_cx_messages_total{command="UAR",direction="out"}`: begun, `gocscf_cx_messages_total{command="UAA",direction="in"}`: begun},
+		hss: {
+			`gocscf_hss_answers_total{command="UAR",result="experimental 2001"}`: begun, `gocscf_hss_answers_total{command="SAR",result="2001"}`: ok,
+			`gocscf_hss_answers_total{command="MAR",result="2001"}`:   challenged,
+			`gocscf_cx_messages_total{command="SAR",direction="in"}`:  ok,
+			`gocscf_cx_messages_total{command="SAA",direction="out"}`: ok, `gocscf_cx_messages_total{command="MAR",direction="in"}`: challenged,
+			`gocscf_cx_messages_total{command="MAA",direction="out"}`: challenged, `gocscf_cx_messages_total{command="UAR",direction="in"}`: begun,
+			`gocscf_cx_messages_total{command="UAA",direction="out"}`: begun,
+		},
+	}
+}
+
+func alive(p int) map[string]int { return map[string]int{hss: 1, icscf: 1, scscf: 1, pcscf: p} }
+
+// TestBook: what two hands count alike agrees; a count that is off is found, in the
+// hand and the span that it is in, and one by what is under way is not.
+func TestBook(t *testing.T) {
+	zero := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	run := func(change func(core map[string]series, restarted *reading)) (bad []string) {
+		var k book
+		k.begin(reading{at: zero, metrics: core0(0, 0, 0), lives: alive(1)})
+		// While the services are asked one more is answered, and two are under way.
+		first := reading{at: zero.Add(time.Minute), before: count(202, 100, 100), after: count(203, 101, 100), metrics: core0(202, 101, 100), lives: alive(1)}
+		k.calm(first)
+		// The P-CSCF is killed, and two lose their answers.
+		o := &Outcome{broken: count(210, 104, 103)}
+		healed := reading{at: zero.Add(2 * time.Minute), before: count(240, 119, 118), after: count(240, 119, 118), metrics: core0(240, 119, 118), lives: alive(2)}
+		healed.metrics[pcscf] = series{`gocscf_pcscf_registers_total{status="200"}`: 15, `gocscf_pcscf_registers_total{status="401"}`: 15}
+		k.fault(Fault{Name: "pcscf-dies"}, o, healed)
+		last := reading{at: zero.Add(3 * time.Minute), before: count(440, 219, 218), after: count(440, 219, 218), metrics: core0(440, 219, 218), lives: alive(2)}
+		last.metrics[pcscf] = series{`gocscf_pcscf_registers_total{status="200"}`: 115, `gocscf_pcscf_registers_total{status="401"}`: 115}
+		if change != nil {
+			change(last.metrics, &healed)
+		}
+		k.calm(last)
+		k.end(last)
+		for _, c := range k.checks() {
+			for _, b := range c.Bad {
+				bad = append(bad, c.What+": "+b)
+			}
+		}
+		if k.refused != 3 { // of the first minute; afterwards none were added
+			t.Errorf("%g refusals between faults, want 3", k.refused)
+		}
+		return bad
+	}
+	for name, tt := range map[string]struct {
+		change func(core map[string]series, restarted *reading)
+		want   []string
+	}{
+		"all agree": {nil, nil},
+		"the P-CSCF has forgotten ten": {func(m map[string]series, _ *reading) { m[pcscf][`gocscf_pcscf_registers_total{status="200"}`] -= 10 },
+			[]string{"200: phones, P-CSCF: in the end", "answered: phones, P-CSCF: in the end"}},
+		"the S-CSCF registers whom nobody asked for": {func(m map[string]series, _ *reading) { m[scscf][`gocscf_scscf_registers_total{status="200"}`] += 10 },
+			[]string{"200: phones, S-CSCF"}},
+		"the HSS answers twice": {func(m map[string]series, _ *reading) {
+			m[hss][`gocscf_hss_answers_total{command="MAR",result="2001"}`] += 10
+		}, []string{"MARs answered by the HSS"}},
+		"questions do not arrive": {func(m map[string]series, _ *reading) {
+			m[hss][`gocscf_cx_messages_total{command="SAR",direction="in"}`] -= 10
+		}, []string{"SAR over Cx"}},
+	} {
+		bad := run(tt.change)
+		if len(bad) != len(tt.want) {
+			t.Errorf("%s: %q", name, bad)
+			continue
+		}
+		for i, w := range tt.want {
+			if !strings.Contains(bad[i], w) {
+				t.Errorf("%s: %q does not name %q", name, bad[i], w)
+			}
+		}
+	}
+}
+
+// TestLevels: a level with noise is flat, a leak in the noise is not, and what grows
+// when a service has just started, or in a fault, does not count.
+func TestLevels(t *testing.T) {
+	make := func(leak float64) (list []Sample) {
+		for s := 0.0; s <= 2700; s += 5 {
+			for _, name := range services {
+				x := Sample{Seconds: s, Service: name, Life: 1, Calm: math.Mod(s, 300) > 60, PSS: 80000 + 3000*math.Mod(s/5, 4), Goroutines: 20 + math.Mod(s/5, 3)}
+				if name == scscf && s >= 300 { // it has been restarted
+					x.Life, x.born = 2, 300
+				}
+				x.PSS -= 40000 * math.Exp(-(s-x.born)/30)
+				if !x.Calm {
+					x.PSS *= 2
+				}
+				if name == scscf {
+					x.PSS += leak * s
+				}
+				list = append(list, x)
+			}
+		}
+		return list
+	}
+	for _, l := range levels(make(0), 3*time.Minute) {
+		if !l.Flat || l.Samples < 100 {
+			t.Errorf("%s: %s: %s", l.Service, l.Of, l.String())
+		}
+		if l.Service == scscf && l.From < 480 {
+			t.Errorf("the S-CSCF is judged from %g s on: it has started at 300", l.From)
+		}
+	}
+	for _, l := range levels(make(5), 3*time.Minute) { // 5 KiB a second
+		if leaks := l.Service == scscf && l.Of == memory; l.Flat == leaks {
+			t.Errorf("%s: %s: %s", l.Service, l.Of, l.String())
+		}
+	}
+	if got := minutes(make(0), time.Minute); len(got) != 4*46 || got[1].Seconds != 60 || got[1].Calm {
+		t.Errorf("%d minutes, the second is %+v", len(got), got[1])
+	}
+}
+
+// TestSoakJudges: what nothing explains makes a run a failed one, and is said.
+func TestSoakJudges(t *testing.T) {
+	good := func() *SoakReport {
+		r := &SoakReport{Planned: 1, Refusals: []float64{5, 2}, Seconds: 2700}
+		r.Outcomes = []*Outcome{{Fault: "icscf-dies", Recovered: true, Named: []string{"a line"}, Losses: Losses{Attempts: 10, Failed: 5, Causes: map[string]uint64{"call: INVITE: 504": 5}}}}
+		r.Outside = Losses{Attempts: 90, Failed: 2, Causes: map[string]uint64{"message: MESSAGE: 503": 2}}
+		r.All = load.Counts{Attempts: 100, Succeeded: 93, Failed: 7}
+		r.Checks = []Check{{What: "a number"}}
+		r.Levels = []Level{{Service: pcscf, Of: memory, Samples: 100, Flat: true}}
+		return r
+	}
+	for name, tt := range map[string]struct {
+		change func(*SoakReport)
+		want   string
+	}{
+		"all is explained":               {func(*SoakReport) {}, ""},
+		"a failure without a fault":      {func(r *SoakReport) { r.Outside.Causes = map[string]uint64{"message: MESSAGE: 500": 2} }, "without a fault"},
+		"503s that nobody has counted":   {func(r *SoakReport) { r.Refusals[1] = 1 }, "1 attempts failed without a fault"},
+		"refusals that nobody counted":   {func(r *SoakReport) { r.Refusals[0] = 4 }, "5 attempts were refused"},
+		"silence":                        {func(r *SoakReport) { r.Outcomes[0].Causes = map[string]uint64{"call: INVITE: no final answer": 5} }, "had no answer"},
+		"attempts that nobody has seen":  {func(r *SoakReport) { r.All.Attempts, r.All.Succeeded = 101, 94 }, "their journal has 100"},
+		"counters that do not agree":     {func(r *SoakReport) { r.Checks[0].add("then", 5, 5, 6, 7) }, "a number: then: counted 5, want 6 to 7"},
+		"a leak":                         {func(r *SoakReport) { r.Levels[0].Flat = false }, "is not flat"},
+		"nobody knows":                   {func(r *SoakReport) { r.Levels[0] = Level{} }, "too few"},
+		"something stays":                {func(r *SoakReport) { r.Left = map[string]int{"pcscf: dialogs": 3} }, "dialogs is 3"},
+		"a fault that had not come":      {func(r *SoakReport) { r.Planned = 2 }, "only 1 of 2"},
+		"a fault that loses phones":      {func(r *SoakReport) { r.Outcomes[0].PhonesLost = 1 }, "phones were lost"},
+		"a short run, and nobody knows":  {func(r *SoakReport) { r.Seconds, r.Levels[0] = 30, Level{} }, ""},
+		"a short run, and the level has": {func(r *SoakReport) { r.Seconds, r.Levels[0].Flat = 30, false }, "is not flat"},
+	} {
+		r := good()
+		tt.change(r)
+		got := r.judge(0)
+		if tt.want == "" && len(got) > 0 || tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// TestSoakPlot: the plot is XML, with a line for each service that has something.
+func TestSoakPlot(t *testing.T) {
+	r := &SoakReport{}
+	for _, name := range services {
+		for s := range 1000 {
+			r.Samples = append(r.Samples, Sample{Seconds: float64(s), Service: name, PSS: 1000, Goroutines: 20})
+		}
+	}
+	svg := r.Plot()
+	d := xml.NewDecoder(bytes.NewReader(svg))
+	lines := 0
+	for {
+		tok, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := tok.(xml.StartElement); ok && e.Name.Local == "polyline" {
+			lines++
+		}
+	}
+	if lines != 2*len(services) || len(svg) > 64<<10 {
+		t.Errorf("%d lines, want %d; %d octets", lines, 2*len(services), len(svg))
+	}
+}
