@@ -4,47 +4,140 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // slot is one header line of the message being written: a line as it came, a
-// line with another value, or a new one.
+// line with another value, or a new one. It is small: a line put in moves those
+// behind it.
 type slot struct {
-	line  int16 // index into Message.lines, -1 for a new one
-	id    ID
-	fresh bool   // value replaces the one of the line
-	name  string // of a new line with id Other, or in a spelling of its own
+	line int16 // index into Message.lines, -1 for a new one
+	text uint16
+	id   ID
+}
+
+// text is what a slot says in place of the line, or without one.
+type text struct {
+	name  *string // of a new line with id Other, or in a spelling of its own
 	value string
 }
 
+// draft is the header of an edited message, not yet written. Its slots refer to
+// texts by index and 1; 0 is the line as it came.
+type draft struct {
+	m     *Message
+	slots []slot
+	texts []text
+
+	few  [inlineLines + 16]slot
+	some [20]text
+}
+
+// drafts are used again. None keeps a message alive.
+var drafts = sync.Pool{New: func() any {
+	d := new(draft)
+	d.slots, d.texts = d.few[:0], d.some[:0]
+	return d
+}}
+
+func (m *Message) draft() *draft {
+	d := drafts.Get().(*draft)
+	d.m = m
+	return d
+}
+
+func (d *draft) free() {
+	clear(d.texts)
+	d.m, d.slots, d.texts = nil, d.slots[:0], d.texts[:0]
+	drafts.Put(d)
+}
+
 // AppendTo appends the message with the edits of e, which may be nil, to dst. It
-// allocates only to grow dst, and for messages of very many lines. What e does
-// not touch is copied octet by octet.
+// allocates only to grow dst, at once to what is needed, and for messages of very
+// many lines. What e does not touch is copied octet by octet.
 func (m *Message) AppendTo(dst []byte, e *Edits) []byte {
 	if e.IsZero() {
 		return append(dst, m.raw...)
 	}
-	var few [inlineLines + 16]slot
-	slots := few[:0]
-	for i := range m.lines {
-		slots = append(slots, slot{line: int16(i), id: m.lines[i].id})
+	d := m.draft()
+	body := d.edit(e)
+	dst = d.write(slices.Grow(dst, d.size(e)+len(body)), e, body)
+	d.free()
+	return dst
+}
+
+// edit fills d with what e makes of the header, and returns the body.
+func (d *draft) edit(e *Edits) (body string) {
+	for i := range d.m.lines {
+		d.slots = append(d.slots, slot{line: int16(i), id: d.m.lines[i].id})
 	}
 	for i := range e.ops {
-		slots = m.edit(slots, &e.ops[i])
+		d.do(&e.ops[i])
 	}
-	body := m.Body()
-	if e.hasBody {
-		body = e.body
-		slots = m.editBody(slots, e)
-	} else if e.ensure && !slices.ContainsFunc(slots, func(s slot) bool { return s.id == HContentLength }) {
-		slots = append(slots, lengthSlot())
+	if e.rest != nil && e.rest.hasBody {
+		d.editBody(e.rest)
+		return e.rest.body
 	}
-	dst = m.appendStart(dst, e)
-	for i := range slots {
-		dst = m.appendSlot(dst, &slots[i], len(body))
+	if e.ensure && !slices.ContainsFunc(d.slots, func(s slot) bool { return s.id == HContentLength }) {
+		d.slots = append(d.slots, d.fresh(HContentLength, nil, lengthMark))
+	}
+	return d.m.Body()
+}
+
+// size is how many octets the header takes at most.
+func (d *draft) size(e *Edits) int {
+	const around = len(": \r\n")
+	n := int(d.m.top) + len("\r\n")*2 + 3*len(e.uri)
+	if e.rest != nil {
+		n += len(e.rest.text) + len("600")
+	}
+	for i := range d.slots {
+		s := &d.slots[i]
+		switch {
+		case s.text == 0:
+			l := &d.m.lines[s.line]
+			n += int(l.end - l.start)
+		case s.line >= 0:
+			l := &d.m.lines[s.line]
+			n += int(l.nameEnd-l.start) + around + len(d.texts[s.text-1].value)
+		default:
+			t := &d.texts[s.text-1]
+			if n += around + len(t.value); t.name != nil {
+				n += len(*t.name)
+			} else {
+				n += len(s.id.String())
+			}
+		}
+		if s.id == HContentLength {
+			n += len("65535")
+		}
+	}
+	return n
+}
+
+// write appends the message. Lines that stand as they came are copied together.
+func (d *draft) write(dst []byte, e *Edits, body string) []byte {
+	dst = d.m.appendStart(dst, e)
+	for i := 0; i < len(d.slots); i++ {
+		s := &d.slots[i]
+		if s.text != 0 {
+			dst = d.appendSlot(dst, s, len(body))
+			continue
+		}
+		last := s.line
+		for i+1 < len(d.slots) && d.slots[i+1].text == 0 && d.slots[i+1].line == last+1 {
+			last++
+			i++
+		}
+		dst = appendLine(dst, d.m.raw[d.m.lines[s.line].start:d.m.lines[last].end])
 	}
 	dst = append(dst, "\r\n"...)
 	return append(dst, body...)
 }
+
+// Edited returns the message with the edits of e in an allocation of its own, as
+// large as it takes.
+func (m *Message) Edited(e *Edits) []byte { return m.AppendTo(nil, e) }
 
 // Apply returns the edited message, indexed anew. The message itself is returned
 // when e changes nothing.
@@ -52,57 +145,89 @@ func (m *Message) Apply(e *Edits) (*Message, error) {
 	if e.IsZero() {
 		return m, nil
 	}
-	return Parse(string(m.AppendTo(make([]byte, 0, len(m.raw)+256), e)))
+	return Parse(string(m.Edited(e)))
 }
 
 // lengthMark stands for the value of a Content-Length that is not known yet.
 const lengthMark = "\x00"
 
-func lengthSlot() slot { return slot{line: -1, id: HContentLength, fresh: true, value: lengthMark} }
+// fresh returns a slot for a line that was not there.
+func (d *draft) fresh(id ID, name *string, value string) slot {
+	return slot{line: -1, id: id, text: d.say(name, value)}
+}
 
-// edit carries out one op.
-func (m *Message) edit(slots []slot, o *op) []slot {
+// say keeps a text for a slot.
+func (d *draft) say(name *string, value string) uint16 {
+	d.texts = append(d.texts, text{name, value})
+	return uint16(len(d.texts))
+}
+
+// do carries out one op.
+func (d *draft) do(o *op) {
 	switch o.kind {
 	case opRemove:
-		return slices.DeleteFunc(slots, func(s slot) bool { return m.is(&s, o.id, o.name) })
+		if o.id == Other || d.m.Has(o.id) || len(d.texts) > 0 {
+			d.slots = slices.DeleteFunc(d.slots, func(s slot) bool { return d.is(&s, o.id, o.value) })
+		}
 	case opRemoveLine:
-		return slices.DeleteFunc(slots, func(s slot) bool { return s.line >= 0 && uint16(s.line) == o.line })
+		if i := d.at(o.line); i >= 0 {
+			d.slots = slices.Delete(d.slots, i, i+1)
+		}
 	case opReplaceLine:
-		for i := range slots {
-			if s := &slots[i]; s.line >= 0 && uint16(s.line) == o.line {
-				s.fresh, s.value = true, o.value
-			}
+		if i := d.at(o.line); i >= 0 {
+			d.slots[i].text = d.say(nil, o.value)
 		}
-		return slots
 	case opSet:
-		return m.set(slots, o)
+		d.set(o.id, o.value)
 	case opPopFirst:
-		return m.popFirst(slots, o.id)
+		d.popFirst(o.id)
+	case opPrepend:
+		d.slots = slices.Insert(d.slots, d.front(o.id), d.fresh(o.id, nil, o.value))
+	case opAdd:
+		d.slots = slices.Insert(d.slots, d.back(o), d.fresh(o.id, o.name, o.value))
 	}
-	s := slot{line: -1, id: o.id, fresh: true, name: o.name, value: o.value}
-	if o.kind == opPrepend {
-		at := 0
-		for i := range slots {
-			if m.is(&slots[i], o.id, o.name) {
-				at = i
-				break
-			}
-			if slots[i].id == HVia {
-				at = i + 1
-			}
-		}
-		return slices.Insert(slots, at, s)
-	}
-	for i := len(slots) - 1; i >= 0; i-- {
-		if m.is(&slots[i], o.id, o.name) {
-			return slices.Insert(slots, i+1, s)
+}
+
+// at is where a line of the message is, -1 when it is gone.
+func (d *draft) at(line uint16) int {
+	for i := range d.slots {
+		if s := &d.slots[i]; s.line >= 0 && uint16(s.line) == line {
+			return i
 		}
 	}
-	return append(slots, s)
+	return -1
+}
+
+// front is where a line goes before others of its identity: behind the Vias when
+// there is none.
+func (d *draft) front(id ID) (at int) {
+	for i := range d.slots {
+		if d.slots[i].id == id {
+			return i
+		}
+		if d.slots[i].id == HVia {
+			at = i + 1
+		}
+	}
+	return at
+}
+
+// back is where a line goes behind others of its identity, else to the end.
+func (d *draft) back(o *op) int {
+	name := ""
+	if o.name != nil {
+		name = *o.name
+	}
+	for i := len(d.slots) - 1; i >= 0; i-- {
+		if d.is(&d.slots[i], o.id, name) {
+			return i + 1
+		}
+	}
+	return len(d.slots)
 }
 
 // is reports whether a slot is of that identity; of that name when id is Other.
-func (m *Message) is(s *slot, id ID, name string) bool {
+func (d *draft) is(s *slot, id ID, name string) bool {
 	if s.id != id {
 		return false
 	}
@@ -110,45 +235,51 @@ func (m *Message) is(s *slot, id ID, name string) bool {
 		return true
 	}
 	if s.line < 0 {
-		return equalFold(s.name, name)
+		n := d.texts[s.text-1].name
+		return n != nil && equalFold(*n, name)
 	}
-	l := &m.lines[s.line]
-	return equalFold(m.raw[l.start:l.nameEnd], name)
+	l := &d.m.lines[s.line]
+	return equalFold(d.m.raw[l.start:l.nameEnd], name)
 }
 
-func (m *Message) set(slots []slot, o *op) []slot {
-	done := false
-	slots = slices.DeleteFunc(slots, func(s slot) bool { // keeps the order: the first one stays
-		if s.id != o.id {
-			return false
+func (d *draft) set(id ID, value string) {
+	for i := range d.slots {
+		if d.slots[i].id != id {
+			continue
 		}
-		was := done
-		done = true
-		return was
-	})
-	for i := range slots {
-		if s := &slots[i]; s.id == o.id {
-			s.fresh, s.value = true, o.value
-			return slots
-		}
+		d.slots[i].text = d.rename(&d.slots[i], value)
+		rest := slices.DeleteFunc(d.slots[i+1:], func(s slot) bool { return s.id == id })
+		d.slots = d.slots[:i+1+len(rest)]
+		return
 	}
-	return append(slots, slot{line: -1, id: o.id, fresh: true, value: o.value})
+	d.slots = append(d.slots, d.fresh(id, nil, value))
+}
+
+// rename gives a slot another value; its name stays.
+func (d *draft) rename(s *slot, value string) uint16 {
+	if s.text != 0 {
+		return d.say(d.texts[s.text-1].name, value)
+	}
+	return d.say(nil, value)
 }
 
 // popFirst drops the first value of id. Empty elements before it go with it.
-func (m *Message) popFirst(slots []slot, id ID) []slot {
-	for i := 0; i < len(slots); i++ {
-		s := &slots[i]
+func (d *draft) popFirst(id ID) {
+	for i := 0; i < len(d.slots); i++ {
+		s := &d.slots[i]
 		if s.id != id {
 			continue
 		}
-		rest := s.value
-		if !s.fresh {
-			l := &m.lines[s.line]
-			rest = m.raw[l.valStart:l.valEnd]
+		var rest string
+		if s.text != 0 {
+			rest = d.texts[s.text-1].value
+		} else {
+			l := &d.m.lines[s.line]
+			rest = d.m.raw[l.valStart:l.valEnd]
 		}
 		if !isList(id) {
-			return slices.Delete(slots, i, i+1)
+			d.slots = slices.Delete(d.slots, i, i+1)
+			return
 		}
 		var elem string
 		popped, more := false, true
@@ -156,27 +287,26 @@ func (m *Message) popFirst(slots []slot, id ID) []slot {
 			elem, rest, more = splitAt(rest, ',', inside(id))
 			popped = trimLWS(elem) != ""
 		}
-		if rest = trimLWS(rest); strings.Trim(rest, ", \t\r\n") == "" {
-			if slots = slices.Delete(slots, i, i+1); popped {
-				return slots
+		if rest = trimLWS(rest); rest == "" || strings.Trim(rest, ", \t\r\n") == "" {
+			if d.slots = slices.Delete(d.slots, i, i+1); popped {
+				return
 			}
 			i-- // that line held no value at all
 			continue
 		}
-		s.fresh, s.value = true, rest
-		return slots
+		s.text = d.rename(s, rest)
+		return
 	}
-	return slots
 }
 
 // editBody makes Content-Type and Content-Length fit the new body.
-func (m *Message) editBody(slots []slot, e *Edits) []slot {
-	if e.ctype != "" {
-		slots = m.set(slots, &op{id: HContentType, value: e.ctype})
-	} else if e.body == "" {
-		slots = m.edit(slots, &op{kind: opRemove, id: HContentType})
+func (d *draft) editBody(r *rest) {
+	if r.ctype != "" {
+		d.set(HContentType, r.ctype)
+	} else if r.body == "" {
+		d.do(&op{kind: opRemove, id: HContentType})
 	}
-	return m.set(slots, &op{id: HContentLength, value: lengthMark})
+	d.set(HContentLength, lengthMark)
 }
 
 func (m *Message) appendStart(dst []byte, e *Edits) []byte {
@@ -185,12 +315,12 @@ func (m *Message) appendStart(dst []byte, e *Edits) []byte {
 		dst = append(append(dst, m.method...), ' ')
 		dst = appendStartText(dst, e.uri, true)
 		dst = append(append(dst, ' '), m.version...)
-	case !m.IsRequest() && e.code != 0:
+	case !m.IsRequest() && e.rest != nil && e.rest.code != 0:
 		dst = append(append(dst, m.version...), ' ')
-		dst = strconv.AppendInt(dst, int64(e.code), 10)
-		dst = appendStartText(append(dst, ' '), e.text, false)
+		dst = strconv.AppendInt(dst, int64(e.rest.code), 10)
+		dst = appendStartText(append(dst, ' '), e.rest.text, false)
 	default:
-		return appendLine(dst, m.raw[:m.first])
+		return appendLine(dst, m.raw[:m.top])
 	}
 	return append(dst, "\r\n"...)
 }
@@ -211,23 +341,23 @@ func appendStartText(dst []byte, s string, uri bool) []byte {
 	return dst
 }
 
-func (m *Message) appendSlot(dst []byte, s *slot, bodyLen int) []byte {
-	if s.line >= 0 {
-		l := &m.lines[s.line]
-		if !s.fresh {
-			return appendLine(dst, m.raw[l.start:l.end])
-		}
-		dst = append(dst, m.raw[l.start:l.nameEnd]...)
-	} else if s.name != "" {
-		dst = append(dst, s.name...)
-	} else {
+// appendSlot appends a line that is new or has another value.
+func (d *draft) appendSlot(dst []byte, s *slot, bodyLen int) []byte {
+	t := &d.texts[s.text-1]
+	switch {
+	case s.line >= 0:
+		l := &d.m.lines[s.line]
+		dst = append(dst, d.m.raw[l.start:l.nameEnd]...)
+	case t.name != nil:
+		dst = append(dst, *t.name...)
+	default:
 		dst = append(dst, s.id.String()...)
 	}
 	dst = append(dst, ": "...)
-	if s.id == HContentLength && s.value == lengthMark {
+	if s.id == HContentLength && t.value == lengthMark {
 		dst = strconv.AppendInt(dst, int64(bodyLen), 10)
 	} else {
-		dst = appendValue(dst, s.value)
+		dst = appendValue(dst, t.value)
 	}
 	return append(dst, "\r\n"...)
 }

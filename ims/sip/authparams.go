@@ -11,8 +11,9 @@ type AuthParams string
 
 // Get returns a parameter without quotes and escapes, and whether it is there.
 func (p AuthParams) Get(name string) (value string, ok bool) {
-	for n, v := range p.All() {
-		if equalFold(n, name) {
+	for s := string(p); s != ""; {
+		var n, v string
+		if n, v, s = nextParam(s, ','); len(n) == len(name) && equalFold(n, name) && (n != "" || v != "") {
 			return Unquote(v), true
 		}
 	}
@@ -61,12 +62,16 @@ func parseAuth(s string, fields []authField) (scheme string, params AuthParams, 
 	}
 	scheme = "Digest"
 	var seen uint32
-	for name, v := range params.All() {
+	for rest := string(params); rest != ""; {
+		var name, v string
+		if name, v, rest = nextParam(rest, ','); name == "" && v == "" {
+			continue
+		}
 		if !isToken(name) || v != "" && v[0] == '"' && quotedLen(v) != len(v) {
 			return "", "", errAuthParam
 		}
 		for i := range fields {
-			if f := &fields[i]; equalFold(f.name, name) {
+			if f := &fields[i]; len(f.name) == len(name) && equalFold(f.name, name) {
 				if seen&(1<<i) != 0 {
 					return "", "", errAuthTwice
 				}
@@ -96,10 +101,14 @@ func appendAuth(dst []byte, scheme string, fields []authField, params AuthParams
 		}
 		sep = ','
 	}
-	for name, v := range params.All() {
+	for rest := string(params); rest != ""; {
+		var name, v string
+		if name, v, rest = nextParam(rest, ','); name == "" && v == "" {
+			continue
+		}
 		known := false
-		for i := range fields {
-			known = known || equalFold(fields[i].name, name)
+		for i := 0; i < len(fields) && !known; i++ {
+			known = len(fields[i].name) == len(name) && equalFold(fields[i].name, name)
 		}
 		if !known {
 			dst = append(append(append(dst, sep), name...), '=')

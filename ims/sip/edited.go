@@ -7,20 +7,22 @@ func (m *Message) FirstEdited(id ID, e *Edits) string {
 	if e.IsZero() || !e.touches(id) {
 		return m.First(id)
 	}
-	var few [8]slot
-	slots := few[:0]
+	d := m.draft()
+	defer d.free()
 	for i := m.Find(id, 0); i >= 0; i = m.Find(id, i+1) {
-		slots = append(slots, slot{line: int16(i), id: id})
+		d.slots = append(d.slots, slot{line: int16(i), id: id})
 	}
 	for i := range e.ops {
 		if o := &e.ops[i]; o.id == id || o.kind == opRemoveLine || o.kind == opReplaceLine {
-			slots = m.edit(slots, o)
+			d.do(o)
 		}
 	}
-	for i := range slots {
-		v := slots[i].value
-		if !slots[i].fresh {
-			v = m.value(&m.lines[slots[i].line])
+	for i := range d.slots {
+		var v string
+		if s := &d.slots[i]; s.text != 0 {
+			v = d.texts[s.text-1].value
+		} else {
+			v = m.value(&m.lines[s.line])
 		}
 		if !isList(id) {
 			return v

@@ -9,14 +9,25 @@ import "slices"
 // Values may come from outside: line ends in them that would begin a new header
 // line are written as spaces.
 type Edits struct {
-	ops  []op
-	uri  string
-	code int
-	text string // reason phrase
+	ops    []op
+	uri    string
+	rest   *rest
+	ensure bool
+}
 
+// rest is what is seldom changed. It is never changed itself: clones share it.
+type rest struct {
+	code        int
+	text        string // reason phrase
 	ctype, body string
 	hasBody     bool
-	ensure      bool
+}
+
+func (e *Edits) seldom() rest {
+	if e.rest != nil {
+		return *e.rest
+	}
+	return rest{}
 }
 
 // op is one change to the header. Ops are only ever appended, which is what
@@ -25,8 +36,8 @@ type op struct {
 	kind  opKind
 	id    ID
 	line  uint16
-	name  string // with id Other
-	value string
+	name  *string // of opAdd, as it is to be written
+	value string  // of opRemove with id Other: the name
 }
 
 type opKind uint8
@@ -49,10 +60,30 @@ func (e *Edits) Clone() Edits {
 	return c
 }
 
+// Copy returns a copy with a list of its own.
+func (e *Edits) Copy() Edits {
+	c := *e
+	c.ops = slices.Clone(e.ops)
+	return c
+}
+
+// Reset makes e change nothing, and keeps its room, if it is of the usual size.
+func (e *Edits) Reset() {
+	if cap(e.ops) > 64 {
+		e.ops = nil
+	}
+	clear(e.ops)
+	*e = Edits{ops: e.ops[:0]}
+}
+
 // IsZero reports whether nothing would change.
 func (e *Edits) IsZero() bool {
-	return e == nil || len(e.ops) == 0 && e.uri == "" && e.code == 0 && !e.hasBody && !e.ensure
+	return e == nil || len(e.ops) == 0 && e.uri == "" && e.rest == nil && !e.ensure
 }
+
+// Grow makes room for n more changes: who knows how many there will be spares
+// allocations.
+func (e *Edits) Grow(n int) { e.ops = slices.Grow(e.ops, n) }
 
 func (e *Edits) add(o op) {
 	if e.ops == nil {
@@ -73,7 +104,9 @@ func (e *Edits) Status(code int, reason string) {
 	if reason == "" {
 		reason = StatusText(code)
 	}
-	e.code, e.text = code, reason
+	r := e.seldom()
+	r.code, r.text = code, reason
+	e.rest = &r
 }
 
 // Remove drops every line of that identity.
@@ -82,7 +115,7 @@ func (e *Edits) Remove(id ID) { e.add(op{kind: opRemove, id: id}) }
 // RemoveName drops every line of that name, in any letter case and, for known
 // headers, in either form.
 func (e *Edits) RemoveName(name string) {
-	e.add(op{kind: opRemove, id: IDOf(name), name: name})
+	e.add(op{kind: opRemove, id: IDOf(name), value: name})
 }
 
 // RemoveLine drops line i of the message as it came.
@@ -105,7 +138,7 @@ func (e *Edits) Add(id ID, value string) { e.add(op{kind: opAdd, id: id, value: 
 // A name that is no token is ignored.
 func (e *Edits) AddName(name, value string) {
 	if isToken(name) {
-		e.add(op{kind: opAdd, id: IDOf(name), name: name, value: value})
+		e.add(op{kind: opAdd, id: IDOf(name), name: &name, value: value})
 	}
 }
 
@@ -124,7 +157,9 @@ func (e *Edits) PopFirst(id ID) { e.add(op{kind: opPopFirst, id: id}) }
 // empty contentType keeps the Content-Type of a body that is not empty, and
 // removes it with the body.
 func (e *Edits) Body(contentType, body string) {
-	e.ctype, e.body, e.hasBody = contentType, body, true
+	r := e.seldom()
+	r.ctype, r.body, r.hasBody = contentType, body, true
+	e.rest = &r
 }
 
 // EnsureLength adds a Content-Length when the message has none, as it must have

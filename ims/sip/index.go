@@ -15,15 +15,15 @@ var (
 )
 
 // Index points m at raw: the start line and each header line are found, no value
-// is parsed. Nothing is allocated up to 48 header lines. It errs only when raw
+// is parsed. Nothing is allocated up to 40 header lines. It errs only when raw
 // cannot be treated as a SIP message; [Validate] judges the rest.
 func (m *Message) Index(raw string) error {
 	for raw != "" && (raw[0] == '\r' || raw[0] == '\n') { // RFC 3261 §7.5
 		raw = raw[1:]
 	}
 	m.raw, m.method, m.uri, m.version, m.reason, m.status = "", "", "", "", "", 0
-	m.startEnd, m.first, m.body, m.flags = 0, 0, 0, 0
-	m.seen = [4]uint64{}
+	m.startEnd, m.top, m.body, m.flags = 0, 0, 0, 0
+	m.seen, m.twice, m.at = [4]uint64{}, 0, [firstIDs]uint16{}
 	m.lines = m.inline[:0]
 	if raw == "" {
 		return ErrEmpty
@@ -35,9 +35,9 @@ func (m *Message) Index(raw string) error {
 	if !m.startLine(raw[:end]) {
 		return ErrStartLine
 	}
-	m.startEnd, m.first = uint16(end), uint16(next)
+	m.startEnd, m.top = uint16(end), uint16(next)
 	if err := m.header(raw, next); err != nil {
-		m.lines = m.inline[:0]
+		m.lines, m.seen, m.twice, m.at = m.inline[:0], [4]uint64{}, 0, [firstIDs]uint16{}
 		return err
 	}
 	m.frameBody(raw)
@@ -149,23 +149,26 @@ func (m *Message) addLine(raw string, start, end, next int, flags uint8) {
 	if colon >= 0 {
 		id = IDOf(raw[start:nameEnd])
 	}
-	m.seen[id>>6] |= 1 << (id & 63)
+	bit := uint64(1) << (id & 63)
+	if id < 64 && m.seen[0]&bit != 0 {
+		m.twice |= bit
+	}
+	m.seen[id>>6] |= bit
 	m.lines = append(m.lines, line{
 		start: uint16(start), nameEnd: uint16(nameEnd), valStart: uint16(val),
 		valEnd: uint16(end), end: uint16(next), id: id, flags: flags,
 	})
+	if id < firstIDs && m.at[id] == 0 {
+		m.at[id] = uint16(len(m.lines))
+	}
 }
 
 // frameBody cuts raw at the end of the body that Content-Length announces.
 func (m *Message) frameBody(raw string) {
 	m.raw = raw
 	length, have := 0, false
-	for i := range m.lines {
-		l := &m.lines[i]
-		if l.id != HContentLength {
-			continue
-		}
-		n, ok := parseUint(m.value(l), MaxMessage)
+	for i := m.first(HContentLength); i >= 0; i = m.Find(HContentLength, i+1) {
+		n, ok := parseUint(m.value(&m.lines[i]), MaxMessage)
 		switch {
 		case !ok:
 			m.flags |= msgBadLength

@@ -38,6 +38,11 @@ var tokenChars = func() (t [256]bool) {
 
 func isToken(s string) bool { return s != "" && tokenLen(s) == len(s) }
 
+// hasWhite reports whether a space or tab is in s.
+func hasWhite(s string) bool {
+	return strings.IndexByte(s, ' ') >= 0 || strings.IndexByte(s, '\t') >= 0
+}
+
 // tokenLen returns how many octets at the start of s form a token.
 func tokenLen(s string) int {
 	for i := 0; i < len(s); i++ {
@@ -69,6 +74,13 @@ func parseUint(s string, max uint64) (uint64, bool) {
 // quotedLen returns the length of the quoted-string at the start of s, which
 // begins with '"'; -1 when it is not closed.
 func quotedLen(s string) int {
+	n := strings.IndexByte(s[1:], '"')
+	if n < 0 {
+		return -1
+	}
+	if strings.IndexByte(s[1:1+n], '\\') < 0 {
+		return n + 2
+	}
 	for i := 1; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
@@ -124,6 +136,9 @@ func Quote(s string) string { return string(appendQuoted(nil, s)) }
 
 func appendQuoted(dst []byte, s string) []byte {
 	dst = append(dst, '"')
+	if strings.IndexByte(s, '"') < 0 && strings.IndexByte(s, '\\') < 0 {
+		return append(append(dst, s...), '"')
+	}
 	for i := 0; i < len(s); i++ {
 		if s[i] == '"' || s[i] == '\\' {
 			dst = append(dst, '\\')

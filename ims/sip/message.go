@@ -10,7 +10,11 @@ const (
 	// MaxLines bounds the header field lines of a message.
 	MaxLines = 512
 
-	inlineLines = 48 // lines that need no allocation; phones send 20 to 30
+	inlineLines = 40 // lines that need no allocation; phones send 20 to 30
+
+	// firstIDs are the identities whose first line is found without a search: those
+	// that IDs begin with.
+	firstIDs = HPServedUser + 1
 )
 
 // Message is the raw text of a request or response with an index over it. The
@@ -25,11 +29,13 @@ type Message struct {
 	status  int
 
 	startEnd uint16 // end of the start line without its line end
-	first    uint16 // start of the first header line
+	top      uint16 // start of the first header line
 	body     uint16 // start of the body
 	flags    uint8
 	seen     [4]uint64 // set of IDs that occur
+	twice    uint64    // of IDs below 64: those that more than one line has
 
+	at     [firstIDs]uint16 // line with that ID, and 1; 0 for none
 	lines  []line
 	inline [inlineLines]line
 }
@@ -158,6 +164,9 @@ func (m *Message) Count(id ID) int {
 	if !m.Has(id) {
 		return 0
 	}
+	if id < 64 && m.twice&(1<<id) == 0 {
+		return 1
+	}
 	n := 0
 	for i := range m.lines {
 		if m.lines[i].id == id {
@@ -167,9 +176,27 @@ func (m *Message) Count(id ID) int {
 	return n
 }
 
+// first returns the index of the first line of that identity, -1 when there is none.
+func (m *Message) first(id ID) int {
+	if id < firstIDs {
+		return int(m.at[id]) - 1
+	}
+	return m.search(id, 0)
+}
+
 // Find returns the index of the first line of that identity at or behind from,
 // -1 when there is none.
 func (m *Message) Find(id ID, from int) int {
+	if from == 0 {
+		return m.first(id)
+	}
+	if id < firstIDs && m.twice&(1<<id) == 0 && from >= int(m.at[id]) {
+		return -1 // the only one, if there is one, comes before
+	}
+	return m.search(id, from)
+}
+
+func (m *Message) search(id ID, from int) int {
 	if m.Has(id) {
 		for i := from; i < len(m.lines); i++ {
 			if m.lines[i].id == id {
@@ -182,7 +209,7 @@ func (m *Message) Find(id ID, from int) int {
 
 // Get returns the value of the first line of that identity, "" when there is none.
 func (m *Message) Get(id ID) string {
-	if i := m.Find(id, 0); i >= 0 {
+	if i := m.first(id); i >= 0 {
 		return m.value(&m.lines[i])
 	}
 	return ""

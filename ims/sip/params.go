@@ -1,6 +1,9 @@
 package sip
 
-import "iter"
+import (
+	"iter"
+	"strings"
+)
 
 // Params is the text of generic parameters, ";name=value;flag" (RFC 3261 §25.1),
 // as it came. Names compare without regard to case. White space around ";" and
@@ -53,6 +56,38 @@ func nextParam(s string, sep byte) (name, value, rest string) {
 	if s != "" && s[0] == sep {
 		s = s[1:]
 	}
+	// The usual forms, read once over: a flag, name=value, name="value".
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case sep:
+			return trimLWS(s[:i]), "", s[i+1:]
+		case '"':
+			return nextOdd(s, sep)
+		case '=':
+			v := s[i+1:]
+			if v != "" && v[0] == '"' {
+				switch n := quotedLen(v); {
+				case n == len(v):
+					return trimLWS(s[:i]), v, ""
+				case n > 0 && v[n] == sep:
+					return trimLWS(s[:i]), v[:n], v[n+1:]
+				}
+				return nextOdd(s, sep)
+			}
+			if at := strings.IndexByte(v, sep); at >= 0 {
+				v, rest = v[:at], v[at+1:]
+			}
+			if strings.IndexByte(v, '"') >= 0 {
+				return nextOdd(s, sep)
+			}
+			return trimLWS(s[:i]), trimLWS(v), rest
+		}
+	}
+	return trimLWS(s), "", ""
+}
+
+// nextOdd is nextParam for quotes elsewhere than around a value.
+func nextOdd(s string, sep byte) (name, value, rest string) {
 	elem, rest, _ := splitAt(s, sep, 0)
 	name = elem
 	for i := 0; i < len(elem); i++ {

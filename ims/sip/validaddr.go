@@ -14,7 +14,7 @@ func checkAddress(s string) string {
 	case angle < 0 || s[0] != '"' && strings.IndexByte(s[:angle], ';') >= 0: // addr-spec
 		// RFC 3261 §20.10: a URI with these must stand in angle brackets, or
 		// nobody knows whose they are (RFC 4475 §3.1.2.13).
-		if strings.ContainsAny(a.URI, "?,") {
+		if strings.IndexByte(a.URI, '?') >= 0 || strings.IndexByte(a.URI, ',') >= 0 {
 			return "a URI with a question mark or comma, without angle brackets"
 		}
 	case s[0] != '"' && s[0] != '<':
@@ -25,7 +25,7 @@ func checkAddress(s string) string {
 		}
 	}
 	if angle >= 0 {
-		if in := s[angle+1:]; in != "" && isLWS(in[0]) || strings.ContainsAny(a.URI, " \t") ||
+		if in := s[angle+1:]; in != "" && isLWS(in[0]) || hasWhite(a.URI) ||
 			len(a.URI) < len(in) && isLWS(in[len(a.URI)]) {
 			return "white space in a URI" // §3.1.2.14
 		}

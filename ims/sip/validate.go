@@ -40,14 +40,32 @@ func Validate(m *Message) *Problem {
 }
 
 func validate(m *Message) *Problem {
-	for _, check := range [...]func(*Message) *Problem{
-		checkStartLine, checkSize, checkLines, checkCounts, checkCSeq, checkVias, checkAddresses, checkScalars, checkLength,
-	} {
-		if p := check(m); p != nil {
-			return p
-		}
+	p := checkStartLine(m)
+	if p == nil {
+		p = checkSize(m)
 	}
-	return nil
+	if p == nil {
+		p = checkLines(m)
+	}
+	if p == nil {
+		p = checkCounts(m)
+	}
+	if p == nil {
+		p = checkCSeq(m)
+	}
+	if p == nil {
+		p = checkVias(m)
+	}
+	if p == nil {
+		p = checkAddresses(m)
+	}
+	if p == nil {
+		p = checkScalars(m)
+	}
+	if p == nil {
+		p = checkLength(m)
+	}
+	return p
 }
 
 // growth is what the nodes on a message's way may add to it: Via, Record-Route, Path,
@@ -82,14 +100,11 @@ func checkStartLine(m *Message) *Problem {
 		}
 		return nil
 	}
-	bad := func(detail string) *Problem {
-		return &Problem{Status: 400, Reason: "Bad Request-Line", Detail: detail}
-	}
 	if !isToken(m.method) {
-		return bad("the method is no token")
+		return &Problem{Status: 400, Reason: "Bad Request-Line", Detail: "the method is no token"}
 	}
 	if len(line) != len(m.method)+len(m.uri)+len(m.version)+2 {
-		return bad("white space in the request line other than one space between its parts")
+		return &Problem{Status: 400, Reason: "Bad Request-Line", Detail: "white space in the request line other than one space between its parts"}
 	}
 	if detail := checkURI(m.uri); detail != "" {
 		return &Problem{Status: 400, Reason: "Bad Request-URI", Detail: detail}
@@ -137,12 +152,15 @@ func checkCounts(m *Message) *Problem {
 			return &Problem{400, "Missing " + id.String(), id, "no " + id.String()}
 		}
 	}
-	for _, id := range [...]ID{HFrom, HTo, HCallID, HCSeq, HMaxForwards, HContentLength, HContentType} {
-		if m.Count(id) > 1 {
-			return &Problem{400, "Multiple " + id.String(), id, "more than one " + id.String()}
+	const single = 1<<HFrom | 1<<HTo | 1<<HCallID | 1<<HCSeq | 1<<HMaxForwards | 1<<HContentLength | 1<<HContentType
+	if m.twice&single != 0 {
+		for _, id := range [...]ID{HFrom, HTo, HCallID, HCSeq, HMaxForwards, HContentLength, HContentType} {
+			if m.Count(id) > 1 {
+				return &Problem{400, "Multiple " + id.String(), id, "more than one " + id.String()}
+			}
 		}
 	}
-	if strings.ContainsAny(m.CallID(), " \t") {
+	if hasWhite(m.CallID()) {
 		return badHeader(HCallID, "white space in Call-ID")
 	}
 	return nil
@@ -169,22 +187,37 @@ func checkCSeq(m *Message) *Problem {
 // (RFC 4475 §3.3.10).
 func checkVias(m *Message) *Problem {
 	n := 0
-	for s := range m.Values(HVia) {
-		v, err := ParseVia(s)
-		if err != nil {
-			return badHeader(HVia, err.Error())
-		}
-		if v.Branch == MagicCookie && n == 0 { // §3.2.1: the next one would be the same again
-			return badHeader(HVia, "branch is the magic cookie alone")
-		}
-		if n++; n == 2 && !m.IsRequest() {
-			if a, ok := v.HostAddr(); ok && (a.IsMulticast() || a.Is4() && a.As4() == [4]byte{255, 255, 255, 255}) {
-				return badHeader(HVia, "the response would go to a broadcast or multicast address")
+	for i := m.first(HVia); i >= 0; i = m.Find(HVia, i+1) {
+		line := m.value(&m.lines[i])
+		for more := true; more; {
+			var s string
+			if s, line, more = splitAt(line, ',', inside(HVia)); trimLWS(s) == "" {
+				continue
+			}
+			n++
+			if p := checkVia(s, n, m.IsRequest()); p != nil {
+				return p
 			}
 		}
 	}
 	if n == 0 {
 		return &Problem{400, "Missing Via", HVia, "no Via"}
+	}
+	return nil
+}
+
+// checkVia reads value n of Via, counted from 1.
+func checkVia(s string, n int, request bool) *Problem {
+	v, err := ParseVia(s)
+	switch {
+	case err != nil:
+		return badHeader(HVia, err.Error())
+	case n == 1 && v.Branch == MagicCookie: // §3.2.1: the next one would be the same again
+		return badHeader(HVia, "branch is the magic cookie alone")
+	case n == 2 && !request:
+		if a, ok := v.HostAddr(); ok && (a.IsMulticast() || a.Is4() && a.As4() == [4]byte{255, 255, 255, 255}) {
+			return badHeader(HVia, "the response would go to a broadcast or multicast address")
+		}
 	}
 	return nil
 }
@@ -197,12 +230,17 @@ func checkAddresses(m *Message) *Problem {
 		}
 	}
 	for _, id := range [...]ID{HContact, HRoute, HRecordRoute, HPath} {
-		for s := range m.Values(id) {
-			if id == HContact && s == "*" {
-				continue
-			}
-			if detail := checkAddress(s); detail != "" {
-				return badHeader(id, detail)
+		for i := m.first(id); i >= 0; i = m.Find(id, i+1) {
+			line := m.value(&m.lines[i])
+			for more := true; more; {
+				var s string
+				s, line, more = splitAt(line, ',', inside(id))
+				if s = trimLWS(s); s == "" || id == HContact && s == "*" {
+					continue
+				}
+				if detail := checkAddress(s); detail != "" {
+					return badHeader(id, detail)
+				}
 			}
 		}
 	}

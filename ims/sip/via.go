@@ -33,20 +33,10 @@ var (
 func ParseVia(s string) (Via, error) {
 	var v Via
 	s = trimLWS(s)
-	// sent-protocol: three tokens with slashes, white space allowed around them.
-	name, rest, ok := viaToken(s)
-	if !ok || rest == "" || rest[0] != '/' {
+	rest, ok := v.protocol(s)
+	if !ok {
 		return v, errViaProto
 	}
-	version, rest, ok := viaToken(rest[1:])
-	if !ok || rest == "" || rest[0] != '/' {
-		return v, errViaProto
-	}
-	v.Proto = trimRightLWS(s[:len(s)-len(rest)])
-	if equalFold(name, "SIP") && version == "2.0" {
-		v.Proto = "SIP/2.0"
-	}
-	rest = trimLeftLWS(rest[1:])
 	n := tokenLen(rest)
 	if n == 0 || n == len(rest) || !isLWS(rest[n]) {
 		return v, errViaProto
@@ -67,6 +57,29 @@ func ParseVia(s string) (Via, error) {
 	return v, v.scan()
 }
 
+// protocol takes name and version: tokens with slashes behind them, white space
+// allowed around them.
+func (v *Via) protocol(s string) (rest string, ok bool) {
+	const usual = "SIP/2.0/"
+	if strings.HasPrefix(s, usual) {
+		v.Proto = usual[:len(usual)-1]
+		return trimLeftLWS(s[len(usual):]), true
+	}
+	name, rest, ok := viaToken(s)
+	if !ok || rest == "" || rest[0] != '/' {
+		return "", false
+	}
+	version, rest, ok := viaToken(rest[1:])
+	if !ok || rest == "" || rest[0] != '/' {
+		return "", false
+	}
+	v.Proto = trimRightLWS(s[:len(s)-len(rest)])
+	if equalFold(name, "SIP") && version == "2.0" {
+		v.Proto = "SIP/2.0"
+	}
+	return trimLeftLWS(rest[1:]), true
+}
+
 // viaToken takes a token with the white space around it.
 func viaToken(s string) (tok, rest string, ok bool) {
 	s = trimLeftLWS(s)
@@ -76,8 +89,9 @@ func viaToken(s string) (tok, rest string, ok bool) {
 
 // scan fills the fields that have a parameter. The first of two wins.
 func (v *Via) scan() error {
-	for name, val := range v.Params.All() {
-		switch {
+	for rest := string(v.Params); rest != ""; {
+		var name, val string
+		switch name, val, rest = nextParam(rest, ';'); {
 		case equalFold(name, "branch"):
 			if strings.IndexByte(val, '"') >= 0 { // other octets than a token's are let through
 				return errViaParam

@@ -155,17 +155,17 @@ func (r *rig) warm(t testing.TB, buf []byte, method string, n int) {
 	}
 }
 
-// The budget: at most 10 allocations from datagram to datagram.
+// The budget: at most 9 allocations from datagram to datagram.
 func TestForwardAllocations(t *testing.T) {
 	for _, tt := range []struct {
 		method string
 		own    *Own
 		limit  float64
 	}{
-		{"MESSAGE", nil, 10},
-		{"BYE", nil, 10},
-		{"SUBSCRIBE", &Own{User: "orig"}, 10},
-		{"INVITE", &Own{User: "orig"}, 10},
+		{"MESSAGE", nil, 9},
+		{"BYE", nil, 9},
+		{"SUBSCRIBE", &Own{User: "orig"}, 9},
+		{"INVITE", &Own{User: "orig"}, 9},
 	} {
 		t.Run(tt.method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestForwardAllocations(t *testing.T) {
 				own := testing.AllocsPerRun(100, func() { synctest.Wait() })
 				got := testing.AllocsPerRun(200, func() { r.forward(buf, tt.method) }) - own
 				t.Logf("%s: %.1f allocations", tt.method, got)
-				if got > tt.limit {
+				if got > tt.limit+lostByPools {
 					t.Errorf("forwarding %s takes %.1f allocations, want at most %.0f", tt.method, got, tt.limit)
 				}
 			})

@@ -73,18 +73,19 @@ func (b *Branch) attempt() {
 func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	x := b.x
 	b.id = ""
-	b.client, b.heard, b.second = nil, false, sip.Flow{}
+	b.client, b.heard, b.second = nil, false, nil
 	b.ready, b.readyFor = b.write(flow), flow
 	switch {
 	case flow.Proto == sip.UDP && len(b.ready) > x.core.transport.MaxDatagram(flow):
 		if stream, ok := x.core.stream(hop, flow); ok {
-			b.second = flow
+			b.other(flow)
 			flow, b.ready = stream, nil
 		}
 	case hop.Flow.Remote.IsValid() && hop.Addr.IsValid():
-		b.second, _ = x.core.flow(&Hop{Addr: hop.Addr, Proto: hop.Proto, Role: hop.Role, Local: hop.Local})
+		second, _ := x.core.flow(&Hop{Addr: hop.Addr, Proto: hop.Proto, Role: hop.Role, Local: hop.Local})
+		b.other(second)
 	case flow.Conn != 0 && !hop.Flow.Remote.IsValid():
-		b.second = x.core.layer.Redial(flow) // the open connection may lead nowhere
+		b.other(x.core.layer.Redial(flow)) // the open connection may lead nowhere
 	}
 	if x.Tracing() {
 		x.Tracef("forwarding %s to %s over %v", x.Req.Method(), b.URI, flow)
@@ -94,7 +95,7 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 		Method: x.Req.Method(), Branch: b.id, Flow: flow,
 		Render: l.render, Response: l.response, Failed: l.failed,
 	}
-	if b.second.Remote.IsValid() {
+	if b.second != nil {
 		r.Fallback = b.fallback
 	}
 	b.client = x.Shard.Client(r)
@@ -106,6 +107,13 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	}
 	if b.timeoutAfter > 0 {
 		b.wait.startWith(x.Shard, b.timeoutAfter, branchSilent, b)
+	}
+}
+
+// other notes where to go when the flow fails.
+func (b *Branch) other(f sip.Flow) {
+	if f.Remote.IsValid() {
+		b.second = &f
 	}
 }
 
@@ -152,18 +160,19 @@ func (b *Branch) write(f sip.Flow) []byte {
 	if f.Proto.Stream() {
 		e.EnsureLength()
 	}
-	return x.Req.AppendTo(make([]byte, 0, len(x.Req.Raw())+len(all)+192), &e)
+	return x.Req.Edited(&e)
 }
 
 // fallback is where to go when the flow did not work: back to the datagram
 // (TR-08), to the address beside a flow that is gone, or there once more over
 // another connection.
 func (b *Branch) fallback(failed sip.Flow, err error) (sip.Flow, bool) {
-	f := b.second
-	b.second = sip.Flow{}
-	if !f.Remote.IsValid() || b.cancelled { // who has hung up rings nobody
-		return f, false
+	second := b.second
+	b.second = nil
+	if second == nil || b.cancelled { // who has hung up rings nobody
+		return sip.Flow{}, false
 	}
+	f := *second
 	b.x.Tracef("%v failed (%v): now over %v", failed, err, f)
 	return f, true
 }

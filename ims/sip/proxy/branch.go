@@ -33,9 +33,9 @@ type Branch struct {
 
 	id       string // branch of our Via, new for each attempt
 	client   *transaction.Client
-	ready    []byte   // rendered already, for readyFor
-	readyFor sip.Flow //
-	second   sip.Flow // where to go when the flow fails; Remote invalid: nowhere
+	ready    []byte    // rendered already, for readyFor
+	readyFor sip.Flow  //
+	second   *sip.Flow // where to go when the flow fails; nil: nowhere
 
 	began        time.Time // of the current attempt's Timer C
 	provisional  bool      // a 101–199 has come

@@ -112,7 +112,7 @@ func (x *Exchange) Done() bool { return x.done }
 func (x *Exchange) Cancelled() bool { return x.cancelled }
 
 // OnResponse sets the function that sees each response but 100 before it is
-// relayed or kept. It may change it through e; false takes it out: it is not
+// relayed or kept. It may change it through e, until it returns; false takes it out: it is not
 // relayed, and a final one does not count among the finals. If that leaves the
 // exchange without branches, the function must Forward, Retry or Reply, at once
 // or after a while.

@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -178,22 +176,7 @@ func (x *Exchange) Relay(f *Final) {
 
 // relay sends a branch's response towards the caller. e has dropped our Via.
 func (x *Exchange) relay(status int, m *sip.Message, e *sip.Edits) {
-	x.server.Respond(status, exactly(m, e))
-}
-
-// scratch is where a response is written that is kept for its retransmissions: a
-// response loses a Via and more, so that one written in place has room to spare.
-var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
-
-// exactly returns m as e leaves it, in as many octets as it takes.
-func exactly(m *sip.Message, e *sip.Edits) []byte {
-	b := scratch.Get().(*[]byte)
-	*b = m.AppendTo((*b)[:0], e)
-	out := bytes.Clone(*b)
-	if cap(*b) <= sip.MaxHeader {
-		scratch.Put(b)
-	}
-	return out
+	x.server.Respond(status, m.Edited(e))
 }
 
 // giveUp ends the exchange with a response of our own.

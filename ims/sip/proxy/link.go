@@ -12,6 +12,7 @@ import (
 type link struct {
 	core     *Core
 	b        *Branch
+	edits    sip.Edits // of the response in hand
 	render   func(sip.Flow) []byte
 	response func(*transaction.Client, sip.Flow, *sip.Message)
 	failed   func(*transaction.Client, error)
@@ -31,10 +32,12 @@ func (c *Core) link(b *Branch) *link {
 
 func (l *link) onResponse(c *transaction.Client, f sip.Flow, m *sip.Message) {
 	b := l.b
-	if s := m.Status(); s >= 300 || s >= 200 && b.x.Req.Method() != "INVITE" {
+	last := m.Status() >= 300 || m.Status() >= 200 && b.x.Req.Method() != "INVITE"
+	b.response(c, f, m, &l.edits)
+	l.edits.Reset()
+	if last {
 		l.free()
 	}
-	b.response(c, f, m)
 }
 
 func (l *link) onFailed(c *transaction.Client, err error) {

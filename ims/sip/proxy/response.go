@@ -5,8 +5,9 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/transaction"
 )
 
-// response takes a response of the branch (RFC 3261 16.7).
-func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message) {
+// response takes a response of the branch (RFC 3261 16.7). e is empty, and the
+// caller's again after it.
+func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message, e *sip.Edits) {
 	x := b.x
 	status := m.Status()
 	current := c == b.client && !b.done
@@ -34,7 +35,6 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message) {
 		}
 	}
 
-	var e sip.Edits
 	if x.origin == nil {
 		// What is below our Via must be somebody else's: 16.7 step 3.
 		if m.Count(sip.HVia) < 2 && !moreVias(m) {
@@ -47,7 +47,7 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message) {
 		e.PopFirst(sip.HVia)
 	}
 	// A second 2xx passes without the hook only if the branch had given it one.
-	if x.onResponse != nil && !x.onResponse(b, m, &e) {
+	if x.onResponse != nil && !x.onResponse(b, m, e) {
 		if status >= 200 && current {
 			b.complete(nil, false)
 		}
@@ -55,9 +55,9 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message) {
 	}
 	switch {
 	case status < 200:
-		x.provide(status, m, &e)
+		x.provide(status, m, e)
 	case status < 300:
-		x.succeed(b, m, &e, current)
+		x.succeed(b, m, e, current)
 	default:
 		b.reject(status, m, e)
 	}
@@ -111,14 +111,14 @@ func (x *Exchange) succeed(b *Branch, m *sip.Message, e *sip.Edits, current bool
 }
 
 // reject keeps a final response of 300 or more until all branches have one.
-func (b *Branch) reject(status int, m *sip.Message, e sip.Edits) {
+func (b *Branch) reject(status int, m *sip.Message, e *sip.Edits) {
 	x := b.x
 	if status == 503 && b.again() {
 		x.Tracef("503 from %v: trying the next address", b.client.Flow())
 		b.attempt()
 		return
 	}
-	f := &Final{Branch: b, Status: status, Msg: m, Edits: e}
+	f := &Final{Branch: b, Status: status, Msg: m, Edits: e.Copy()}
 	if status == 487 && b.expired && !x.cancelled {
 		f = &Final{Branch: b, Status: 408, Err: transaction.ErrTimeout} // nobody but Timer C asked for it
 	}
