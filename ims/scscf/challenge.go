@@ -37,10 +37,12 @@ type challenges struct {
 }
 
 // Bounds: beyond maxChallenges new ones are refused, so that invented users cannot
-// fill the memory; of one user's, the oldest gives way.
+// fill the memory; of one user's, the oldest gives way. A user has as many as strangers
+// may cause in his name while he answers his own: at 400 a second, which is what a flood
+// of them reached, a phone has 160 ms.
 const (
 	maxChallenges        = 200_000
-	maxChallengesPerIMPI = 4
+	maxChallengesPerIMPI = 64
 )
 
 func newChallenges() *challenges {

@@ -27,7 +27,7 @@ var floods = []flood{
 	},
 	{
 		"victim", "REGISTERs in the name of one honest user, each with a Call-ID of its own",
-		"challenges: 4 a user, the oldest gives way (200000 in all)",
+		"challenges: 64 a user, the oldest gives way (200000 in all)",
 		func(f *flooding) error {
 			s := f.target.Honest[0]
 			return f.datagrams(f.target.Gm, func(n int64) string {
