@@ -170,6 +170,10 @@ func (r receiver) ReceiveWaited(f sip.Flow, raw string, waited time.Duration) {
 	r.c.layer.ReceiveWaited(f, raw, waited)
 }
 
+func (r receiver) ReceiveNow(f sip.Flow, raw string, waited time.Duration, more int) {
+	r.c.layer.ReceiveNow(f, raw, waited, more)
+}
+
 // Malformed answers, where it can be read so far, a request that a stream cannot
 // be cut behind; the transport closes the connection after that.
 func (r receiver) Malformed(f sip.Flow, raw string, err error) {

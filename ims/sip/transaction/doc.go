@@ -6,9 +6,9 @@
 // returns what to do, with no I/O, no clock and no goroutine. Their transcripts
 // in testdata are meant to be read beside the figures of the RFCs.
 //
-// The Layer drives them. It has a fixed number of shards, each one goroutine
-// that owns every transaction, timer and callback of the Call-IDs that hash to
-// it. All messages of a call are therefore handled in arrival order and without
+// The Layer drives them. It has a fixed number of shards, each of which owns
+// every transaction, timer and callback of the Call-IDs that hash to it, and is run
+// by one goroutine at a time. All messages of a call are therefore handled in arrival order and without
 // locks, and a User's callbacks for one call never run at the same time. What a
 // callback must not do is block: slow work runs elsewhere and comes back with
 // Shard.Post.

@@ -39,8 +39,8 @@ type Holder interface {
 	Release()
 }
 
-// User is the transaction user. All calls for one Call-ID come from one
-// goroutine, in arrival order, and must not block.
+// User is the transaction user. All calls for one Call-ID come one at a time, in
+// arrival order, and must not block.
 type User interface {
 	// Request is a new request, never an ACK or a CANCEL.
 	Request(s *Server)
@@ -70,7 +70,7 @@ type Config struct {
 	Sender Sender
 	User   User
 
-	// Shards is the number of goroutines; 0 means GOMAXPROCS.
+	// Shards is how many Call-IDs are worked on at once; 0 means GOMAXPROCS.
 	Shards int
 	// MaxTransactions bounds the transactions that owe or await something; 0
 	// means 131072. The last eighth is kept for requests inside dialogs, for
@@ -199,18 +199,30 @@ func (l *Layer) Receive(f sip.Flow, raw string) { l.ReceiveWaited(f, raw, 0) }
 
 // ReceiveWaited is Receive for a message that has waited in a socket for so long.
 func (l *Layer) ReceiveWaited(f sip.Flow, raw string, waited time.Duration) {
+	l.receive(f, raw, waited, false)
+}
+
+// ReceiveNow is ReceiveWaited for whoever has read the message, holds no lock and has
+// the time to handle it himself; more is how many he has still to bring. What is sent
+// meanwhile is for him to gather. With several shards only the last is handled here:
+// the others may be at the same time elsewhere.
+func (l *Layer) ReceiveNow(f sip.Flow, raw string, waited time.Duration, more int) {
+	l.receive(f, raw, waited, more == 0 || len(l.shards) == 1)
+}
+
+func (l *Layer) receive(f sip.Flow, raw string, waited time.Duration, now bool) {
 	if l.isClosed.Load() {
 		return
 	}
 	raw = strings.TrimLeft(raw, "\r\n")
 	if len(raw) > 4 && strings.EqualFold(raw[:4], "SIP/") {
-		l.receiveResponse(f, raw)
+		l.receiveResponse(f, raw, now)
 	} else {
-		l.receiveRequest(f, raw, waited)
+		l.receiveRequest(f, raw, waited, now)
 	}
 }
 
-func (l *Layer) receiveResponse(f sip.Flow, raw string) {
+func (l *Layer) receiveResponse(f sip.Flow, raw string, now bool) {
 	m := new(sip.Message)
 	if err := m.Index(raw); err != nil {
 		l.drop(&l.count.malformed, f, raw, err.Error())
@@ -224,7 +236,8 @@ func (l *Layer) receiveResponse(f sip.Flow, raw string) {
 		l.drop(&l.count.malformed, f, raw, "no status code")
 		return
 	}
-	if !l.Shard(m.CallID()).enqueue(item{flow: f, response: m}, f.Proto.Stream()) {
+	sh, it := l.Shard(m.CallID()), item{flow: f, response: m}
+	if !(now && sh.runNow(it)) && !sh.enqueue(it, f.Proto.Stream()) {
 		l.drop(&l.count.overflow, f, raw, "inbox full")
 	}
 }
@@ -232,7 +245,7 @@ func (l *Layer) receiveResponse(f sip.Flow, raw string) {
 // Now is the time as Config.Admission has it.
 func (l *Layer) Now() int64 { return int64(time.Since(l.base)) }
 
-func (l *Layer) receiveRequest(f sip.Flow, raw string, waited time.Duration) {
+func (l *Layer) receiveRequest(f sip.Flow, raw string, waited time.Duration, now bool) {
 	s := l.servers.Get().(*Server)
 	m := &s.msg
 	if err := m.Index(raw); err != nil {
@@ -256,7 +269,8 @@ func (l *Layer) receiveRequest(f sip.Flow, raw string, waited time.Duration) {
 		l.drop(&l.count.malformed, f, raw, "no usable Via")
 		return
 	}
-	if l.Shard(m.CallID()).enqueue(item{flow: f, request: s}, method == "ACK" && f.Proto.Stream()) {
+	sh, it := l.Shard(m.CallID()), item{flow: f, request: s}
+	if now && sh.runNow(it) || sh.enqueue(it, method == "ACK" && f.Proto.Stream()) {
 		return
 	}
 	if method == "ACK" {
@@ -349,4 +363,7 @@ func (l *Layer) Close() {
 		sh.close()
 	}
 	l.running.Wait()
+	for _, sh := range l.shards {
+		sh.stopped()
+	}
 }

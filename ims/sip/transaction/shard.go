@@ -7,8 +7,9 @@ import (
 	"github.com/gocscf/gocscf/ims/sip"
 )
 
-// Shard is one goroutine with all it owns: the transactions of its Call-IDs and
-// their timers. Its methods, except Post, are for callbacks on that goroutine.
+// Shard is all that belongs to its Call-IDs: their transactions and timers. One
+// goroutine at a time runs it, its own or, when there is nothing to do, that of who
+// has read a message (runNow). Its methods, except Post, are for callbacks there.
 type Shard struct {
 	layer   *Layer
 	servers table
@@ -22,9 +23,17 @@ type Shard struct {
 	later   []func() // run when the event in hand is done
 	pace    pace
 
+	clock *time.Timer // fires into loop
+	armed int64       // when it will; 0: not armed
+	seen  int64       // now, when it was last asked
+	batch []item      // the inbox's other backing array
+
 	mu       sync.Mutex // of what follows
 	in       []item
-	messages int // items of in that are messages
+	messages int        // items of in that are messages
+	running  bool       // whoever has set it owns the shard until he clears it
+	again    bool       // loop has found it running
+	ended    *sync.Cond // running was cleared after close
 	closed   bool
 
 	wake chan struct{}
@@ -48,6 +57,9 @@ func newShard(l *Layer) *Shard {
 		layer: l, base: time.Now(), servers: table{}, clients: table{},
 		wake: make(chan struct{}, 1), quit: make(chan struct{}),
 	}
+	sh.ended = sync.NewCond(&sh.mu)
+	sh.clock = time.NewTimer(time.Hour)
+	sh.clock.Stop()
 	sh.past.init(sh)
 	return sh
 }
@@ -80,68 +92,151 @@ func (sh *Shard) put(it item, limit int) bool {
 		sh.layer.count.queued.Add(1)
 	}
 	sh.in = append(sh.in, it)
-	first := len(sh.in) == 1
+	first := len(sh.in) == 1 && !sh.running // else whoever runs it will look
 	sh.mu.Unlock()
 	if first {
-		select {
-		case sh.wake <- struct{}{}:
-		default:
-		}
+		sh.poke()
 	}
 	return true
 }
 
-// loop is the shard's goroutine: one time.Timer, one inbox taken in batches.
+func (sh *Shard) poke() {
+	select {
+	case sh.wake <- struct{}{}:
+	default:
+	}
+}
+
+// loop is the shard's goroutine.
 func (sh *Shard) loop() {
-	clock := time.NewTimer(time.Hour)
-	defer clock.Stop()
-	var armed int64 // when the clock will fire; 0: not armed
-	clock.Stop()
-	var batch []item
+	defer sh.clock.Stop()
+	fired := false
 	for {
 		select {
 		case <-sh.wake:
-		case <-clock.C:
-			armed = 0
+		case <-sh.clock.C:
+			fired = true
 		case <-sh.quit:
 			return
 		}
 		sh.mu.Lock()
-		batch, sh.in = sh.in, batch[:0]
-		n := sh.messages
-		sh.messages = 0
-		sh.mu.Unlock()
-		if sh.layer.cfg.Admission != nil {
-			sh.pace.begin(sh.layer.Now())
+		if sh.closed || sh.running {
+			sh.again = true
+			sh.mu.Unlock()
+			continue
 		}
-		sh.hold()
-		for i := range batch {
-			it := batch[i]
-			batch[i] = item{}
-			sh.handle(it)
-			if i%heldFor == heldFor-1 {
-				sh.letOut()
-				sh.hold()
+		sh.running = true
+		if fired {
+			fired, sh.armed = false, 0
+		}
+		for more := true; more; {
+			n := sh.take()
+			sh.mu.Unlock()
+			if sh.layer.cfg.Admission != nil {
+				sh.pace.begin(sh.layer.Now())
 			}
+			sh.hold()
+			for i := range sh.batch {
+				sh.handleAt(i)
+				if i%heldFor == heldFor-1 {
+					sh.letOut()
+					sh.hold()
+				}
+			}
+			if sh.layer.cfg.Admission != nil {
+				sh.pace.end(sh.layer.Now())
+			}
+			sh.layer.count.queued.Add(-int64(n))
+			if cap(sh.batch) > 4*sh.layer.cfg.Inbox {
+				sh.batch = nil
+			}
+			sh.expire()
+			sh.letOut()
+			sh.arm()
+			sh.mu.Lock()
+			more = len(sh.in) > 0 && !sh.closed
 		}
-		if sh.layer.cfg.Admission != nil {
-			sh.pace.end(sh.layer.Now())
+		sh.leave()
+	}
+}
+
+// take makes the inbox the batch, and returns how many messages are in it. The caller
+// holds mu.
+func (sh *Shard) take() (messages int) {
+	sh.batch, sh.in = sh.in, sh.batch[:0]
+	messages, sh.messages = sh.messages, 0
+	return messages
+}
+
+func (sh *Shard) handleAt(i int) {
+	it := sh.batch[i]
+	sh.batch[i] = item{}
+	sh.handle(it)
+}
+
+// leave gives up running. The caller holds mu, leave releases it.
+func (sh *Shard) leave() {
+	sh.running = false
+	wake := sh.again || len(sh.in) > 0
+	sh.again = false
+	if sh.closed {
+		sh.ended.Broadcast()
+		wake = false
+	}
+	sh.mu.Unlock()
+	if wake {
+		sh.poke()
+	}
+}
+
+// arm sets the clock. One that is set too early only wakes the shard once for nothing;
+// resetting it with every transaction would cost more.
+func (sh *Shard) arm() {
+	sh.layer.count.timers.Add(int64(sh.timers.unreported()))
+	if when, ok := sh.timers.next(); ok && (sh.armed == 0 || when < sh.armed) {
+		sh.clock.Reset(time.Duration(when - sh.now()))
+		sh.armed = when
+	}
+}
+
+// fewPosts is how many functions that a message has led to are run behind it at once.
+const fewPosts = 8
+
+// runNow handles a message on the goroutine of who has read it, which spares a switch
+// of goroutines. It reports false when there is something else to do before it. What
+// the shard sends is gathered by the caller, see transport.NowHandler.
+func (sh *Shard) runNow(it item) bool {
+	sh.mu.Lock()
+	if sh.running || sh.closed || len(sh.in) > 0 {
+		sh.mu.Unlock()
+		return false
+	}
+	sh.running = true
+	sh.mu.Unlock()
+	if sh.layer.cfg.Admission != nil {
+		sh.pace.begin(sh.layer.Now())
+	}
+	sh.handle(it)
+	if when, ok := sh.timers.next(); ok && when <= sh.seen {
+		sh.expire()
+	}
+	if sh.layer.cfg.Admission != nil {
+		sh.pace.end(sh.layer.Now())
+	}
+	sh.arm()
+	sh.mu.Lock()
+	if n := len(sh.in); n > 0 && n <= fewPosts && !sh.closed {
+		n = sh.take()
+		sh.mu.Unlock()
+		for i := range sh.batch {
+			sh.handleAt(i)
 		}
 		sh.layer.count.queued.Add(-int64(n))
-		if cap(batch) > 4*sh.layer.cfg.Inbox {
-			batch = nil
-		}
-		sh.expire()
-		sh.letOut()
-		sh.layer.count.timers.Add(int64(sh.timers.unreported()))
-
-		// A clock that is set too early only wakes the shard once for nothing;
-		// resetting it with every transaction would cost more.
-		if when, ok := sh.timers.next(); ok && (armed == 0 || when < armed) {
-			clock.Reset(time.Duration(when - sh.now()))
-			armed = when
-		}
+		sh.arm()
+		sh.mu.Lock()
 	}
+	sh.leave()
+	return true
 }
 
 // heldFor is for how many events what they send is gathered.
@@ -182,7 +277,10 @@ func (sh *Shard) runLater() {
 }
 
 // now is the time since the shard began, in nanoseconds.
-func (sh *Shard) now() int64 { return int64(time.Since(sh.base)) }
+func (sh *Shard) now() int64 {
+	sh.seen = int64(time.Since(sh.base))
+	return sh.seen
+}
 
 // expire runs the timers that are due.
 func (sh *Shard) expire() {
@@ -258,9 +356,18 @@ func (sh *Shard) recycleTimer(t *timer) {
 	}
 }
 
+// close stops the shard; stopped waits for whoever still runs it.
 func (sh *Shard) close() {
 	sh.mu.Lock()
 	sh.closed = true
 	sh.mu.Unlock()
 	close(sh.quit)
+}
+
+func (sh *Shard) stopped() {
+	sh.mu.Lock()
+	for sh.running {
+		sh.ended.Wait()
+	}
+	sh.mu.Unlock()
 }

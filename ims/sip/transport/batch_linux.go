@@ -46,12 +46,13 @@ func (h *headers) grow(n int) {
 
 // batchIn is the reading side of a packet socket. One goroutine uses it.
 type batchIn struct {
-	space func() [][]byte                        // where to read to, asked before each read
-	got   func(data []byte, from netip.AddrPort) // nil: return from the first read that brings something
-	try   func(fd uintptr) bool                  // read, bound once
-	bufs  [][]byte                               // of the last read
-	n     int                                    // datagrams that it brought
-	err   syscall.Errno                          // or why it failed
+	space func() [][]byte                                  // where to read to, asked before each read
+	got   func(data []byte, from netip.AddrPort, more int) // nil: return from the first read that brings something
+	done  func()                                           // with got: the socket is empty
+	try   func(fd uintptr) bool                            // read, bound once
+	bufs  [][]byte                                         // of the last read
+	n     int                                              // datagrams that it brought
+	err   syscall.Errno                                    // or why it failed
 
 	waited waited
 
@@ -74,6 +75,9 @@ func (b *batchIn) read(fd uintptr) bool {
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
+			if b.got != nil {
+				b.done()
+			}
 			return false
 		default:
 			b.err = errno
@@ -86,13 +90,17 @@ func (b *batchIn) read(fd uintptr) bool {
 		}
 		for i := range b.n {
 			size, from := b.datagram(i)
-			b.got(b.bufs[i][:size], from)
+			b.got(b.bufs[i][:size], from, b.n-1-i)
 		}
 		// Fewer than would have fitted: the socket is empty, and whatever comes from
 		// now on wakes the poller anew (epoll(7), edge-triggered). Else the poller is
 		// asked first whether the socket has been closed, which in a flood nobody else
 		// would tell: its descriptor stays open for as long as this function runs.
-		return b.n == len(b.bufs)
+		if b.n == len(b.bufs) {
+			return true
+		}
+		b.done()
+		return false
 	}
 }
 

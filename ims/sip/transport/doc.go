@@ -10,7 +10,8 @@
 //
 // Each UDP socket and each stream connection has one reader goroutine, which
 // calls the [Handler]: messages of a flow arrive in order, one at a time. The
-// handler must not block. A message is copied once, into the string that it is
+// handler must not block; a [NowHandler] does its work there, and what a batch of
+// datagrams leads to is written at its end. A message is copied once, into the string that it is
 // from then on.
 //
 // # Sending

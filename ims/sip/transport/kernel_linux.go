@@ -79,8 +79,8 @@ func (c *packetConn) ReadBatch(bufs [][]byte, sizes []int, from []netip.AddrPort
 }
 
 // ReadBatches reads until the socket is closed or fails.
-func (c *packetConn) ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort)) error {
-	c.in.space, c.in.got = space, got
+func (c *packetConn) ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort, more int), done func()) error {
+	c.in.space, c.in.got, c.in.done = space, got, done
 	for {
 		if _, err := c.readOnce(); err != nil && !c.asyncError(err) {
 			return err

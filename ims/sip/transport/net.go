@@ -41,9 +41,10 @@ type BatchConn interface {
 type BatchReader interface {
 	// ReadBatches reads until the socket fails or is closed, and returns that error.
 	// space is asked before each read for the buffers, at least one; got takes what
-	// came, a datagram at a time, and does not keep data beyond its return. Neither
-	// blocks.
-	ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort)) error
+	// came, a datagram at a time, of which more have come with it, and does not keep
+	// data beyond its return; done is called behind them when there is nothing more, or
+	// that is not known. None blocks.
+	ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort, more int), done func()) error
 }
 
 // NowWriter is a BatchConn that can write without waiting.
@@ -125,7 +126,7 @@ type asking struct {
 	from  []netip.AddrPort
 }
 
-func (a *asking) ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort)) error {
+func (a *asking) ReadBatches(space func() [][]byte, got func(data []byte, from netip.AddrPort, more int), done func()) error {
 	for {
 		bufs := space()
 		if len(a.sizes) < len(bufs) {
@@ -133,8 +134,9 @@ func (a *asking) ReadBatches(space func() [][]byte, got func(data []byte, from n
 		}
 		n, err := a.b.ReadBatch(bufs, a.sizes[:len(bufs)], a.from[:len(bufs)])
 		for i := range n {
-			got(bufs[i][:a.sizes[i]], a.from[i])
+			got(bufs[i][:a.sizes[i]], a.from[i], n-1-i)
 		}
+		done()
 		if err != nil {
 			return err
 		}

@@ -34,6 +34,15 @@ type WaitHandler interface {
 	ReceiveWaited(f sip.Flow, raw string, waited time.Duration)
 }
 
+// NowHandler is a Handler that may do its work on the goroutine that reads a socket.
+// ReceiveNow is called instead of Receive, with the reader holding no lock that sending
+// or anything else takes, and between Hold and Release: what a batch leads to leaves
+// together. more is how many messages have come with this one and are still to be
+// handed over.
+type NowHandler interface {
+	ReceiveNow(f sip.Flow, raw string, waited time.Duration, more int)
+}
+
 // Transport owns sockets and connections.
 type Transport struct {
 	began   time.Time // what connections count from
@@ -41,6 +50,7 @@ type Transport struct {
 	cfg     Config
 	handler Handler
 	waits   WaitHandler // handler, if it is one
+	now     NowHandler  // the same
 	refused refusals
 	held    held
 
@@ -76,6 +86,7 @@ func New(n Net, cfg Config, h Handler) *Transport {
 		udpByAddr: make(map[netip.AddrPort]*socket),
 	}
 	t.waits, _ = h.(WaitHandler)
+	t.now, _ = h.(NowHandler)
 	t.refused.ttl, t.refused.max = t.cfg.RefusalTTL, t.cfg.MaxRefusals
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t

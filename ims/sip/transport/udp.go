@@ -5,7 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,6 +22,8 @@ const (
 	// the buffers of a whole batch, which are a mebibyte: most sockets of a phone,
 	// and of its SAs, never see so many.
 	quietReads = 64
+	// heldFor is for how many datagrams what they lead to is gathered.
+	heldFor = 64
 )
 
 // socket is a UDP socket: one reader, one writer while there is something to
@@ -31,7 +35,7 @@ type socket struct {
 	pc    net.PacketConn
 	batch BatchConn
 
-	waited time.Duration // of what is being received, for the reader alone
+	inside atomic.Bool // the reader is with the handler
 
 	mu      sync.Mutex
 	closed  bool
@@ -81,17 +85,36 @@ func (s *socket) read() {
 	if s.t.waits != nil {
 		waiter, _ = s.pc.(Waiter)
 	}
-	got := func(data []byte, from netip.AddrPort) {
+	var waited time.Duration
+	holding, held := false, 0
+	done := func() {
+		if holding {
+			s.t.Release()
+		}
+		holding, held = false, 0
+	}
+	got := func(data []byte, from netip.AddrPort, more int) {
 		came = true
 		if waiter != nil {
-			s.waited = waiter.Waited()
+			waited = waiter.Waited()
 		}
-		s.receive(s.flow(unmap(from)), data)
+		if s.t.now != nil && !holding {
+			holding = true
+			s.t.Hold()
+		}
+		s.inside.Store(true)
+		s.receive(s.flow(unmap(from)), data, waited, more)
+		s.inside.Store(false)
+		if held++; held == heldFor {
+			done()
+			runtime.Gosched() // there is more to come: it is others' turn first
+		}
 	}
 	reader := readerOf(s.batch)
 	pause := time.Duration(0)
 	for {
-		err := reader.ReadBatches(space, got)
+		err := reader.ReadBatches(space, got, done)
+		done()
 		if isClosed(err) || s.t.ctx.Err() != nil {
 			return
 		}
@@ -114,9 +137,15 @@ func (s *socket) deliver(d Deliverer) {
 	d.Deliver(s.take)
 }
 
-func (s *socket) take(data []byte, from netip.AddrPort) { s.receive(s.flow(unmap(from)), data) }
+// take is for datagrams that somebody else has read: he may hold locks.
+func (s *socket) take(data []byte, from netip.AddrPort) {
+	s.receive(s.flow(unmap(from)), data, 0, notNow)
+}
 
-func (s *socket) receive(f sip.Flow, data []byte) {
+// notNow in place of a number of datagrams to come: they are not the reader's.
+const notNow = -1
+
+func (s *socket) receive(f sip.Flow, data []byte, waited time.Duration, more int) {
 	if a := s.t.cfg.Admit; a != nil && !a(f) {
 		s.t.dropped(f, NotAdmitted, nil)
 		return
@@ -137,11 +166,14 @@ func (s *socket) receive(f sip.Flow, data []byte) {
 	if o := s.t.cfg.Observer; o != nil {
 		o.Received(f, raw)
 	}
-	if s.waited > 0 {
-		s.t.waits.ReceiveWaited(f, raw, s.waited)
-		return
+	switch {
+	case s.t.now != nil && more != notNow:
+		s.t.now.ReceiveNow(f, raw, waited, more)
+	case waited > 0:
+		s.t.waits.ReceiveWaited(f, raw, waited)
+	default:
+		s.t.handler.Receive(f, raw)
 	}
-	s.t.handler.Receive(f, raw)
 }
 
 // isSTUN tells STUN from SIP on one socket: by its two zero bits and its magic
@@ -310,5 +342,10 @@ func (s *socket) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	_ = s.pc.Close()
+	if !s.inside.Load() {
+		_ = s.pc.Close()
+		return
+	}
+	// It may be the handler that closes, and closing waits for the reader's call.
+	s.t.wg.Go(func() { _ = s.pc.Close() })
 }

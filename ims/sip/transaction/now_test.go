@@ -1,0 +1,99 @@
+package transaction
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+)
+
+// TestReceiveNow: a message for a shard that rests is handled before ReceiveNow returns,
+// with what its handler posts; for one that does not it waits its turn.
+func TestReceiveNow(t *testing.T) {
+	bubble(t, Config{Shards: 1}, func(r *rig) {
+		synctest.Wait()
+		r.tu.request = func(s *Server) {
+			if s.Req.Method() == "MESSAGE" {
+				s.Shard.Post(func() { r.tu.note("posted") })
+				r.l.ReceiveNow(udp, request("OPTIONS", "2", ""), 0, 0)
+				r.tu.note("message done")
+			}
+			answer(s, 200)
+		}
+		r.l.ReceiveNow(udp, request("MESSAGE", "1", ""), 0, 0)
+		r.want("at once", r.tu.take(), "request MESSAGE, message done, posted, request OPTIONS")
+		r.want("sent", lines(r.wire.take()), "200 MESSAGE, 200 OPTIONS")
+		r.l.ReceiveNow(udp, request("MESSAGE", "1", ""), 0, 0)
+		r.want("sent again", lines(r.wire.take()), "200 MESSAGE")
+
+		r.on(func(sh *Shard) { sh.Client(r.tu.client(udp, "MESSAGE", "3")) })
+		r.l.ReceiveNow(udp, response(200, "MESSAGE", "3"), 0, 0)
+		r.want("of a response", r.tu.take(), "200 MESSAGE")
+	})
+}
+
+// Of many shards only the last message's is run by the reader.
+func TestReceiveNowOfSeveral(t *testing.T) {
+	bubble(t, Config{Shards: 4}, func(r *rig) {
+		synctest.Wait()
+		r.tu.request = func(s *Server) { answer(s, 200) }
+		r.l.ReceiveNow(udp, request("MESSAGE", "1", ""), 0, 1)
+		r.l.ReceiveNow(udp, request("OPTIONS", "2", ""), 0, 0)
+		synctest.Wait()
+		r.want("in order", r.tu.take(), "request MESSAGE, request OPTIONS")
+	})
+}
+
+// More than a few functions that a message posts are left to the shard's own goroutine,
+// and its timers fire though others run it.
+func TestReceiveNowLeavesTheRest(t *testing.T) {
+	bubble(t, Config{Shards: 1}, func(r *rig) {
+		synctest.Wait()
+		ran := 0
+		r.tu.request = func(s *Server) {
+			for range 3 * fewPosts {
+				s.Shard.Post(func() { ran++ })
+			}
+			s.Shard.After(1e9, func() { r.tu.note("a second later") })
+			answer(s, 200)
+		}
+		for i := range 3 {
+			r.l.ReceiveNow(udp, request("MESSAGE", fmt.Sprint(i), ""), 0, 0)
+		}
+		synctest.Wait()
+		if ran != 9*fewPosts {
+			r.Errorf("%d functions were run", ran)
+		}
+		r.tu.take()
+		r.sleepTo(1e9)
+		r.want("timers", r.tu.take(), "a second later, a second later, a second later")
+	})
+}
+
+// Close waits for whoever runs a shard.
+func TestCloseWaitsForReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, out := make(chan struct{}), make(chan struct{})
+		u := &tu{request: func(*Server) { close(in); <-out }}
+		l := New(Config{Shards: 1, Sender: &wire{}, User: u})
+		done := false
+		go l.ReceiveNow(udp, request("MESSAGE", "1", ""), 0, 0)
+		<-in
+		go func() {
+			l.Close()
+			done = true
+		}()
+		synctest.Wait()
+		if done {
+			t.Error("closed while a callback runs")
+		}
+		close(out)
+		synctest.Wait()
+		if !done {
+			t.Error("not closed behind it")
+		}
+		l.ReceiveNow(udp, request("MESSAGE", "2", ""), 0, 0)
+		if got := u.take(); got != "request MESSAGE" {
+			t.Error(got)
+		}
+	})
+}
