@@ -14,11 +14,48 @@ import (
 const syscallTerm = syscall.SIGTERM
 
 // pss is the proportional set size of the services and their children, in KiB.
-func (c *core) pss() (float64, error) {
+func (c *core) pss() (sum float64, err error) {
+	pids, err := c.pids()
+	for _, pid := range pids {
+		kib, err := pssOf(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += kib
+	}
+	return sum, err
+}
+
+// ticks is the processor time that the services and their children have taken, in the
+// kernel's hundredths of a second.
+func (c *core) ticks() (sum float64, err error) {
+	pids, err := c.pids()
+	for _, pid := range pids {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return 0, err
+		}
+		fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+		if len(fields) < 13 {
+			return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+		}
+		for _, f := range fields[11:13] { // utime, stime
+			n, err := strconv.ParseFloat(string(f), 64)
+			if err != nil {
+				return 0, err
+			}
+			sum += n
+		}
+	}
+	return sum, err
+}
+
+// pids are the services and their children.
+func (c *core) pids() (list []int, err error) {
 	children := map[int][]int{}
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	for _, f := range stats {
 		b, err := os.ReadFile(f)
@@ -30,28 +67,22 @@ func (c *core) pss() (float64, error) {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
 		children[parent] = append(children[parent], pid)
 	}
-	sum := 0.0
 	for _, w := range c.watch {
 		_, file, _ := strings.Cut(w, "=")
 		b, err := os.ReadFile(file)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		root, err := strconv.Atoi(string(bytes.TrimSpace(b)))
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		list := []int{root}
-		for i := 0; i < len(list); i++ {
-			list = append(list, children[list[i]]...)
-			kib, err := pssOf(list[i])
-			if err != nil {
-				return 0, err
-			}
-			sum += kib
-		}
+		list = append(list, root)
 	}
-	return sum, nil
+	for i := 0; i < len(list); i++ {
+		list = append(list, children[list[i]]...)
+	}
+	return list, nil
 }
 
 func pssOf(pid int) (float64, error) {

@@ -150,4 +150,20 @@ func (r *results) memoryTable(b *strings.Builder) {
 		}
 		b.WriteString("\n")
 	}
+	fmt.Fprintf(b, "\n## Processor time at rest, percent of one\n| registered |")
+	for _, c := range cores {
+		fmt.Fprintf(b, " %s |", titles[c])
+	}
+	b.WriteString("\n| --- |" + strings.Repeat(" ---: |", len(cores)) + "\n")
+	for i, h := range r.Memory[cores[0]] {
+		fmt.Fprintf(b, "| %d |", h.Phones)
+		for _, c := range cores {
+			if list := r.Memory[c]; i < len(list) {
+				fmt.Fprintf(b, " %.2f |", list[i].Idle)
+			} else {
+				b.WriteString(" – |")
+			}
+		}
+		b.WriteString("\n")
+	}
 }

@@ -287,6 +287,7 @@ func (r *results) memory(ctx context.Context, s *settings) error {
 type held struct {
 	Phones int     `json:"phones"`
 	KiB    float64 `json:"kib"`
+	Idle   float64 `json:"idle_cpu_percent"` // of a processor, in the second half of the rest
 }
 
 func hold(ctx context.Context, s *settings, name string, n int) (list []held, err error) {
@@ -308,17 +309,38 @@ func hold(ctx context.Context, s *settings, name string, n int) (list []held, er
 			return list, err
 		}
 		have = size
-		select {
-		case <-time.After(s.rest):
-		case <-ctx.Done():
-			return list, ctx.Err()
+		idle, err := c.idle(ctx, s.rest/2)
+		if err != nil {
+			return list, err
 		}
 		kib, err := c.pss()
 		if err != nil {
 			return list, err
 		}
-		list = append(list, held{size, kib})
-		fmt.Fprintf(os.Stderr, "%-9s %d registered: %.1f MiB\n", name, size, kib/1024)
+		list = append(list, held{size, kib, idle})
+		fmt.Fprintf(os.Stderr, "%-9s %d registered: %.1f MiB, %.2f %% of a processor at rest\n", name, size, kib/1024, idle)
 	}
 	return list, nil
+}
+
+// idle waits twice so long, and is what the services took in the second half, in percent
+// of a processor.
+func (c *core) idle(ctx context.Context, half time.Duration) (percent float64, err error) {
+	var before float64
+	for i := range 2 {
+		select {
+		case <-time.After(half):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+		now, err := c.ticks()
+		if err != nil {
+			return 0, err
+		}
+		if i == 1 {
+			percent = (now - before) / half.Seconds()
+		}
+		before = now
+	}
+	return percent, nil
 }
