@@ -15,14 +15,17 @@ import (
 
 // Overload is the overload control of a function.
 type Overload struct {
-	// Enabled has new requests refused, with 503 and Retry-After, while they come faster
-	// than they can be worked on. Default true.
+	// Enabled has requests refused, with 503 and Retry-After, while they come faster than
+	// they can be worked on: new ones first, those within dialogs, emergency and priority
+	// never. Default true.
 	Enabled bool `yaml:"enabled"`
-	// TargetLatency is how long new requests may wait for their turn, on average, before
-	// some are refused. Less answers sooner, more rides out longer bursts. Default 20ms.
+	// TargetLatency is how long requests may wait for their turn, on average, before some
+	// are refused; of REGISTERs at the P-CSCF, a third of how much longer the core's
+	// answers may take than without load. Less answers sooner, more rides out longer
+	// bursts. Default 20ms.
 	TargetLatency Duration `yaml:"target_latency"`
-	// MaxWait is how old a new request may be when its turn comes; older ones are
-	// refused. Default 400ms.
+	// MaxWait is how old a request may be, in an overload, when its turn comes; older ones
+	// are refused. Default 400ms.
 	MaxWait Duration `yaml:"max_wait"`
 	// MinRate is how many requests a second are let in at the worst. Default 100.
 	MinRate float64 `yaml:"min_rate"`
@@ -66,14 +69,15 @@ func (o *Overload) Explain() string {
 	if !o.Enabled {
 		return "Overload control is off (overload.enabled): beyond what this machine can do, requests wait until their senders give up."
 	}
-	return fmt.Sprintf("When new requests wait more than %v on average, as many are refused with 503 and a Retry-After of %v to %v as are too many; those within dialogs, emergency and priority never, answers to challenges last.",
+	return fmt.Sprintf("When requests wait more than %v on average, as many are refused with 503 and a Retry-After of %v to %v as are too many; those within dialogs, emergency and priority never, answers to challenges last.",
 		o.TargetLatency.D(), o.RetryAfter.D(), 2*o.RetryAfter.D())
 }
 
 // Admission gives the SIP engine that c configures the overload control of o, and
 // makes it seen. Metrics: gocscf_overload_admitted_total{class},
 // gocscf_overload_refused_total{reason}, gocscf_overload_rate,
-// gocscf_overload_wait_seconds.
+// gocscf_overload_wait_seconds; where UnderWay is set also gocscf_overload_under_way,
+// gocscf_overload_under_way_limit, gocscf_overload_answer_seconds.
 func (d Deps) Admission(o Overload, c *proxy.Config) {
 	if !o.Enabled {
 		return
@@ -83,7 +87,7 @@ func (d Deps) Admission(o Overload, c *proxy.Config) {
 		Target: o.TargetLatency.D(), MinRate: o.MinRate, MaxWait: o.MaxWait.D(), Changed: d.overload,
 	})
 	if d.Metrics != nil {
-		d.Metrics.MustRegister(admissionMetrics{c.Admission})
+		d.Metrics.MustRegister(admissionMetrics{c.Admission, c.UnderWay != nil})
 	}
 }
 
@@ -94,8 +98,11 @@ func (d Deps) overload(s admission.State) {
 	case s.Refusing && s.Downstream:
 		text = "Overload further on: the core answers 503 to what is sent there, as many new requests are refused here."
 		next = "Look at the I-CSCF and S-CSCF, and at the HSS: their logs say what is too slow."
+	case s.Refusing && s.Crowded:
+		text = fmt.Sprintf("Overload: the core's answers take %v, with %d requests under way; more are refused here with 503.", s.Answer.Round(time.Millisecond), s.Open)
+		next = "If it lasts, look at the processor time of P-, I- and S-CSCF, and at the HSS (gocscf_cx_latency_seconds): one of them is too slow for this load."
 	case s.Refusing:
-		text = fmt.Sprintf("Overload: new requests wait %v for their turn, some are refused with 503.", s.Latency.Round(time.Millisecond))
+		text = fmt.Sprintf("Overload: requests wait %v for their turn, some are refused with 503.", s.Latency.Round(time.Millisecond))
 		next = "If it lasts, the machine is too small for this load, or something else takes its processors: see gocscf_overload_rate and the processor time of this service."
 	}
 	d.Log.Warn(text, zap.Float64("requests_a_second", s.Rate), zap.Duration("waited", s.Latency), zap.Uint64("refused", s.Refused),
@@ -110,18 +117,29 @@ func (d Deps) overload(s admission.State) {
 }
 
 // admissionMetrics reads a controller when somebody asks.
-type admissionMetrics struct{ c *admission.Controller }
+type admissionMetrics struct {
+	c        *admission.Controller
+	underWay bool
+}
 
 var (
 	admittedDesc = prometheus.NewDesc("gocscf_overload_admitted_total", "Requests that were let in, by what they have to do with earlier ones.", []string{"class"}, nil)
 	overDesc     = prometheus.NewDesc("gocscf_overload_refused_total", "Requests refused with 503 because of overload, by reason.", []string{"reason"}, nil)
 	rateDesc     = prometheus.NewDesc("gocscf_overload_rate", "Requests a second that are let in at most; 0 while there is no overload.", nil, nil)
-	waitDesc     = prometheus.NewDesc("gocscf_overload_wait_seconds", "How long new requests waited for their turn, on average, when it was measured last.", nil, nil)
+	waitDesc     = prometheus.NewDesc("gocscf_overload_wait_seconds", "How long requests, all but those that are never refused, waited for their turn, on average, when it was measured last.", nil, nil)
+	openDesc     = prometheus.NewDesc("gocscf_overload_under_way", "Requests let in that the core has not begun to answer.", nil, nil)
+	mostDesc     = prometheus.NewDesc("gocscf_overload_under_way_limit", "How many of them may be while its answers are slow.", nil, nil)
+	answerDesc   = prometheus.NewDesc("gocscf_overload_answer_seconds", "How long those answers take, a moving average.", nil, nil)
 )
 
 func (m admissionMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{admittedDesc, overDesc, rateDesc, waitDesc} {
 		ch <- d
+	}
+	if m.underWay {
+		ch <- openDesc
+		ch <- mostDesc
+		ch <- answerDesc
 	}
 }
 
@@ -136,4 +154,10 @@ func (m admissionMetrics) Collect(ch chan<- prometheus.Metric) {
 	rate, wait := m.c.Now()
 	ch <- prometheus.MustNewConstMetric(rateDesc, prometheus.GaugeValue, rate)
 	ch <- prometheus.MustNewConstMetric(waitDesc, prometheus.GaugeValue, wait.Seconds())
+	if m.underWay {
+		open, most, answer := m.c.UnderWay()
+		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(open))
+		ch <- prometheus.MustNewConstMetric(mostDesc, prometheus.GaugeValue, float64(most))
+		ch <- prometheus.MustNewConstMetric(answerDesc, prometheus.GaugeValue, answer.Seconds())
+	}
 }

@@ -21,3 +21,10 @@ func (s *Server) classify(f sip.Flow, m *sip.Message) admission.Class {
 		return c
 	}
 }
+
+// underWay says for what the core's answers tell how busy it is: a REGISTER is answered
+// by the home network alone, and at once, while the answer to a call or a message is a
+// phone's.
+func underWay(f sip.Flow, m *sip.Message) bool {
+	return m.Method() == "REGISTER" && f.Role != sip.RoleCore
+}

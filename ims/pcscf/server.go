@@ -94,6 +94,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Supported:       []string{"sec-agree", "path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 		MaxTransactions: cfg.MaxTransactions,
 		Classify:        s.classify,
+		UnderWay:        underWay,
 		Heed:            true,
 	}
 	if len(cfg.Trusted) > 0 {

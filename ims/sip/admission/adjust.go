@@ -51,9 +51,9 @@ func (c *Controller) adjust(now int64, d time.Duration) (tell *State) {
 			room = min(room, -float64(c.penalties)/float64(2*n))
 		}
 		c.rate = max(c.cfg.MinRate, c.capacity*max(0.5, 1+room))
-		if now-c.last > int64(quiet) {
-			tell = c.relax(now)
-		}
+	}
+	if (c.limiting.Load() || c.lost > 0) && now-c.last > int64(quiet) {
+		tell = c.relax(now)
 	}
 	c.began, c.measured, c.waited, c.served, c.passed, c.penalties, c.turned = now, 0, 0, 0, 0, 0, false
 	return tell

@@ -8,7 +8,7 @@ import (
 
 // Config configures a Controller. What is zero has the default named.
 type Config struct {
-	// Target is how long new requests may wait for their turn on average before some
+	// Target is how long requests, all but Vital ones, may wait for their turn on average before some
 	// are refused. Default 20 ms.
 	Target time.Duration
 	// MinRate is how many requests a second are let in however bad it looks, and half as
@@ -85,7 +85,10 @@ type Controller struct {
 	penalties int  // and that they have
 	turned    bool // something was refused here
 
+	flight flight
+
 	further bool   // the last cut came from downstream
+	crowded bool   // the last refusal was because of those under way
 	bout    int64  // when this overload began
 	last    int64  // when something was refused last
 	lost    uint64 // refused in this bout
@@ -102,7 +105,7 @@ func NewController(cfg Config) *Controller {
 	if cfg.MaxWait <= 0 {
 		cfg.MaxWait = 400 * time.Millisecond
 	}
-	return &Controller{cfg: cfg, growth: slowest, last: -int64(quiet)}
+	return &Controller{cfg: cfg, growth: slowest, last: -int64(quiet), flight: flight{slack: slack * float64(cfg.Target), least: cfg.MinRate, limit: leastOpen}}
 }
 
 // Admit reports whether a request that arrives may be worked on. A request that is
@@ -113,6 +116,11 @@ func (c *Controller) Admit(now int64, class Class) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.take(now, class)
+}
+
+// take takes a token out of the bucket, if there is one for a request of this class.
+func (c *Controller) take(now int64, class Class) bool {
 	c.fill(now)
 	floor := 1.0
 	if class == Begun {
@@ -123,6 +131,48 @@ func (c *Controller) Admit(now int64, class Class) bool {
 	}
 	c.tokens--
 	return true
+}
+
+// Enter is Admit for a request that goes on to others, of which Left tells when they
+// answer: how many are under way decides, and where those others refuse, their pace. It
+// says why the request may not be worked on.
+func (c *Controller) Enter(now int64, class Class) (why Reason, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.flight.enter(now, class) {
+		return Crowd, false
+	}
+	if class != Vital && c.limiting.Load() && !c.take(now, class) && c.further {
+		c.flight.open--
+		return Rate, false
+	}
+	return 0, true
+}
+
+// Heard notes the first answer to a request that Enter has let in so long ago; ok is
+// whether it is not a refusal for load. Left follows.
+func (c *Controller) Heard(now int64, took time.Duration, ok bool) {
+	c.mu.Lock()
+	c.flight.answer(now, took, ok)
+	c.mu.Unlock()
+}
+
+// Left notes that a request which Enter has let in is under way no more.
+func (c *Controller) Left() {
+	c.mu.Lock()
+	c.flight.open--
+	c.mu.Unlock()
+}
+
+// GiveBack takes back that Admit has let a request in, which was the repetition of one
+// that is known.
+func (c *Controller) GiveBack(class Class) {
+	if class == Vital || !c.limiting.Load() {
+		return
+	}
+	c.mu.Lock()
+	c.tokens++ // fill sees to the depth of the bucket
+	c.mu.Unlock()
 }
 
 // fill puts in what has come together since it was last called.
@@ -159,11 +209,11 @@ func (c *Controller) Began(now int64, class Class, waited time.Duration) (stale 
 	return stale
 }
 
-// Refused notes that a request was turned away that Admit had not let in, and how
-// long it had waited for that.
-func (c *Controller) Refused(now int64, class Class, waited time.Duration) {
+// Refused notes that a request was turned away that Admit or Enter had not let in, why,
+// and how long it had waited for that.
+func (c *Controller) Refused(now int64, class Class, waited time.Duration, why Reason) {
 	c.mu.Lock()
-	first := c.turnedAway(now, Rate)
+	first := c.turnedAway(now, why)
 	tell := c.measure(now, class, waited)
 	if tell == nil && first {
 		tell = c.state(now)
@@ -190,7 +240,10 @@ func (c *Controller) Further(now int64, refused bool) {
 func (c *Controller) turnedAway(now int64, r Reason) (first bool) {
 	c.refused[r].Add(1)
 	c.turned, c.last = true, now
-	c.lost++
+	if c.lost++; c.lost == 1 && !c.limiting.Load() {
+		c.bout = now
+	}
+	c.crowded = r == Crowd
 	return c.lost == 1
 }
 

@@ -14,7 +14,7 @@ func feed(c *Controller, now *int64, rate float64, d, wait time.Duration, class 
 				in++
 			}
 		} else {
-			c.Refused(*now, class, wait)
+			c.Refused(*now, class, wait, Rate)
 		}
 	}
 	return in
@@ -123,7 +123,7 @@ func TestPenalties(t *testing.T) {
 		for end := now + int64(d); now < end; now += int64(time.Millisecond) {
 			room = min(room+0.6, 20)
 			if !c.Admit(now, New) {
-				c.Refused(now, New, 0)
+				c.Refused(now, New, 0, Rate)
 				continue
 			}
 			c.Began(now, New, 0)
@@ -158,7 +158,7 @@ func TestRecovery(t *testing.T) {
 					c.Began(*now, New, 0)
 					c.Further(*now, true)
 				} else {
-					c.Refused(*now, New, 0)
+					c.Refused(*now, New, 0, Rate)
 				}
 			}
 		},
@@ -205,7 +205,7 @@ func TestNoAllocations(t *testing.T) {
 		if c.Admit(now, New) {
 			c.Began(now, New, 50*time.Millisecond)
 		} else {
-			c.Refused(now, New, 50*time.Millisecond)
+			c.Refused(now, New, 50*time.Millisecond, Rate)
 		}
 		c.Further(now, false)
 	}

@@ -1,9 +1,14 @@
-// Package admission decides which new requests an overloaded element refuses:
+// Package admission decides which requests an overloaded element refuses:
 // overload control as RFC 6357 names it, local to the element and implicit
 // towards its upstream neighbours (a 503 with Retry-After, RFC 3261 21.5.4), since
 // phones and foreign cores know nothing else.
 //
-// The measure is time, not load: how long new requests have waited between their
+// The measure is time, not load. Where requests go on to elements that answer at once,
+// as a REGISTER does from the P-CSCF, it is how long those answers take: as many
+// requests are let in as keep that below a bound, one for each that is answered
+// (Controller.Enter).
+//
+// For all others it is how long requests have waited between their
 // arrival at the machine and the moment at which work on them begins. A Controller
 // takes all while that is below Config.Target. Above it, it lets through what a token
 // bucket has room for. The bucket's rate begins at what the element has just been

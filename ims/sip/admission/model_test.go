@@ -27,6 +27,7 @@ type model struct {
 }
 
 type node struct {
+	counts  bool                  // by how many are under way
 	ctl     *admission.Controller // nil takes all
 	socket  []job                 // arrived, unread
 	inbox   []job
@@ -45,9 +46,11 @@ type job struct {
 	hss    bool // the HSS's answer, which is work of the node's as well
 	at     int64
 	shed   bool
+	why    admission.Reason
 }
 
 type operation struct {
+	came   int64 // at the first element
 	began  int64
 	second int64
 	path   []*node
@@ -167,7 +170,13 @@ func (m *model) step(n *node) {
 			n.socket = n.socket[1:]
 			m.spend(read)
 			if n.ctl != nil && j.answer == 0 && !j.hss {
-				j.shed = !n.ctl.Admit(m.now, j.class())
+				if n.counts {
+					var ok bool
+					j.why, ok = n.ctl.Enter(m.now, j.class())
+					j.shed, j.op.came = !ok, m.now
+				} else {
+					j.shed = !n.ctl.Admit(m.now, j.class())
+				}
 			}
 			n.inbox = append(n.inbox, j)
 			m.due()
@@ -179,9 +188,12 @@ func (m *model) step(n *node) {
 	if j.answer == 0 && !j.hss && n.ctl != nil {
 		waited := time.Duration(m.now - j.at)
 		if j.shed {
-			n.ctl.Refused(m.now, j.class(), waited)
+			n.ctl.Refused(m.now, j.class(), waited, j.why)
 		} else {
 			j.shed = n.ctl.Began(m.now, j.class(), waited)
+			if j.shed && n.counts {
+				n.ctl.Left()
+			}
 		}
 	}
 	switch {
@@ -192,6 +204,10 @@ func (m *model) step(n *node) {
 		m.spend(n.answer)
 		if n.ctl != nil && n == m.nodes[0] {
 			n.ctl.Further(m.now, j.answer == 503)
+			if n.counts {
+				n.ctl.Heard(m.now, time.Duration(m.now-j.op.came), j.answer != 503)
+				n.ctl.Left()
+			}
 		}
 		m.reply(n, j, j.answer)
 	case !j.hss && n.hss > 0:

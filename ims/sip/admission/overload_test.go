@@ -13,7 +13,7 @@ const us = time.Microsecond
 // answers, what each spends on one.
 func chain(p, pa, i, ia, s time.Duration) *model {
 	return newModel(
-		&node{ctl: admission.NewController(admission.Config{}), request: p, answer: pa},
+		&node{counts: true, ctl: admission.NewController(admission.Config{}), request: p, answer: pa},
 		&node{ctl: admission.NewController(admission.Config{}), request: i, answer: ia, hss: time.Millisecond},
 		&node{ctl: admission.NewController(admission.Config{}), request: s, hss: time.Millisecond})
 }

@@ -7,10 +7,15 @@ type State struct {
 	Limiting   bool          // the bucket decides
 	Refusing   bool          // and has refused in this bout of overload
 	Rate       float64       // requests a second that the bucket lets in; 0 when it does not decide
-	Latency    time.Duration // wait of new requests, in the last window
+	Latency    time.Duration // wait of requests, all but Vital ones, in the last window
 	Refused    uint64        // in this bout, or in the one that has just ended
 	For        time.Duration // how long this bout has lasted
 	Downstream bool          // the last cut was because of refusals further on
+	Crowded    bool          // the last refusal was because of those under way
+
+	Open   int           // requests under way: let in by Controller.Enter, and not answered
+	Most   int           // how many of them may be while answers are slow
+	Answer time.Duration // how long their answers take, a moving average
 }
 
 // Reason says why a request was refused. Its text is fit for a metric label.
@@ -21,11 +26,13 @@ const (
 	Rate Reason = iota
 	// Age: it had waited longer than Config.MaxWait.
 	Age
+	// Crowd: as many were under way as are answered in time.
+	Crowd
 
-	reasons = 2
+	reasons = 3
 )
 
-var reasonNames = [reasons]string{Rate: "rate", Age: "age"}
+var reasonNames = [reasons]string{Rate: "rate", Age: "age", Crowd: "under_way"}
 
 func (r Reason) String() string {
 	if int(r) < len(reasonNames) {
@@ -35,7 +42,8 @@ func (r Reason) String() string {
 }
 
 func (c *Controller) state(now int64) *State {
-	s := &State{Limiting: c.limiting.Load(), Latency: time.Duration(c.latency.Load()), Refused: c.lost, Refusing: c.lost > 0, Downstream: c.further}
+	s := &State{Limiting: c.limiting.Load(), Latency: time.Duration(c.latency.Load()), Refused: c.lost, Refusing: c.lost > 0, Downstream: c.further, Crowded: c.crowded,
+		Open: c.flight.open, Most: int(c.flight.limit), Answer: time.Duration(c.flight.recent)}
 	if s.Limiting {
 		s.Rate = c.rate
 	}
@@ -43,8 +51,8 @@ func (c *Controller) state(now int64) *State {
 	return s
 }
 
-// Now returns the rate at which requests are let in, 0 while all are, and how long new
-// ones waited in the last window.
+// Now returns the rate at which requests are let in, 0 while all are, and how long
+// requests waited in the last window.
 func (c *Controller) Now() (rate float64, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,6 +60,14 @@ func (c *Controller) Now() (rate float64, wait time.Duration) {
 		rate = c.rate
 	}
 	return rate, time.Duration(c.latency.Load())
+}
+
+// UnderWay returns how many requests are under way, how many may be, and how long their
+// answers take.
+func (c *Controller) UnderWay() (open, most int, answer time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flight.open, int(c.flight.limit), time.Duration(c.flight.recent)
 }
 
 // State returns what holds now.

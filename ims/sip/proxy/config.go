@@ -78,9 +78,10 @@ type Config struct {
 	MaxTransactions int
 	RetryAfter      time.Duration
 
-	// Admission and Classify are those of transaction.Config.
+	// Admission, Classify and UnderWay are those of transaction.Config.
 	Admission *admission.Controller
 	Classify  func(sip.Flow, *sip.Message) admission.Class
+	UnderWay  func(sip.Flow, *sip.Message) bool
 	// Heed makes a 503 from the core to a request outside of dialogs lower the rate of
 	// Admission: for an element whose next hops cannot be told apart by the user, so
 	// that it refuses itself what cannot succeed.

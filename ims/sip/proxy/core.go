@@ -76,9 +76,13 @@ func build(cfg Config, h Handler, out transaction.Sender) (*Core, error) {
 		Sender: c.out, User: user{c},
 		Shards: cfg.Shards, MaxTransactions: cfg.MaxTransactions,
 		TimersFor: cfg.TimersFor, ReturnFlow: cfg.ReturnFlow, Peer: cfg.Peer, RetryAfter: cfg.RetryAfter, Observer: cfg.TransactionObserver,
-		Admission: cfg.Admission, Classify: cfg.Classify,
+		Admission: cfg.Admission, Classify: cfg.Classify, UnderWay: cfg.UnderWay,
 	})
-	c.transport = transport.New(cfg.Net, cfg.Transport, receiver{c})
+	var to transport.Handler = receiver{c}
+	if cfg.Admission != nil {
+		to = waitReceiver{receiver{c}}
+	}
+	c.transport = transport.New(cfg.Net, cfg.Transport, to)
 	for _, l := range cfg.Listen {
 		if _, err := c.Listen(l); err != nil {
 			c.Close()
@@ -166,7 +170,11 @@ type receiver struct{ c *Core }
 
 func (r receiver) Receive(f sip.Flow, raw string) { r.c.layer.Receive(f, raw) }
 
-func (r receiver) ReceiveWaited(f sip.Flow, raw string, waited time.Duration) {
+// waitReceiver is one that wants to know for how long messages have waited, which the
+// sockets have to ask the kernel.
+type waitReceiver struct{ receiver }
+
+func (r waitReceiver) ReceiveWaited(f sip.Flow, raw string, waited time.Duration) {
 	r.c.layer.ReceiveWaited(f, raw, waited)
 }
 

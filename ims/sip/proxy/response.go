@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
 	"github.com/gocscf/gocscf/ims/sip/transaction"
 )
 
@@ -14,6 +15,9 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message, e *
 	if current {
 		b.heard = true
 		b.wait.stop()
+		if x.server != nil {
+			x.server.Heard(status)
+		}
 	}
 	if status == 100 {
 		return
@@ -64,11 +68,12 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message, e *
 }
 
 // heed tells the admission control, once for each branch, what the core makes of a
-// request from outside that begins something: whether it refuses it with 503.
+// request from outside that begins something: whether it refuses it with 503. What is
+// never refused here, as an emergency call, tells nothing: it goes elsewhere.
 func (b *Branch) heed(status int, f sip.Flow) {
 	x := b.x
 	a := x.core.cfg.Admission
-	if a == nil || b.provisional || f.Role != sip.RoleCore || x.origin != nil || x.Flow.Role == sip.RoleCore || x.Req.ToTag() != "" {
+	if a == nil || b.provisional || f.Role != sip.RoleCore || x.origin != nil || x.Flow.Role == sip.RoleCore || x.Req.ToTag() != "" || x.server.Class() == admission.Vital {
 		return
 	}
 	a.Further(x.core.layer.Now(), status == 503)

@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"strings"
+	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/admission"
@@ -77,11 +78,41 @@ func (l *Layer) lets(s *Server) bool {
 	waited := s.Shard.pace.waited(now, s.came, s.kernel)
 	switch {
 	case s.shed == overloaded:
-		a.Refused(now, s.class, waited)
+		a.Refused(now, s.class, waited, s.why)
 	case s.shed != "" || l.full(s):
 		s.shed = tooMany
 	case a.Began(now, s.class, waited):
 		s.shed = stale
 	}
 	return s.shed == ""
+}
+
+// Class returns what the request has to do with earlier ones; New without
+// Config.Admission.
+func (s *Server) Class() admission.Class { return s.class }
+
+// Heard tells Config.Admission that an element further on has begun to answer the request,
+// with which status. Only the first call counts.
+func (s *Server) Heard(status int) {
+	if s.under {
+		l := s.Shard.layer
+		now := l.Now()
+		l.cfg.Admission.Heard(now, time.Duration(now-s.came), status != 503)
+		l.left(s)
+	}
+}
+
+// left tells Admission, once, that a request is under way no more.
+func (l *Layer) left(s *Server) {
+	if s.under {
+		s.under = false
+		l.cfg.Admission.Left()
+	}
+}
+
+// giveBack takes nothing of the bucket for a retransmission.
+func (l *Layer) giveBack(s *Server) {
+	if a := l.cfg.Admission; a != nil && s.shed == "" {
+		a.GiveBack(s.class)
+	}
 }

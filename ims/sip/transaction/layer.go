@@ -111,6 +111,10 @@ type Config struct {
 	Admission *admission.Controller
 	// Classify says of what class a request is; nil means Class.
 	Classify func(sip.Flow, *sip.Message) admission.Class
+	// UnderWay, if not nil, says for which requests Admission decides by how many of
+	// them are under way, in place of how many come: those that go on to elements which
+	// answer at once. Its User calls Server.Heard.
+	UnderWay func(sip.Flow, *sip.Message) bool
 	// RetryAfter is the least Retry-After of a 503, and twice that the most: phones
 	// that are refused together do not come back together. 0 means 5 s.
 	RetryAfter time.Duration
@@ -297,6 +301,12 @@ func (l *Layer) shed(s *Server, waited time.Duration) (why string) {
 	if a := l.cfg.Admission; a != nil {
 		now := l.Now()
 		s.came, s.kernel, s.class = now, waited, l.cfg.Classify(s.Flow, s.Req)
+		if l.cfg.UnderWay != nil && l.cfg.UnderWay(s.Flow, s.Req) {
+			if s.why, s.under = a.Enter(now, s.class); !s.under {
+				return overloaded
+			}
+			return ""
+		}
 		if !a.Admit(now, s.class) {
 			return overloaded
 		}
@@ -328,6 +338,7 @@ func (l *Layer) absorbed(f sip.Flow, m *sip.Message) {
 
 // recycle takes back a Server that no User has seen.
 func (l *Layer) recycle(s *Server) {
+	l.left(s)
 	msg := &s.msg
 	_ = msg.Index("") // lets go of the text
 	s.reset()

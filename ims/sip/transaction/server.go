@@ -27,6 +27,8 @@ type Server struct {
 	came         int64         // when it was read, as Layer.Now has it; with Config.Admission only
 	kernel       time.Duration // how long it had waited by then
 	class        admission.Class
+	under        bool             // Admission counts it among those under way
+	why          admission.Reason // with shed
 
 	// Of the top Via, for the key.
 	host, branch string
@@ -40,7 +42,7 @@ func (s *Server) reset() {
 	s.Req, s.Flow, s.Shard, s.Data = nil, sip.Flow{}, nil, nil
 	s.to, s.fallback = sip.Flow{}, sip.Flow{}
 	s.tx, s.onEnd, s.err, s.status = nil, nil, nil, 0
-	s.cancelled, s.shed, s.came, s.kernel, s.class = false, "", 0, 0, 0
+	s.cancelled, s.shed, s.came, s.kernel, s.class, s.under, s.why = false, "", 0, 0, 0, false, 0
 	s.host, s.branch, s.port = "", "", 0
 }
 
@@ -84,6 +86,9 @@ func (s *Server) Err() error { return s.err }
 // an INVITE further 2xx pass.
 func (s *Server) Respond(status int, data []byte) {
 	if s.tx != nil {
+		if status > 100 {
+			s.Shard.layer.left(s)
+		}
 		s.tx.serverEvent(statusEvent(status), status, data, nil)
 	}
 }
@@ -133,6 +138,7 @@ func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
 	switch {
 	case a.do&doEnd != 0:
 		if s != nil {
+			sh.layer.left(s)
 			t.letGo()
 			sh.later = append(sh.later, s.onEnd...)
 			s.onEnd = nil
@@ -223,6 +229,7 @@ func (sh *Shard) request(s *Server) {
 		return
 	case t != nil:
 		t.serverEvent(evRequest, 0, nil, nil)
+		l.giveBack(s)
 		l.absorbed(s.Flow, m)
 		l.recycle(s)
 		return

@@ -1,0 +1,135 @@
+package admission
+
+import "time"
+
+const (
+	// leastOpen is how many requests may always be under way.
+	leastOpen = 16
+	// atOnce, and twice the bound, may be under way while answers have not been slow for
+	// long: a process that has not had the processor for a moment is no overload.
+	atOnce = 64
+	// fewAnswers tell nothing of the pace.
+	fewAnswers = 20
+	// lasts is in how many windows in a row answers must have been slow for that.
+	lasts = 2
+	// floored is for how many windows in a row the bound must have been as low as it may
+	// be, and answers slow all the same, until they are taken to be slow for other reasons.
+	floored = 3
+	// slack, times Config.Target, is how much longer than without a queue answers may
+	// take. More makes for larger batches, which cost less a message, and keeps those
+	// that are refused waiting.
+	slack = 2.5
+	// grows is by how much the bound rises in a window in which some were refused and
+	// answers were quick.
+	grows = 2
+	// longestAnswer bounds what is taken for the time of an answer.
+	longestAnswer = 2 * time.Second
+)
+
+// flight bounds how many requests are under way at once: let in, and not heard of from
+// the elements further on. A rate has to be guessed, and what was guessed wrong adds up to
+// a queue; a number does not add up: one comes in for each that is answered, at whatever
+// rate that is. Which number follows from Little's law: what is answered in the time
+// that an answer takes when nothing waits, and a little more, slack. While answers
+// are as quick as that, nothing is refused, however many are under way.
+type flight struct {
+	slack  float64 // nanoseconds
+	least  float64 // answers a second with which nothing is refused
+	open   int     // requests under way
+	limit  float64 // of open, for New; Begun have twice that
+	base   float64 // nanoseconds that an answer takes when nothing waits; 0: not known
+	pace   float64 // answers a second, smoothed
+	recent float64 // how long answers take, a moving average
+	heard  int64   // when the last answer came, or the first of the open requests
+	lasted int     // windows in a row in which answers were slow, or something refused
+
+	// The window that is being measured.
+	began    int64
+	answered int // in all
+	done     int // of those, not refused further on
+	took     float64
+	first    float64 // the least that one took
+	hit      bool    // something was refused
+	low      int     // windows in a row in which a limit as low as may be has not helped
+}
+
+// enter takes a request in, or reports that it has to be refused.
+func (f *flight) enter(now int64, class Class) bool {
+	if class != Vital && f.full(now, class) {
+		f.hit = true
+		return false
+	}
+	if f.open == 0 {
+		f.heard = now
+	}
+	f.open++
+	return true
+}
+
+func (f *flight) full(now int64, class Class) bool {
+	limit := f.limit
+	if class == Begun {
+		limit *= 2
+	}
+	if f.lasted >= lasts {
+		return float64(f.open) >= limit
+	}
+	most := f.base + f.slack
+	return float64(f.open) >= max(atOnce, 2*limit) && f.base > 0 && (f.recent > most || float64(now-f.heard) > most)
+}
+
+// answer takes into account how long the answer to a request has taken, and whether it
+// was something else than a refusal for load.
+func (f *flight) answer(now int64, took time.Duration, ok bool) {
+	f.heard = now
+	t := float64(min(max(took, 1), longestAnswer))
+	f.recent += (t - f.recent) / 16
+	if f.answered == 0 || t < f.first {
+		f.first = t
+	}
+	f.answered++
+	f.took += t
+	if ok {
+		f.done++
+	}
+	if d := time.Duration(now - f.began); d >= window && f.answered >= fewAnswers || d >= longest {
+		f.adjust(d)
+		f.began, f.answered, f.done, f.took, f.hit = now, 0, 0, 0, false
+	}
+}
+
+// adjust ends a window of length d.
+func (f *flight) adjust(d time.Duration) {
+	if f.answered < fewAnswers || d > 2*longest {
+		f.lasted, f.low = 0, 0
+		return
+	}
+	took := f.took / float64(f.answered)
+	slow := f.base > 0 && took > f.base+f.slack
+	if f.lasted++; !slow && !f.hit {
+		f.lasted = 0
+	}
+	// So many are under way with the least pace that is not to be refused.
+	floor := max(leastOpen, f.least*took/1e9)
+	if !slow || f.limit > floor {
+		f.low = 0
+	}
+	switch {
+	case f.base == 0:
+		f.base = f.first
+	case took < f.base:
+		f.base += (took - f.base) / 2
+	case slow && f.limit <= floor:
+		if f.low++; f.low >= floored {
+			f.base, f.low = took, 0
+		}
+	case !f.hit && took < f.base+f.slack/4: // it may be that everything has become slower
+		f.base += (took - f.base) / 50
+	}
+	f.pace += smoothing * (float64(f.done)/d.Seconds() - f.pace)
+	limit := max(floor, f.pace*(f.base+f.slack)/1e9)
+	if f.hit && took < f.base+f.slack/2 { // there is room, of which the pace cannot tell
+		limit = max(limit, f.limit*grows)
+	}
+	f.limit = limit
+}

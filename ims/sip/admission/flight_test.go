@@ -1,0 +1,176 @@
+package admission
+
+import (
+	"testing"
+	"time"
+)
+
+// far is a core that answers what is under way in order, each request after delay at
+// least and no more than pace a second.
+type far struct {
+	c     *Controller
+	now   int64
+	delay time.Duration
+	pace  float64
+	busy  int64 // with what has been let in until then
+	queue []asked
+	sheds bool // answers with 503, as soon as it can
+}
+
+type asked struct{ came, answered int64 }
+
+// offer lets rate requests a second come for d, and returns how many of them were let in.
+func (f *far) offer(rate float64, d time.Duration, class Class) (in int) {
+	for end := f.now + int64(d); f.now < end; f.now += int64(1e9 / rate) {
+		f.answer()
+		if why, ok := f.c.Enter(f.now, class); !ok {
+			f.c.Refused(f.now, class, 0, why)
+			continue
+		}
+		f.c.Began(f.now, class, 0)
+		in++
+		f.busy = max(f.busy, f.now) + int64(1e9/f.pace)
+		f.queue = append(f.queue, asked{f.now, max(f.busy, f.now+int64(f.delay))})
+	}
+	return in
+}
+
+func (f *far) answer() {
+	for len(f.queue) > 0 && f.queue[0].answered <= f.now {
+		q := f.queue[0]
+		f.queue = f.queue[1:]
+		f.c.Heard(q.answered, time.Duration(q.answered-q.came), !f.sheds)
+		f.c.Left()
+	}
+}
+
+func newFar() *far {
+	return &far{c: NewController(Config{}), delay: 5 * time.Millisecond, pace: 1000}
+}
+
+func TestAsManyAsAreAnswered(t *testing.T) {
+	f := newFar()
+	if in := f.offer(900, 5*time.Second, New); in < 4500 {
+		t.Errorf("%d of 4500 let in at 0.9 of the capacity", in)
+	}
+	f.offer(3000, time.Second, New)
+	in := f.offer(3000, 5*time.Second, New)
+	s := f.c.State(f.now)
+	if in < 4950 || in > 5050 || !s.Refusing || !s.Crowded || s.Answer < 40*time.Millisecond || s.Answer > 70*time.Millisecond {
+		t.Errorf("%d let in in 5 s by a core that answers 1000 a second: %+v", in, s)
+	}
+	// The core becomes half as fast: within a second nobody waits longer.
+	f.pace = 500
+	f.offer(3000, time.Second, New)
+	if s := f.c.State(f.now); s.Answer > 80*time.Millisecond {
+		t.Errorf("a second after the core has become slower: %+v", s)
+	}
+	f.offer(200, 2*time.Second, New)
+	if s := f.c.State(f.now); s.Refusing || s.Open > 2 {
+		t.Errorf("two seconds after the overload: %+v", s)
+	}
+	if in := f.offer(450, time.Second, New); in < 450 {
+		t.Errorf("%d of 450 let in afterwards", in)
+	}
+}
+
+// What takes long without anybody waiting for his turn is no overload, even if it takes
+// longer all at once.
+func TestSlowAnswersAreNoOverload(t *testing.T) {
+	f := newFar()
+	f.pace = 1e6
+	for _, tt := range []struct {
+		delay time.Duration
+		rate  float64
+		least float64 // of those offered, for the first four seconds
+	}{
+		{5 * time.Millisecond, 500, 1},
+		{400 * time.Millisecond, 90, 1}, // fewer than Config.MinRate
+		{5 * time.Millisecond, 1000, 1},
+		{400 * time.Millisecond, 1000, 0.3},
+		{30 * time.Millisecond, 4000, 1},
+	} {
+		f.delay = tt.delay
+		if in := f.offer(tt.rate, 4*time.Second, New); float64(in) < tt.least*4*tt.rate {
+			t.Errorf("answers after %v: %d of %.0f let in at first", tt.delay, in, 4*tt.rate)
+		}
+		if in := f.offer(tt.rate, time.Second, New); float64(in) < tt.rate {
+			t.Errorf("answers after %v: %d of %.0f let in four seconds later: %+v", tt.delay, in, tt.rate, f.c.State(f.now))
+		}
+	}
+}
+
+// A core that says nothing for half a second, as a process that was stopped does, costs
+// nobody his registration.
+func TestMomentIsNoOverload(t *testing.T) {
+	f := newFar()
+	f.offer(100, 3*time.Second, New)
+	f.busy = f.now + int64(500*time.Millisecond)
+	if in := f.offer(100, time.Second, New); in < 100 {
+		t.Errorf("%d of 100 let in: %+v", in, f.c.State(f.now))
+	}
+}
+
+func TestSilentCoreIsBounded(t *testing.T) {
+	f := newFar()
+	f.offer(1000, 3*time.Second, New)
+	f.busy = f.now + int64(time.Hour)
+	f.offer(1000, 10*time.Second, New)
+	s := f.c.State(f.now)
+	if s.Open > 400 || !s.Refusing {
+		t.Errorf("%d under way, at a core that says nothing: %+v", s.Open, s)
+	}
+	if in := f.offer(10, time.Second, Vital); in != 10 {
+		t.Errorf("%d of 10 emergency registrations let in", in)
+	}
+}
+
+// What goes on with something has room where new requests have none.
+func TestBegunFindRoom(t *testing.T) {
+	f := newFar()
+	f.offer(3000, 3*time.Second, New)
+	begun := 0
+	for range 900 {
+		f.offer(3000, time.Second/3000, New)
+		begun += f.offer(3000, time.Second/3000, Begun)
+	}
+	if begun < 450 {
+		t.Errorf("%d of 900 let in that go on with something", begun)
+	}
+}
+
+// A core that refuses at once keeps nobody waiting; its refusals lower the rate.
+func TestRefusalsFurtherOn(t *testing.T) {
+	f := newFar()
+	f.pace, f.sheds = 1e5, true
+	for range 30 {
+		f.offer(1000, 100*time.Millisecond, New)
+		for range 60 {
+			f.c.Further(f.now, true)
+		}
+		for range 40 {
+			f.c.Further(f.now, false)
+		}
+	}
+	if in := f.offer(1000, 100*time.Millisecond, New); in > 70 {
+		t.Errorf("%d of 100 let in where 60 of 100 are refused: %+v", in, f.c.State(f.now))
+	}
+	if n := f.c.Counts(); n.Refused[Rate] == 0 || n.Refused[Crowd] != 0 {
+		t.Errorf("counts %+v", n)
+	}
+}
+
+func TestGiveBack(t *testing.T) {
+	c, now := NewController(Config{}), int64(0)
+	feed(c, &now, 1000, time.Second, 200*time.Millisecond, New)
+	in := 0
+	for range 1000 { // repetitions, at once
+		if c.Admit(now, New) {
+			in++
+			c.GiveBack(New)
+		}
+	}
+	if first := c.Admit(now, New); first != (in == 1000) {
+		t.Errorf("%d of 1000 repetitions let in, and then a new request: %v", in, first)
+	}
+}
