@@ -13,7 +13,7 @@ func (k *call) answered(c *conn, m *Message, fault *AVPError) {
 	if fault == nil && hasResult && !res.Experimental && k.tryElsewhere(ResultCode(res.Code)) {
 		return
 	}
-	k.finish(&Answer{Message: m, Peer: c.host}, k.judge(c, m, fault))
+	k.finish(m, c.host, k.judge(c, m, fault))
 }
 
 // tryElsewhere sends the request to another peer when this one could not serve

@@ -40,6 +40,7 @@ type call struct {
 	start    time.Time
 	deadline time.Time
 	finished atomic.Bool
+	answer   Answer // of who finished it
 
 	// Of deadlines, and guarded by its lock.
 	timer         *time.Timer
@@ -87,7 +88,7 @@ func (n *Node) Call(ctx context.Context, m *Message, opts ...DoOption) (*Answer,
 	case r := <-ch:
 		return r.a, r.err
 	case <-ctx.Done():
-		k.finish(nil, fmt.Errorf("diameter: request abandoned: %w", ctx.Err()))
+		k.finish(nil, "", fmt.Errorf("diameter: request abandoned: %w", ctx.Err()))
 		r := <-ch
 		return r.a, r.err
 	}
@@ -194,10 +195,16 @@ func (c *conn) send(k *call) error {
 	return nil
 }
 
-// finish ends the call once. Whoever comes second is ignored.
-func (k *call) finish(a *Answer, err error) {
+// finish ends the call once, m being nil when no answer came. Whoever comes second
+// is ignored.
+func (k *call) finish(m *Message, peer string, err error) {
 	if !k.finished.CompareAndSwap(false, true) {
 		return
+	}
+	var a *Answer
+	if m != nil {
+		k.answer = Answer{m, peer}
+		a = &k.answer
 	}
 	k.n.deadlines.remove(k)
 	k.mu.Lock()
@@ -216,7 +223,7 @@ func (k *call) finish(a *Answer, err error) {
 
 // finishLater ends the call from a goroutine of its own, for Do's caller may
 // hold locks that done takes.
-func (k *call) finishLater(err error) { go k.finish(nil, err) }
+func (k *call) finishLater(err error) { go k.finish(nil, "", err) }
 
 func (k *call) expired() {
 	k.mu.Lock()
@@ -225,7 +232,7 @@ func (k *call) expired() {
 		peer = k.conn.host
 	}
 	k.mu.Unlock()
-	k.finish(nil, &TimeoutError{Peer: peer, After: k.deadline.Sub(k.start)})
+	k.finish(nil, "", &TimeoutError{Peer: peer, After: k.deadline.Sub(k.start)})
 }
 
 // lost is called when the connection that carried the request is down.
@@ -237,7 +244,7 @@ func (k *call) lost(c *conn, cause error) {
 	closing := k.n.closing
 	k.n.mu.Unlock()
 	if closing {
-		k.finish(nil, ErrClosed)
+		k.finish(nil, "", ErrClosed)
 		return
 	}
 	k.mu.Lock()
@@ -245,7 +252,7 @@ func (k *call) lost(c *conn, cause error) {
 	err := k.sendLocked()
 	k.mu.Unlock()
 	if err != nil {
-		k.finish(nil, &TransportError{Peer: c.host, Reason: "connection was lost before the answer came, and no other peer is up", Err: cause})
+		k.finish(nil, "", &TransportError{Peer: c.host, Reason: "connection was lost before the answer came, and no other peer is up", Err: cause})
 		return
 	}
 	k.recheck()

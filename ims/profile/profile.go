@@ -110,7 +110,11 @@ func (p *Profile) Find(u identity.IMPU) (*ServiceProfile, *PublicIdentity) {
 // default is the first sip URI of them; the others keep their order (TS 24.229
 // 5.4.1.2.2F).
 func (p *Profile) Associated() []identity.IMPU {
-	var list []identity.IMPU
+	size := 0
+	for i := range p.ServiceProfiles {
+		size += len(p.ServiceProfiles[i].PublicIdentities)
+	}
+	list := make([]identity.IMPU, 0, size)
 	first := -1
 	for _, id := range p.All {
 		if id.Barred || id.IsWildcard() {

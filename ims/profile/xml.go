@@ -70,7 +70,13 @@ func read[T any](doc []byte, f func(*reader) (T, error)) (T, error) {
 }
 
 func plainReader(doc []byte) *reader {
-	return &reader{plain: plain{doc: string(doc), open: make([]string, 0, 8)}, path: make([]string, 0, 8)}
+	r := new(struct { // one allocation
+		reader
+		open, path [8]string
+	})
+	r.plain = plain{doc: string(doc), open: r.open[:0]}
+	r.reader.path = r.path[:0]
+	return &r.reader
 }
 
 // generalReader reads any document.

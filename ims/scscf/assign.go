@@ -211,14 +211,16 @@ func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*regi
 }
 
 func addIMPIs(have []string, impi string, more *cx.Identities) []string {
-	list := []string{impi}
-	if more != nil {
-		list = append(list, more.UserNames...)
-	}
-	out := slices.Clone(have)
-	for _, id := range list {
+	out := have[:len(have):len(have)] // what is appended goes into a copy
+	add := func(id string) {
 		if !slices.Contains(out, id) {
 			out = append(out, strings.Clone(id))
+		}
+	}
+	add(impi)
+	if more != nil {
+		for _, id := range more.UserNames {
+			add(id)
 		}
 	}
 	return out
@@ -264,13 +266,18 @@ func (r *registration) changed(old, now *registrar.Registration) {
 
 // log says what became of the REGISTER, to the log and the trace.
 func (r *registration) log(text string, now *registrar.Registration) {
-	fields := r.fields()
-	detail := text + ": " + string(r.impu) + " of " + r.impi
+	fields, list := r.fields(), associated(now)
 	if now != nil {
-		fields = append(fields, zap.Int("contacts", len(now.Bindings)), zap.Strings("identities", associated(now)))
-		detail += ", " + strconv.Itoa(len(now.Bindings)) + " contact(s), identities " + strings.Join(associated(now), ", ")
+		fields = append(fields, zap.Int("contacts", len(now.Bindings)), zap.Strings("identities", list))
 	}
 	r.s.verdicts.Log.Info(text, fields...)
+	if !r.s.verdicts.Trace.On() {
+		return
+	}
+	detail := text + ": " + string(r.impu) + " of " + r.impi
+	if now != nil {
+		detail += ", " + strconv.Itoa(len(now.Bindings)) + " contact(s), identities " + strings.Join(list, ", ")
+	}
 	r.s.verdicts.Trace.Emit(trace.Event{
 		Kind: trace.State, CallID: r.x.Req.CallID(), ICID: node.ICID(r.x.Req), IMPI: r.impi, Text: detail + ".", Clause: "TS 24.229 5.4.1.2.2F",
 	})
@@ -290,7 +297,8 @@ func (r *registration) accept(reg *registrar.Registration) *sip.Builder {
 	}
 	if v, err := sip.ParseChargingVector(r.x.Req.Get(sip.HPChargingVector)); err == nil {
 		v.TermIOI = s.ioi(1)
-		b.Add(sip.HPChargingVector, v.String())
+		var buf [192]byte
+		b.Add(sip.HPChargingVector, string(v.AppendTo(buf[:0])))
 	}
 	r.x.Send(200, b)
 	r.over()
@@ -300,9 +308,13 @@ func (r *registration) accept(reg *registrar.Registration) *sip.Builder {
 // describe writes a registration into a 200.
 func (r *registration) describe(b *sip.Builder, reg *registrar.Registration) {
 	now, flows := time.Now(), false
+	var buf [256]byte
+	line := buf[:0]
 	for _, c := range reg.Bindings {
-		left := max(c.Expires.Sub(now).Round(time.Second), 0)
-		b.Add(sip.HContact, "<"+c.Contact+">"+c.Params+";expires="+seconds(left))
+		left := int64(max(c.Expires.Sub(now).Round(time.Second), 0) / time.Second)
+		line = append(append(append(line[:0], '<'), c.Contact...), '>')
+		line = append(append(line, c.Params...), ";expires="...)
+		b.Add(sip.HContact, string(strconv.AppendInt(line, left, 10)))
 		flows = flows || c.RegID != 0 && c.IMPI == r.impi
 	}
 	if flows { // RFC 5626 6
@@ -311,7 +323,14 @@ func (r *registration) describe(b *sip.Builder, reg *registrar.Registration) {
 	}
 	b.Add(sip.HServiceRoute, "<"+r.s.ownURI(origUser)+";lr>")
 	if list := associated(reg); len(list) > 0 {
-		b.Add(sip.HPAssociatedURI, "<"+strings.Join(list, ">, <")+">")
+		line = line[:0]
+		for i, id := range list {
+			if i > 0 {
+				line = append(line, ", "...)
+			}
+			line = append(append(append(line, '<'), id...), '>')
+		}
+		b.Add(sip.HPAssociatedURI, string(line))
 	}
 	if reg.Charging != "" {
 		b.Add(sip.HPChargingFunctionAddresses, reg.Charging)

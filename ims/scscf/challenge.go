@@ -2,7 +2,6 @@ package scscf
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +51,10 @@ func newChallenges() *challenges {
 // put makes c outstanding, in place of the one for the same user and Call-ID. It
 // reports whether there was room.
 func (t *challenges) put(c *challenge) bool {
-	c.impi, c.callID, c.impu = strings.Clone(c.impi), strings.Clone(c.callID), strings.Clone(c.impu)
+	own := c.impi + c.callID + c.impu // so that it does not hold on to a message
+	own, c.impi = own[len(c.impi):], own[:len(c.impi)]
+	own, c.callID = own[len(c.callID):], own[:len(c.callID)]
+	c.impu = own
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	list := t.byIMPI[c.impi]

@@ -203,15 +203,16 @@ func (r *registration) bound(list []registrar.Binding) []registrar.Binding {
 // contactParams keeps a Contact's parameters as they came, but expires, which the
 // binding has.
 func contactParams(p sip.Params) string {
-	var b strings.Builder
+	var buf [256]byte
+	b := buf[:0]
 	for name, v := range p.All() {
 		if strings.EqualFold(name, "expires") {
 			continue
 		}
-		b.WriteString(";" + name)
+		b = append(append(b, ';'), name...)
 		if v != "" {
-			b.WriteString("=" + v)
+			b = append(append(b, '='), v...)
 		}
 	}
-	return b.String()
+	return string(b)
 }

@@ -38,6 +38,9 @@ func servicesOf(r *registrar.Registration) *services {
 // errNoProfile says that the HSS sent no profile where one is needed.
 var errNoProfile = errors.New("the HSS sent no User-Data")
 
+// manyIdentities is from where on a map is faster than looking through all.
+const manyIdentities = 16
+
 // userData reads the profile of an SAA or PPR into a registration without
 // bindings. impu is the identity that was asked about.
 func (s *Server) userData(doc []byte, impi string, impu identity.IMPU) (*registrar.Registration, error) {
@@ -52,8 +55,21 @@ func (s *Server) userData(doc []byte, impi string, impu identity.IMPU) (*registr
 		s.verdicts.Limited().Warn(s.verdicts.Log, "profile", "user profile: "+w, zap.String("impi", impi))
 	}
 	reg := &registrar.Registration{Profile: p}
-	sv := &services{chains: map[string]*ifc.Chain{}}
-	seen := map[string]bool{}
+	var sv *services
+	size := 0
+	for i := range p.ServiceProfiles {
+		size += len(p.ServiceProfiles[i].PublicIdentities)
+	}
+	reg.Identities = make([]registrar.Identity, 0, size)
+	seen := func(key string) bool { _, is := reg.Identity(key); return is }
+	if size > manyIdentities {
+		set := make(map[string]bool, size)
+		seen = func(key string) bool {
+			was := set[key]
+			set[key] = true
+			return was
+		}
+	}
 	for i := range p.ServiceProfiles {
 		sp := &p.ServiceProfiles[i]
 		chain, err := s.chains.Chain(sp)
@@ -63,20 +79,23 @@ func (s *Server) userData(doc []byte, impi string, impu identity.IMPU) (*registr
 		for j := range sp.PublicIdentities {
 			id := &sp.PublicIdentities[j]
 			key := string(id.Identity)
-			if seen[key] || id.IsWildcard() {
+			if id.IsWildcard() || seen(key) {
 				continue
 			}
-			seen[key] = true
 			reg.Identities = append(reg.Identities, registrar.Identity{Key: key, URI: key, Barred: id.Barred})
-			if chain.Len() > 0 {
-				sv.chains[key] = chain
+			if chain.Len() == 0 {
+				continue
 			}
+			if sv == nil {
+				sv = &services{chains: make(map[string]*ifc.Chain, size)}
+			}
+			sv.chains[key] = chain
 		}
 	}
-	if len(sv.chains) > 0 {
+	if sv != nil {
 		reg.Services = sv
 	}
-	if impu != "" && !seen[string(impu)] {
+	if impu != "" && !seen(string(impu)) {
 		// Some HSSes leave the identity out that was registered (Open5GS builds
 		// others from the visited network): it is known, and not to be shown.
 		s.verdicts.Limited().Warn(s.verdicts.Log, "profile", "the profile does not hold the identity that registers",
@@ -92,7 +111,10 @@ func (s *Server) userData(doc []byte, impi string, impu identity.IMPU) (*registr
 
 // associated lists the identities for P-Associated-URI, the default one first.
 func associated(r *registrar.Registration) []string {
-	var out []string
+	if r == nil {
+		return nil
+	}
+	out := make([]string, 0, len(r.Identities))
 	if r.Profile != nil {
 		for _, id := range r.Profile.Associated() {
 			out = append(out, string(id))

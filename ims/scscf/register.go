@@ -266,7 +266,7 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 		CK: hex.EncodeToString(item.ConfidentialityKey), IK: hex.EncodeToString(item.IntegrityKey),
 	}
 	b := r.x.Response(401, "")
-	b.Add(sip.HWWWAuthenticate, string(head.AppendTo(nil)))
+	b.Add(sip.HWWWAuthenticate, string(head.AppendTo(make([]byte, 0, 384))))
 	r.x.Send(401, b)
 }
 
