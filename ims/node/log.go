@@ -27,8 +27,7 @@ func NewLog(c LogConfig, name string, stderr io.Writer) (*zap.Logger, io.Closer,
 	var encoder zapcore.Encoder
 	switch c.Format {
 	case "", "console":
-		enc.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(enc)
+		encoder = newConsole()
 	case "json":
 		encoder = zapcore.NewJSONEncoder(enc)
 	default:
