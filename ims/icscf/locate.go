@@ -158,7 +158,9 @@ func (l *location) forward() {
 	if l.x.Req.Method() == "INVITE" { // which is owed a 100 at once
 		t.Timeout = l.s.cfg.SCSCFTimeout.D()
 	}
-	l.s.verdicts.Decide(l.x, "S-CSCF of "+string(l.identity)+": "+name+".", "TS 24.229 5.3.2.1")
+	if l.s.verdicts.Deciding() {
+		l.s.verdicts.Decide(l.x, "S-CSCF of "+string(l.identity)+": "+name+".", "TS 24.229 5.3.2.1")
+	}
 	l.x.Retry(t)
 }
 

@@ -179,7 +179,9 @@ func (r *registration) forward() {
 	name := r.left[0]
 	r.left = r.left[1:]
 	r.tried = append(r.tried, name)
-	r.s.verdicts.Decide(r.x, "S-CSCF of "+r.impi+": "+name+".", "TS 24.229 5.3.1.2")
+	if r.s.verdicts.Deciding() {
+		r.s.verdicts.Decide(r.x, "S-CSCF of "+r.impi+": "+name+".", "TS 24.229 5.3.1.2")
+	}
 	r.x.Retry(proxy.Target{URI: name, Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: r.s.cfg.SCSCFTimeout.D()})
 }
 

@@ -1,8 +1,6 @@
 package pcscf
 
 import (
-	"crypto/rand"
-	"encoding/base32"
 	"net/netip"
 	"slices"
 	"sync"
@@ -377,11 +375,5 @@ func (t *bindings) len() int {
 	return len(t.byToken)
 }
 
-var tokenEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
 // newToken makes a user part that nobody can guess: 80 random bits.
-func newToken() string {
-	var b [10]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return tokenEncoding.EncodeToString(b[:])
-}
+func newToken() string { return sip.NewTag() }

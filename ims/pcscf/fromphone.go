@@ -102,6 +102,7 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 		s.unknown(x)
 		return
 	}
+	x.Edits.Grow(16)
 	scrubFromPhone(&x.Edits, x.Req)
 	s.passPriority(x)
 	asserted, set := s.assertIdentity(x, b, now)
@@ -110,7 +111,9 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 	if s.enforceRoute(x, b, set.serviceRoute) {
 		s.verdicts.Decide(x, "The Route was not the Service-Route of the registration: replaced.", "TS 24.229 5.2.6.3.3")
 	}
-	s.verdicts.Decide(x, "From "+asserted+": along its Service-Route.", "TS 24.229 5.2.6.3.3")
+	if s.verdicts.Deciding() {
+		s.verdicts.Decide(x, "From "+asserted+": along its Service-Route.", "TS 24.229 5.2.6.3.3")
+	}
 
 	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: s.coreTimeout(x.Req.Method())}
 	x.OnResponse(responseToPhone)
@@ -161,7 +164,8 @@ func preferred(m *sip.Message, b *binding, now time.Time) (string, *set) {
 // equal as a URI may still mean something else to the next hop, so a phone has to
 // repeat the entries as they are.
 func (s *Server) enforceRoute(x *proxy.Exchange, b *binding, want []string) bool {
-	var have []string
+	var few [8]string
+	have := few[:0]
 	for v := range x.Req.Values(sip.HRoute) {
 		have = append(have, v)
 	}

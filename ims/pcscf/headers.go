@@ -50,19 +50,29 @@ const secAgree = "sec-agree"
 // scrubFromPhone takes out of a request or response of a phone what it must not
 // say.
 func scrubFromPhone(e *sip.Edits, m *sip.Message) {
+	scrubLinesFromPhone(e, m, true)
+	scrubRestFromPhone(e, m)
+}
+
+// scrubLinesFromPhone takes out single lines. Authorization is left alone for who
+// writes it anew.
+func scrubLinesFromPhone(e *sip.Edits, m *sip.Message, authorization bool) {
 	request := m.IsRequest()
 	for i := range m.Len() {
-		id, _, value := m.Line(i)
-		switch {
+		switch id := m.LineID(i); {
 		case fromPhoneOut[id], id == sip.HRecordRoute && request:
 			e.RemoveLine(i)
-		case id == sip.HAuthorization || id == sip.HProxyAuthorization:
+		case id == sip.HAuthorization && authorization, id == sip.HProxyAuthorization:
+			_, _, value := m.Line(i)
 			// Nor may it say how it is protected (TS 24.229 5.2.2.2).
 			if c, err := sip.ParseCredentials(value); err != nil || strings.EqualFold(c.Scheme, "Digest") {
 				scrubCredentials(e, i, c, err)
 			}
 		}
 	}
+}
+
+func scrubRestFromPhone(e *sip.Edits, m *sip.Message) {
 	removeOption(e, m, sip.HRequire, secAgree)
 	removeOption(e, m, sip.HProxyRequire, secAgree)
 	scrubAccessNetwork(e, m)
@@ -75,17 +85,24 @@ func scrubCredentials(e *sip.Edits, line int, c sip.Credentials, err error) {
 		e.RemoveLine(line)
 	case c.IntegrityProtected != "" || c.IK != "" || c.CK != "":
 		c.IntegrityProtected, c.IK, c.CK = "", "", ""
-		e.ReplaceLine(line, string(c.AppendTo(nil)))
+		e.ReplaceLine(line, credentials(&c))
 	}
+}
+
+// credentials writes c for the wire.
+func credentials(c *sip.Credentials) string {
+	var buf [1024]byte
+	return string(c.AppendTo(buf[:0]))
 }
 
 // scrubToPhone takes out of a request or response for a phone what it must not see.
 func scrubToPhone(e *sip.Edits, m *sip.Message) {
 	for i := range m.Len() {
-		switch id, _, value := m.Line(i); {
+		switch id := m.LineID(i); {
 		case toPhoneOut[id]:
 			e.RemoveLine(i)
 		case id == sip.HWWWAuthenticate || id == sip.HProxyAuthenticate:
+			_, _, value := m.Line(i)
 			scrubChallenge(e, i, value)
 		}
 	}
@@ -100,6 +117,9 @@ func scrubToPhone(e *sip.Edits, m *sip.Message) {
 // oneOfEach leaves one sip and one tel URI in P-Asserted-Identity, the first of each
 // (RFC 3325 9.1, RFC 5876 4.5).
 func oneOfEach(e *sip.Edits, m *sip.Message) {
+	if !m.Has(sip.HPAssertedIdentity) {
+		return
+	}
 	var seen [2]bool
 	kept := func(v string) bool {
 		i := 0
@@ -128,7 +148,8 @@ func scrubChallenge(e *sip.Edits, line int, value string) {
 		e.RemoveLine(line)
 	case ch.CK != "" || ch.IK != "":
 		ch.CK, ch.IK = "", ""
-		e.ReplaceLine(line, string(ch.AppendTo(nil)))
+		var buf [512]byte
+		e.ReplaceLine(line, string(ch.AppendTo(buf[:0])))
 	}
 }
 
@@ -164,6 +185,9 @@ func scrubAccessNetwork(e *sip.Edits, m *sip.Message) {
 		// What cannot be read here, somebody else may read.
 		return err == nil && a.NetworkProvided() || err != nil && strings.Contains(strings.ToLower(v), "network-provided")
 	}
+	if !m.Has(sip.HPAccessNetworkInfo) {
+		return
+	}
 	for v := range m.Values(sip.HPAccessNetworkInfo) {
 		if ours(v) {
 			keep(e, m, sip.HPAccessNetworkInfo, func(v string) bool { return !ours(v) })
@@ -179,19 +203,6 @@ func scrubEarlyMedia(e *sip.Edits, m *sip.Message) {
 		keep(e, m, sip.HPEarlyMedia, func(v string) bool { return m.IsRequest() && strings.EqualFold(v, "supported") })
 	}
 }
-
-// chargingVector makes the P-Charging-Vector of a request (TS 24.229 5.2.2.1,
-// 5.2.7.2, 4.5): the icid, and the operator of type 1.
-func (s *Server) chargingVector(icid string) string {
-	v := sip.ChargingVector{ICID: icid, GeneratedAt: s.Mw().Addr().String(), OrigIOI: s.ioi()}
-	return v.String()
-}
-
-// ioi is our network towards the home network (TS 24.229 4.5.4).
-func (s *Server) ioi() string { return "Type 1" + s.cfg.visited() }
-
-// newICID makes an icid-value that nobody else makes (TS 24.229 4.5.2).
-func (s *Server) newICID() string { return newToken() + "." + s.Mw().Addr().String() }
 
 // addressURI returns the URI of a name-addr header, empty when it cannot be read.
 func addressURI(value string) string {

@@ -43,7 +43,11 @@ func (s *Server) register(x *proxy.Exchange) {
 	if refusal.Status == 0 {
 		refusal = r.choose()
 	}
-	if refusal.Status == 0 && r.contact != "" && s.bindings.ofContact(r.impi, r.contact, time.Now()) == nil && s.bindings.full() {
+	var bound *binding
+	if refusal.Status == 0 {
+		bound = s.bindings.ofContact(r.impi, r.contact, time.Now())
+	}
+	if refusal.Status == 0 && r.contact != "" && bound == nil && s.bindings.full() {
 		refusal = node.Refusal{Status: 503, Cause: "bindings_full", Text: "This P-CSCF has as many phones as max_bindings allows.",
 			Next:   "Raise max_bindings of the P-CSCF, or add a P-CSCF.",
 			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: strconv.Itoa(fullRetryAfter)}}}
@@ -55,9 +59,10 @@ func (s *Server) register(x *proxy.Exchange) {
 		return
 	}
 
-	r.token = newToken()
-	if b := s.bindings.ofContact(r.impi, r.contact, time.Now()); b != nil {
-		r.token = b.token
+	if bound != nil {
+		r.token = bound.token
+	} else {
+		r.token = newToken()
 	}
 	r.edit(cred)
 	r.forwarded()
@@ -190,13 +195,15 @@ func (r *registration) target() proxy.Target {
 func (r *registration) edit(cred sip.Credentials) {
 	s, x := r.s, r.x
 	e := &x.Edits
-	scrubFromPhone(e, x.Req)
+	e.Grow(20)                           // what follows, and the engine's own
+	scrubLinesFromPhone(e, x.Req, false) // Authorization is written anew below
+	scrubRestFromPhone(e, x.Req)
 	e.Remove(sip.HRoute)
 	e.Prepend(sip.HPath, "<"+s.pathURI(r.token)+">")
 	if !x.Req.HasOption(sip.HRequire, "path") {
 		e.Add(sip.HRequire, "path")
 	}
-	e.Set(sip.HPVisitedNetworkID, sip.Quote(s.cfg.visited()))
+	e.Set(sip.HPVisitedNetworkID, s.texts().visited)
 	e.Set(sip.HPChargingVector, s.chargingVector(r.icid))
 	if x.Req.Has(sip.HAuthorization) {
 		// One, by which everybody behind us goes; and what the phone says of its
@@ -207,8 +214,11 @@ func (r *registration) edit(cred sip.Credentials) {
 			if r.agreeing.on != nil {
 				cred.IntegrityProtected = "yes"
 			}
-			e.Add(sip.HAuthorization, string(cred.AppendTo(nil)))
+			e.Add(sip.HAuthorization, credentials(&cred))
 		}
+	}
+	if !s.deps.Trace.On() {
+		return
 	}
 	how := " in clear"
 	if r.agreeing.on != nil {

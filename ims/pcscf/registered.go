@@ -109,6 +109,9 @@ func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 		s.verdicts.Limited().Warn(s.deps.Log, "bindings_full", "no room for another registered phone: raise max_bindings", zap.String("impi", r.impi))
 		return
 	}
+	if !s.deps.Trace.On() {
+		return
+	}
 	r.state(r.impi + " is registered at " + r.contact + " for " + strconv.FormatUint(uint64(seconds), 10) + " s; identities " + strings.Join(is.identities, ", ") + is.chargedTo() + ".")
 }
 

@@ -39,6 +39,7 @@ type Server struct {
 	metrics  metrics
 	verdicts *node.Verdicts
 	running  atomic.Bool
+	own      atomic.Pointer[ownTexts]
 }
 
 // Server is run by node.Program.

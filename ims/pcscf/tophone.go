@@ -99,7 +99,9 @@ func (s *Server) toPhone(x *proxy.Exchange) {
 		return
 	}
 	editToPhone(x)
-	s.verdicts.Decide(x, "For "+b.impi+": to the address from which it registered.", "TS 24.229 5.2.6.4.3")
+	if s.verdicts.Deciding() {
+		s.verdicts.Decide(x, "For "+b.impi+": to the address from which it registered.", "TS 24.229 5.2.6.4.3")
+	}
 
 	c := &called{making: making{s: s, b: b, x: x, icid: node.ICID(x.Req)}, as: addressURI(x.Req.Get(sip.HPCalledPartyID))}
 	if c.as == "" {

@@ -77,7 +77,10 @@ func (c ChargingVector) AppendTo(dst []byte) []byte {
 	return appendOthers(dst, c.Params, func(name string) bool { return c.field(name) != nil })
 }
 
-func (c ChargingVector) String() string { return string(c.AppendTo(nil)) }
+func (c ChargingVector) String() string {
+	var buf [256]byte
+	return string(c.AppendTo(buf[:0]))
+}
 
 // IOIType splits an IOI into its type, 1 to 3, and the operator's name: the type
 // is a prefix of the value (TS 24.229 §4.5.4). It is 0 when there is none.

@@ -122,6 +122,9 @@ func (m *Message) Line(i int) (id ID, name, value string) {
 	return l.id, m.raw[l.start:l.nameEnd], m.value(l)
 }
 
+// LineID returns the identity of header field line i.
+func (m *Message) LineID(i int) ID { return m.lines[i].id }
+
 // RawLine returns header field line i with its continuations and line ends.
 func (m *Message) RawLine(i int) string {
 	l := &m.lines[i]
