@@ -1,6 +1,9 @@
 package diameter
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // duplicates recognises requests that were sent again (RFC 6733 3, 5.5.4, 9.4):
 // the same Origin-Host and End-to-End identifier, one of the two with the T bit.
@@ -59,6 +62,8 @@ func (d *duplicates) arrive(r *Request) (again bool, answer *Message) {
 		}
 		return true, old.answer
 	}
+	// Both are parts of the message, and stay here for long after it.
+	key.origin, key.session = strings.Clone(key.origin), strings.Clone(key.session)
 	if len(d.order) < d.limit {
 		d.order = append(d.order, key)
 	} else {

@@ -3,6 +3,7 @@ package diameter
 import (
 	"testing"
 	"testing/synctest"
+	"unsafe"
 
 	"github.com/fiorix/go-diameter/v4/diam/avp"
 	"github.com/fiorix/go-diameter/v4/diam/datatype"
@@ -59,4 +60,29 @@ func testDuplicates(t *testing.T) {
 			p1.read()
 		}
 	})
+}
+
+// TestDuplicatesKeepNoMessage: what is remembered of a request is not a part of it, or a
+// thousand requests of a quarter of a mebibyte would be kept for their keys.
+func TestDuplicatesKeepNoMessage(t *testing.T) {
+	m := NewRequest(testApp, testCommand)
+	m.Add(newAVP(avp.SessionID, datatype.UTF8String("s1")))
+	m.Add(origin("raw.example.net")...)
+	m, fault := testDictionary.Decode(m.Append(nil))
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	d := newDuplicates(1)
+	if again, _ := d.arrive(&Request{Message: m}); again || len(d.byKey) != 1 {
+		t.Fatal("not remembered")
+	}
+	begin := uintptr(unsafe.Pointer(unsafe.StringData(string(m.body))))
+	for key := range d.byKey {
+		for _, s := range []string{key.origin, key.session} {
+			at := uintptr(unsafe.Pointer(unsafe.StringData(s)))
+			if s == "" || begin <= at && at < begin+uintptr(len(m.body)) {
+				t.Errorf("%q is a part of the message", s)
+			}
+		}
+	}
 }
