@@ -170,7 +170,14 @@ func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 			c.req.Failed(c, err)
 		}
 	}
+	if c != nil && c.tx == nil {
+		c.forget()
+	}
 }
+
+// forget lets go of the User, who hears no more. The transport remembers for seconds
+// whom to tell of a failure: it must not keep alive all that a request has led to.
+func (c *Client) forget() { c.req, c.cancelFields = ClientRequest{}, nil }
 
 // response takes a response from the inbox. It belongs to the transaction with
 // its branch and CSeq method, by whichever flow it came (RFC 3261 §17.1.3).

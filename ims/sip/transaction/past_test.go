@@ -169,3 +169,22 @@ func TestPastDeclines(t *testing.T) {
 		})
 	}
 }
+
+// What the transport may still call, for seconds, does not keep a User's part of a
+// request that is answered.
+func TestClientLetsGoOfItsUser(t *testing.T) {
+	bubble(t, Config{}, func(r *rig) {
+		var c *Client
+		r.on(func(sh *Shard) { c = sh.Client(r.tu.client(udp, "MESSAGE", "1")) })
+		if c.req.Response == nil || c.req.Failed == nil {
+			r.Error("gone before an answer")
+		}
+		r.receive(udp, response(200, "MESSAGE", "1"))
+		if c.req.Response != nil || c.req.Failed != nil || c.req.Render != nil || c.Flow() != udp {
+			r.Errorf("behind the answer: %+v", c.req)
+		}
+		c.fail(ErrTimeout) // ICMP, say
+		synctest.Wait()
+		r.want("log", r.tu.take(), "200 MESSAGE")
+	})
+}

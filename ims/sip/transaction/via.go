@@ -36,32 +36,39 @@ func completeVia(m *sip.Message, v *sip.Via, src netip.AddrPort) string {
 		start += len(m.RawLine(i))
 	}
 
-	b := make([]byte, 0, len(raw)+64)
-	b = append(b, raw[:start]...)
-	b = append(append(b, name...), ": "...)
-	b = append(b, value[:at]...)
-	b = append(b, first[:len(first)-len(v.Params)]...)
+	var b strings.Builder
+	var scratch [48]byte
+	b.Grow(len(raw) + 64)
+	b.WriteString(raw[:start])
+	b.WriteString(name)
+	b.WriteString(": ")
+	b.WriteString(value[:at])
+	b.WriteString(first[:len(first)-len(v.Params)])
 	for n, val := range v.Params.All() {
 		switch {
 		case strings.EqualFold(n, "received"):
 			continue
 		case strings.EqualFold(n, "rport"):
-			b = append(append(b, ';'), n...)
-			b = strconv.AppendUint(append(b, '='), uint64(src.Port()), 10)
+			b.WriteByte(';')
+			b.WriteString(n)
+			b.Write(strconv.AppendUint(append(scratch[:0], '='), uint64(src.Port()), 10))
 			continue
 		}
-		b = append(append(b, ';'), n...)
+		b.WriteByte(';')
+		b.WriteString(n)
 		if val != "" {
-			b = append(append(b, '='), val...)
+			b.WriteByte('=')
+			b.WriteString(val)
 		}
 	}
 	if received {
-		b = addr.AppendTo(append(b, ";received="...))
+		b.WriteString(";received=")
+		b.Write(addr.AppendTo(scratch[:0]))
 	}
-	b = append(b, value[at+len(first):]...)
-	b = append(b, "\r\n"...)
-	b = append(b, raw[start+len(m.RawLine(line)):]...)
-	return string(b)
+	b.WriteString(value[at+len(first):])
+	b.WriteString("\r\n")
+	b.WriteString(raw[start+len(m.RawLine(line)):])
+	return b.String()
 }
 
 // defaultPort is the port of a sent-by without one (RFC 3261 §18.2.2).

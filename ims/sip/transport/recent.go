@@ -48,6 +48,10 @@ func (r *recent) remember(outs []Outgoing) uint64 {
 	}
 	first := r.next
 	for i := range outs {
+		if outs[i].Fail == nil { // nobody to tell; what was in its place is told a little longer
+			r.next++
+			continue
+		}
 		r.ring[r.next%recentMax] = recentSend{r.next, outs[i].Flow.Remote, outs[i].Fail, now}
 		r.next++
 	}
