@@ -41,12 +41,12 @@ type Client struct {
 	// hashes: their names are parts of messages, which would stay as long. Should two
 	// have the same, one's requests begin at the other's HSS, and it redirects or
 	// refuses them as it does those of any stranger.
-	young, old map[uint64]string // Origin-Host by user
-	hosts      []string          // those that have answered lately, each once
+	young, old map[uint64]uint8 // place of the Origin-Host in hosts, by user: no pointers for the collector to follow
+	hosts      []string         // those that have answered
 }
 
-// maxHosts bounds the names of HSSes that are kept once for all their users.
-const maxHosts = 16
+// maxHosts bounds the names of HSSes. With one more than that, all is forgotten.
+const maxHosts = 255
 
 // NewClient makes a client.
 func NewClient(n *diameter.Node, cfg ClientConfig) *Client {
@@ -59,7 +59,7 @@ func NewClient(n *diameter.Node, cfg ClientConfig) *Client {
 	if cfg.MaxLearned <= 0 {
 		cfg.MaxLearned = 65536
 	}
-	return &Client{node: n, cfg: cfg, seed: maphash.MakeSeed(), young: make(map[uint64]string)}
+	return &Client{node: n, cfg: cfg, seed: maphash.MakeSeed(), young: make(map[uint64]uint8)}
 }
 
 // UAR asks whether a user may register and which S-CSCF serves him.
@@ -165,31 +165,34 @@ func (c *Client) note(impi, impu string, got *diameter.Answer, err error) {
 func (c *Client) learn(host string, keys ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	host = c.once(host)
+	at := c.place(host)
 	for _, k := range keys {
 		if k == "" {
 			continue
 		}
-		if len(c.young) >= c.cfg.MaxLearned/2+1 {
-			c.old, c.young = c.young, make(map[uint64]string)
+		key := c.key(k)
+		if was, ok := c.young[key]; ok && was == at {
+			continue
 		}
-		c.young[c.key(k)] = host
+		if len(c.young) >= c.cfg.MaxLearned/2+1 {
+			c.old, c.young = c.young, make(map[uint64]uint8)
+		}
+		c.young[key] = at
 	}
 }
 
 func (c *Client) key(user string) uint64 { return maphash.String(c.seed, user) }
 
-// once returns host as it is kept for all its users.
-func (c *Client) once(host string) string {
+// place returns where host is kept for all its users.
+func (c *Client) place(host string) uint8 {
 	if i := slices.Index(c.hosts, host); i >= 0 {
-		return c.hosts[i]
+		return uint8(i)
 	}
 	if len(c.hosts) >= maxHosts {
-		c.hosts = slices.Delete(c.hosts, 0, 1)
+		c.hosts, c.old, c.young = nil, nil, make(map[uint64]uint8)
 	}
-	host = strings.Clone(host)
-	c.hosts = append(c.hosts, host)
-	return host
+	c.hosts = append(c.hosts, strings.Clone(host))
+	return uint8(len(c.hosts) - 1)
 }
 
 // Learn notes that an HSS has answered for a user somewhere else: his private and
@@ -215,11 +218,12 @@ func (c *Client) learned(keys ...string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range keys {
-		if h := c.young[c.key(k)]; h != "" {
-			return h
+		key := c.key(k)
+		if at, ok := c.young[key]; ok {
+			return c.hosts[at]
 		}
-		if h := c.old[c.key(k)]; h != "" {
-			return h
+		if at, ok := c.old[key]; ok {
+			return c.hosts[at]
 		}
 	}
 	return ""

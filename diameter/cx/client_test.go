@@ -144,7 +144,7 @@ func TestDestinationHostIsLearnedForEachUser(t *testing.T) {
 }
 
 func TestWhatIsLearnedIsBounded(t *testing.T) {
-	c := &Client{cfg: ClientConfig{MaxLearned: 100}, seed: maphash.MakeSeed(), young: map[uint64]string{}}
+	c := &Client{cfg: ClientConfig{MaxLearned: 100}, seed: maphash.MakeSeed(), young: map[uint64]uint8{}}
 	for i := range 10_000 {
 		c.learn("hss", fmt.Sprint("user", i))
 		if n := len(c.young) + len(c.old); n > 103 {
@@ -153,6 +153,22 @@ func TestWhatIsLearnedIsBounded(t *testing.T) {
 	}
 	if c.learned("user9999") != "hss" || c.learned("user1") != "" {
 		t.Error("the wrong ones are remembered")
+	}
+}
+
+func TestWithTooManyHostsAllIsForgotten(t *testing.T) {
+	c := &Client{cfg: ClientConfig{MaxLearned: 10_000}, seed: maphash.MakeSeed(), young: map[uint64]uint8{}}
+	for i := range maxHosts {
+		c.learn(fmt.Sprint("hss", i), fmt.Sprint("user", i))
+	}
+	for i := range maxHosts {
+		if got := c.learned(fmt.Sprint("user", i)); got != fmt.Sprint("hss", i) {
+			t.Fatalf("the HSS of user%d is %q", i, got)
+		}
+	}
+	c.learn("one more", "user0")
+	if c.learned("user0") != "one more" || c.learned("user1") != "" {
+		t.Errorf("user0 is at %q, user1 at %q", c.learned("user0"), c.learned("user1"))
 	}
 }
 

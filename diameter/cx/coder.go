@@ -297,12 +297,12 @@ func groups[T any, P interface {
 		}
 		return
 	}
-	*p = nil
+	var list []T
 	c.each(d, func(a diameter.Raw) {
-		var v T
-		c.decodeGroup(a, P(&v))
-		*p = append(*p, v)
+		list = append(list, *new(T))
+		c.decodeGroup(a, P(&list[len(list)-1]))
 	})
+	*p = list
 }
 
 // AVPs of the base protocol that the commands hold.
