@@ -78,11 +78,7 @@ func build(cfg Config, h Handler, out transaction.Sender) (*Core, error) {
 		TimersFor: cfg.TimersFor, ReturnFlow: cfg.ReturnFlow, Peer: cfg.Peer, RetryAfter: cfg.RetryAfter, Observer: cfg.TransactionObserver,
 		Admission: cfg.Admission, Classify: cfg.Classify, UnderWay: cfg.UnderWay,
 	})
-	var to transport.Handler = receiver{c}
-	if cfg.Admission != nil {
-		to = waitReceiver{receiver{c}}
-	}
-	c.transport = transport.New(cfg.Net, cfg.Transport, to)
+	c.transport = transport.New(cfg.Net, cfg.Transport, handlerOf(c))
 	for _, l := range cfg.Listen {
 		if _, err := c.Listen(l); err != nil {
 			c.Close()
@@ -173,6 +169,13 @@ func (r receiver) Receive(f sip.Flow, raw string) { r.c.layer.Receive(f, raw) }
 // waitReceiver is one that wants to know for how long messages have waited, which the
 // sockets have to ask the kernel.
 type waitReceiver struct{ receiver }
+
+func handlerOf(c *Core) transport.Handler {
+	if c.cfg.Admission != nil {
+		return waitReceiver{receiver{c}}
+	}
+	return receiver{c}
+}
 
 func (r waitReceiver) ReceiveWaited(f sip.Flow, raw string, waited time.Duration) {
 	r.c.layer.ReceiveWaited(f, raw, waited)

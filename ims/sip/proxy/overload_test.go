@@ -1,0 +1,190 @@
+package proxy
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
+)
+
+const (
+	phoneIP, homeIP = "192.0.2.50", "192.0.2.60"
+	homeAddr        = homeIP + ":5060"
+)
+
+// guarded gives a core the overload control of a P-CSCF.
+func guarded(c *Config) {
+	c.Admission = admission.NewController(admission.Config{})
+	c.UnderWay = func(f sip.Flow, m *sip.Message) bool { return m.Method() == "REGISTER" && f.Role == sip.RoleGm }
+	c.Heed = true
+}
+
+// home answers one request after the other, each of which takes it so long; with 503
+// those of which refuse says so.
+type home struct {
+	*peer
+	takes  time.Duration
+	refuse func(n int) bool
+}
+
+func (h *home) serve(done *sync.WaitGroup) {
+	defer done.Done()
+	for n := 0; ; n++ {
+		a, ok := <-h.box
+		if !ok {
+			return
+		}
+		if h.refuse != nil && h.refuse(n) {
+			h.answer(a, 503, sip.Field{ID: sip.HRetryAfter, Value: "3"})
+			continue
+		}
+		time.Sleep(h.takes)
+		h.answer(a, 200)
+	}
+}
+
+// tally is what phones have been answered.
+type tally struct {
+	ok, refused int
+	slowest     time.Duration // refusal
+	without     int           // refusals that do not say when to come back
+}
+
+// offer has REGISTERs come, one each every, for d, and counts their answers.
+func (w *world) offer(phone *peer, method, round string, every, d time.Duration) (t tally) {
+	var sent []time.Time
+	count := func() {
+		for len(phone.box) > 0 {
+			m := (<-phone.box).msg
+			n, _ := strconv.Atoi(m.CallID()[len(round):])
+			switch m.Status() {
+			case 200:
+				t.ok++
+			case 503:
+				t.refused++
+				t.slowest = max(t.slowest, time.Since(sent[n]))
+				if _, ok := sip.ParseRetryAfter(m.Get(sip.HRetryAfter)); !ok {
+					t.without++
+				}
+			}
+		}
+	}
+	for n := range int(d / every) {
+		sent = append(sent, time.Now())
+		phone.sendTo(sip.UDP, gmAddr, phone.text(method, "sip:test", fmt.Sprint(round, n)))
+		time.Sleep(every)
+		count()
+	}
+	for range 1000 {
+		time.Sleep(time.Millisecond)
+		count()
+	}
+	return t
+}
+
+// A home network that can do 500 REGISTERs a second is offered less, twice as many, and
+// less again.
+func TestOverload(t *testing.T) {
+	run(t, to(homeAddr), func(w *world) {
+		phone, h := w.peer("phone", phoneIP, false), &home{peer: w.peer("home", homeIP, false), takes: 2 * time.Millisecond}
+		var done sync.WaitGroup
+		done.Add(1)
+		go h.serve(&done)
+		defer func() { phone.close(); h.close(); close(h.box); done.Wait() }()
+
+		if got := w.offer(phone, "REGISTER", "below", 4*time.Millisecond, 3*time.Second); got.ok != 750 {
+			t.Errorf("offered half of what it can do: %+v", got)
+		}
+		got := w.offer(phone, "REGISTER", "twice", time.Millisecond, 6*time.Second)
+		if got.ok < 2850 || got.ok+got.refused != 6000 {
+			t.Errorf("offered twice what it can do: %+v, want 95 %% of 3000 done and the rest refused", got)
+		}
+		if got.slowest > 100*time.Millisecond || got.without > 0 {
+			t.Errorf("refusals: %+v, want each within 100ms and with Retry-After", got)
+		}
+		if got := w.offer(phone, "REGISTER", "again", 4*time.Millisecond, 3*time.Second); got.ok != 750 {
+			t.Errorf("offered half of what it can do, after an overload: %+v", got)
+		}
+		if s := w.core.cfg.Admission.State(w.core.layer.Now()); s.Open != 0 || s.Refusing {
+			t.Errorf("at rest: %+v", s)
+		}
+		w.quiet()
+	}, guarded)
+}
+
+// Places are given back by whatever way a request ends.
+func TestPlacesAreGivenBack(t *testing.T) {
+	open := func(w *world) int { return w.core.cfg.Admission.State(w.core.layer.Now()).Open }
+	run(t, to(homeAddr), func(w *world) {
+		phone, h := w.peer("phone", phoneIP, false), w.peer("home", homeIP, false)
+		defer phone.close()
+		defer h.close()
+		for i, status := range []int{200, 401, 503} {
+			passed := status
+			if status == 503 {
+				passed = 500 // RFC 3261 16.7 step 6, where no handler says otherwise
+			}
+			raw := phone.text("REGISTER", "sip:test", fmt.Sprint("r", i))
+			phone.sendTo(sip.UDP, gmAddr, raw)
+			a := h.request("REGISTER")
+			phone.sendTo(sip.UDP, gmAddr, raw) // a retransmission takes no second place
+			phone.nothing(10 * time.Millisecond)
+			check(t, "under way", open(w), 1)
+			h.answer(a, status)
+			phone.status(passed)
+			check(t, "under way in the end", open(w), 0)
+		}
+		phone.sendTo(sip.UDP, gmAddr, phone.text("REGISTER", "sip:test", "silent"))
+		h.request("REGISTER")
+		check(t, "under way", open(w), 1)
+		time.Sleep(time.Minute) // nobody answers
+		check(t, "under way when it has been given up", open(w), 0)
+		phone.sendTo(sip.UDP, gmAddr, phone.text("REGISTER", "sip:test", "bad", "CSeq: 1 INVITE"))
+		check(t, "under way after nonsense", func() int { time.Sleep(time.Second); return open(w) }(), 0)
+		w.quiet()
+	}, guarded)
+}
+
+// A 503 of the core makes itself felt; one that an emergency call gets from an E-CSCF
+// says nothing of what others may expect.
+func TestPenaltiesOfTheCore(t *testing.T) {
+	for _, tt := range []struct {
+		class   admission.Class
+		limited bool
+	}{{admission.New, true}, {admission.Begun, true}, {admission.Vital, false}} {
+		t.Run(tt.class.String(), func(t *testing.T) {
+			run(t, to(homeAddr), func(w *world) {
+				phone, h := w.peer("phone", phoneIP, false), &home{peer: w.peer("home", homeIP, false), refuse: func(n int) bool { return n%2 == 0 }}
+				var done sync.WaitGroup
+				done.Add(1)
+				go h.serve(&done)
+				defer func() { phone.close(); h.close(); close(h.box); done.Wait() }()
+				w.offer(phone, "MESSAGE", "m", 2*time.Millisecond, 2*time.Second)
+				if s := w.core.cfg.Admission.Counts(); (s.Refused[admission.Rate] > 0) != tt.limited {
+					t.Errorf("half of the core's answers are 503: %+v refused here", s.Refused)
+				}
+			}, guarded, func(c *Config) {
+				c.Classify = func(sip.Flow, *sip.Message) admission.Class { return tt.class }
+			})
+		})
+	}
+}
+
+// Whoever does not want to know for how long messages have waited is not told, which
+// would cost a system call.
+func TestWaitsAreAskedForWhereTheyAreWanted(t *testing.T) {
+	for _, wanted := range []bool{false, true} {
+		c := Config{}
+		if wanted {
+			guarded(&c)
+		}
+		_, asks := handlerOf(&Core{cfg: c}).(interface {
+			ReceiveWaited(sip.Flow, string, time.Duration)
+		})
+		check(t, fmt.Sprint("asked, with admission control ", wanted), asks, wanted)
+	}
+}
