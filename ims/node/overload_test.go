@@ -90,7 +90,8 @@ func TestOverloadIsSeen(t *testing.T) {
 			now := int64(0)
 			for range 3000 {
 				now += int64(time.Millisecond)
-				why, ok := admission.Rate, true
+				var why admission.Reason
+				var ok bool
 				if underWay {
 					why, ok = c.Admission.Enter(now, admission.New)
 				} else {

@@ -28,17 +28,17 @@ func guarded(c *Config) {
 type home struct {
 	*peer
 	takes  time.Duration
-	refuse func(n int) bool
+	refuse func(*sip.Message) bool
 }
 
 func (h *home) serve(done *sync.WaitGroup) {
 	defer done.Done()
-	for n := 0; ; n++ {
+	for {
 		a, ok := <-h.box
 		if !ok {
 			return
 		}
-		if h.refuse != nil && h.refuse(n) {
+		if h.refuse != nil && h.refuse(a.msg) {
 			h.answer(a, 503, sip.Field{ID: sip.HRetryAfter, Value: "3"})
 			continue
 		}
@@ -152,13 +152,14 @@ func TestPlacesAreGivenBack(t *testing.T) {
 // A 503 of the core makes itself felt; one that an emergency call gets from an E-CSCF
 // says nothing of what others may expect.
 func TestPenaltiesOfTheCore(t *testing.T) {
+	even := func(m *sip.Message) bool { id := m.CallID(); return id[len(id)-1]%2 == 0 }
 	for _, tt := range []struct {
 		class   admission.Class
 		limited bool
 	}{{admission.New, true}, {admission.Begun, true}, {admission.Vital, false}} {
 		t.Run(tt.class.String(), func(t *testing.T) {
 			run(t, to(homeAddr), func(w *world) {
-				phone, h := w.peer("phone", phoneIP, false), &home{peer: w.peer("home", homeIP, false), refuse: func(n int) bool { return n%2 == 0 }}
+				phone, h := w.peer("phone", phoneIP, false), &home{peer: w.peer("home", homeIP, false), refuse: even}
 				var done sync.WaitGroup
 				done.Add(1)
 				go h.serve(&done)
@@ -168,7 +169,12 @@ func TestPenaltiesOfTheCore(t *testing.T) {
 					t.Errorf("half of the core's answers are 503: %+v refused here", s.Refused)
 				}
 			}, guarded, func(c *Config) {
-				c.Classify = func(sip.Flow, *sip.Message) admission.Class { return tt.class }
+				c.Classify = func(_ sip.Flow, m *sip.Message) admission.Class {
+					if even(m) {
+						return tt.class
+					}
+					return admission.New
+				}
 			})
 		})
 	}
