@@ -29,7 +29,9 @@ type Config struct {
 	Hold, Quiet, Patience time.Duration
 	// Leave has all phones de-register in the end.
 	Leave bool
-	Say   func(format string, args ...any) // nil is silence
+	// server puts an application server into the way of MESSAGEs.
+	server bool
+	Say    func(format string, args ...any) // nil is silence
 }
 
 // bench is a core under load.
@@ -71,7 +73,7 @@ func open(ctx context.Context, cfg Config) (*bench, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, ...any) {}
 	}
-	c, err := startCore(ctx, cfg.Bin, cfg.Dir, cfg.Phones)
+	c, err := startCore(ctx, cfg.Bin, cfg.Dir, cfg.Phones, cfg.server)
 	if err != nil {
 		return nil, err
 	}

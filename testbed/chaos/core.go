@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,6 +30,7 @@ const (
 	icscf = "icscf"
 	scscf = "scscf"
 	pcscf = "pcscf"
+	as    = "as" // an application server, where a fault needs one
 )
 
 // services in the order in which they start.
@@ -37,12 +39,20 @@ var services = []string{hss, icscf, scscf, pcscf}
 // firstIMSI is the first phone's, as testbed load has it.
 const firstIMSI = 1010000100000
 
+// criterion sends each MESSAGE of a phone to the application server, and goes on
+// without it where it does not answer (SESSION_CONTINUED, TS 29.228 annex B.2.2).
+const criterion = "<InitialFilterCriteria><Priority>1</Priority><TriggerPoint><ConditionTypeCNF>1</ConditionTypeCNF>" +
+	"<SPT><ConditionNegated>0</ConditionNegated><Group>0</Group><Method>MESSAGE</Method></SPT>" +
+	"<SPT><ConditionNegated>0</ConditionNegated><Group>1</Group><SessionCase>0</SessionCase></SPT></TriggerPoint>" +
+	"<ApplicationServer><ServerName>sip:%s</ServerName><DefaultHandling>0</DefaultHandling></ApplicationServer></InitialFilterCriteria>"
+
 // core is a running IMS core of four processes.
 type core struct {
 	bin, dir, domain string
 	gm               netip.AddrPort
 	http             map[string]string // where a service tells its metrics
 	ways             [2]*relay         // the HSS's two front ends
+	as               netip.AddrPort    // of the application server, if there is one
 
 	mu      sync.Mutex
 	running map[string]*process
@@ -61,9 +71,9 @@ func (p *process) state() string { return p.cmd.ProcessState.String() }
 
 // startCore writes the configurations into dir and starts everything. Programs are in
 // bin. stop must follow.
-func startCore(ctx context.Context, bin, dir string, phones int) (*core, error) {
+func startCore(ctx context.Context, bin, dir string, phones int, server bool) (*core, error) {
 	c := &core{bin: bin, dir: dir, domain: lab.DefaultDomain, http: map[string]string{}, running: map[string]*process{}, lives: map[string]int{}}
-	at, err := freePorts(6)
+	at, err := freePorts(7)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +84,13 @@ func startCore(ctx context.Context, bin, dir string, phones int) (*core, error) 
 	}
 	c.ways[0] = newRelay(at[4].String(), at[3].String(), c.domain, 0)
 	c.ways[1] = newRelay(at[5].String(), at[3].String(), c.domain, 'x')
+	ifc, all := "", services
+	if server {
+		c.as = at[6]
+		c.http[as] = netip.AddrPortFrom(c.as.Addr(), c.as.Port()+4000).String()
+		ifc = fmt.Sprintf(", ifc: ['"+criterion+"']", c.as)
+		all = slices.Concat([]string{as}, services)
+	}
 	var peers strings.Builder
 	for _, w := range c.ways {
 		fmt.Fprintf(&peers, "\n    - address: %q", w.at)
@@ -83,8 +100,8 @@ func startCore(ctx context.Context, bin, dir string, phones int) (*core, error) 
 		switch name {
 		case hss:
 			// It keeps sequence numbers, as nobody wants each phone to resynchronise.
-			edits = append(edits, "subscribers: subscribers.yaml", fmt.Sprintf("state: %q\ngenerate:\n  - {first: \"%015d\", count: %d, k: %q, opc: %q}",
-				filepath.Join(dir, "sqn.json"), firstIMSI, phones, simK, simOPc))
+			edits = append(edits, "subscribers: subscribers.yaml", fmt.Sprintf("state: %q\ngenerate:\n  - {first: \"%015d\", count: %d, k: %q, opc: %q%s}",
+				filepath.Join(dir, "sqn.json"), firstIMSI, phones, simK, simOPc, ifc))
 		case icscf, scscf:
 			edits = append(edits, fmt.Sprintf("\n    - address: %q", at[3]), peers.String())
 		}
@@ -97,12 +114,12 @@ func startCore(ctx context.Context, bin, dir string, phones int) (*core, error) 
 			return nil, errors.Join(err, c.stop())
 		}
 	}
-	for _, name := range services {
+	for _, name := range all {
 		if err := c.start(ctx, name); err != nil {
 			return nil, errors.Join(err, c.stop())
 		}
 	}
-	for _, name := range services {
+	for _, name := range all {
 		if err := c.ready(ctx, name); err != nil {
 			return nil, errors.Join(err, c.stop())
 		}
@@ -134,8 +151,11 @@ func (c *core) log(name string) string { return filepath.Join(c.dir, name+".log"
 // start starts a service.
 func (c *core) start(ctx context.Context, name string) error {
 	binary, args := name, []string{"--config", filepath.Join(c.dir, name+".yaml"), "--pid-file", filepath.Join(c.dir, name+".pid")}
-	if name == hss {
+	switch name {
+	case hss:
 		binary, args = "testbed", append([]string{"hss"}, args...)
+	case as:
+		binary, args = "testbed", []string{"as", "--listen", c.as.String(), "--http", c.http[as], "--log-level", "warn"}
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(c.bin, binary), args...)
 	die(cmd)
@@ -257,13 +277,13 @@ func (c *core) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	var errs []error
-	for i := len(services) - 1; i >= 0; i-- {
-		p, _ := c.of(services[i])
+	for _, name := range []string{pcscf, scscf, icscf, hss, as} {
+		p, _ := c.of(name)
 		if p == nil {
 			continue
 		}
 		_ = p.cmd.Process.Signal(syscall.SIGCONT)
-		if err := c.end(ctx, services[i], syscall.SIGTERM); err != nil {
+		if err := c.end(ctx, name, syscall.SIGTERM); err != nil {
 			errs = append(errs, err)
 			_ = p.cmd.Process.Kill()
 		}

@@ -22,6 +22,8 @@ type Fault struct {
 	// Signs are the words in which the services name the cause: one of them must show.
 	Signs []Sign
 
+	// needsAS has MESSAGEs go through an application server, in the whole run.
+	needsAS bool
 	// silent faults leave requests without any answer.
 	silent bool
 	// least is how long it must stay to be felt.
@@ -89,6 +91,12 @@ func Faults() []Fault {
 		{
 			Name: "icscf-stalls", What: "the I-CSCF reads nothing, over TCP neither, and its connections stand",
 			come: frozen(icscf), gone: thawed(icscf),
+		},
+		{
+			Name: "as-stalls", What: "the application server of all MESSAGEs reads nothing", needsAS: true,
+			Signs: []Sign{{Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="as_skipped"`}},
+			least: 4 * time.Second,
+			come:  frozen(as), gone: thawed(as),
 		},
 		{
 			Name: "pcscf-dies", silent: true, What: "the P-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gocscf/gocscf/testbed/load"
@@ -22,6 +23,7 @@ type Report struct {
 
 // Run lets the faults come one after the other.
 func Run(ctx context.Context, cfg Config, faults []Fault) (*Report, error) {
+	cfg.server = slices.ContainsFunc(faults, func(f Fault) bool { return f.needsAS })
 	b, err := open(ctx, cfg)
 	if err != nil {
 		return nil, err

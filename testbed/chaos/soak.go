@@ -64,7 +64,7 @@ type soaking struct {
 
 // Soak runs it. The report tells what is wrong; an error is a run that could not go on.
 func Soak(ctx context.Context, cfg SoakConfig, faults []Fault) (*SoakReport, error) {
-	cfg.Leave = true
+	cfg.Leave, cfg.server = true, slices.ContainsFunc(faults, func(f Fault) bool { return f.needsAS })
 	b, err := open(ctx, cfg.Config)
 	if err != nil {
 		return nil, err
