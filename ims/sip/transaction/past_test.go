@@ -140,6 +140,25 @@ func TestPastAnswersAgain(t *testing.T) {
 	}
 }
 
+// TestFewShareABranch: requests that differ in their methods alone are looked through one
+// by one, so that there must not be any number of them.
+func TestFewShareABranch(t *testing.T) {
+	bubble(t, Config{Shards: 1}, func(r *rig) {
+		r.tu.request = func(s *Server) { answer(s, 200) }
+		for i := range 2 * maxSharing {
+			r.receive(udp, strings.ReplaceAll(request("MESSAGE", "1", ""), "MESSAGE", fmt.Sprint("M", i)))
+		}
+		if s := r.l.Stats(); s.Lingering != maxSharing {
+			r.Errorf("%d share a branch, want %d", s.Lingering, maxSharing)
+		}
+		r.wire.take()
+		r.receive(udp, strings.ReplaceAll(request("MESSAGE", "1", ""), "MESSAGE", fmt.Sprint("M", maxSharing)))
+		r.want("one too many", lines(r.wire.take()), fmt.Sprint("400 M", maxSharing))
+		r.receive(udp, strings.ReplaceAll(request("MESSAGE", "1", ""), "MESSAGE", "M0"))
+		r.want("one that is known", lines(r.wire.take()), "200 M0")
+	})
+}
+
 // What past does not take lingers as it did before: a flow with a zone, as many octets
 // as a chunk has, more than Config.MaxOctets.
 func TestPastDeclines(t *testing.T) {

@@ -233,6 +233,10 @@ func (sh *Shard) request(s *Server) {
 		l.absorbed(s.Flow, m)
 		l.recycle(s)
 		return
+	case sh.crowded(hash):
+		l.answer(s, 400, "", "a branch of too many requests")
+		l.recycle(s)
+		return
 	case !l.lets(s):
 		l.unavailable(s, s.shed)
 		l.recycle(s)
@@ -265,6 +269,23 @@ func (sh *Shard) request(s *Server) {
 	if trying && stranger && s.tx == t && s.status == 0 {
 		s.trying()
 	}
+}
+
+// maxSharing is how many transactions may share a branch and sent-by. RFC 3261 8.1.1.7
+// has each request, but CANCEL and ACK, with a branch of its own; those that share one
+// are looked through one by one.
+const maxSharing = 32
+
+// crowded reports whether no more may share the prefix with that hash.
+func (sh *Shard) crowded(hash uint64) bool {
+	n := 0
+	for t := sh.servers[hash]; t != nil && n < maxSharing; t = t.next {
+		n++
+	}
+	for place := sh.past.index[hash]; place != 0 && n < maxSharing; place = sh.past.at(place - 1).next() {
+		n++
+	}
+	return n >= maxSharing
 }
 
 // trying answers an INVITE with 100.
