@@ -112,6 +112,7 @@ func startCore(tb testing.TB, n *network) *core {
 	var i *icscf.Server
 	start(icscfName, func(d node.Deps) (_ node.Service, err error) {
 		cfg := icscf.DefaultConfig()
+		cfg.Overload.Enabled = false // it is the engine that is measured, with as many at once as there are
 		cfg.Domain, cfg.Listen, cfg.Drain = domain, n.at(tb, icscfName), 0
 		cfg.SCSCFs = []icscf.SCSCF{{Name: "sip:" + s.String()}}
 		cfg.Diameter.Peers = peers
@@ -120,6 +121,7 @@ func startCore(tb testing.TB, n *network) *core {
 	})
 	start(scscfName, func(d node.Deps) (node.Service, error) {
 		cfg := scscf.DefaultConfig()
+		cfg.Overload.Enabled = false // it is the engine that is measured, with as many at once as there are
 		cfg.Domain, cfg.Listen, cfg.ICSCF, cfg.Drain = domain, s, i.Addr(), 0
 		cfg.AKAWithoutIPsec = true
 		cfg.Diameter.Peers = peers
@@ -127,6 +129,7 @@ func startCore(tb testing.TB, n *network) *core {
 	})
 	start(pcscfName, func(d node.Deps) (node.Service, error) {
 		cfg := pcscf.DefaultConfig()
+		cfg.Overload.Enabled = false // it is the engine that is measured, with as many at once as there are
 		cfg.Domain, cfg.Drain = domain, 0
 		cfg.Listen = pcscf.Listen{Gm: n.at(tb, pcscfName), Mw: n.at(tb, pcscfName)}
 		if cfg.Listen.Gm.Addr() == cfg.Listen.Mw.Addr() && cfg.Listen.Gm.Port() != 0 {

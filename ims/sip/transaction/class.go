@@ -110,9 +110,10 @@ func (l *Layer) left(s *Server) {
 	}
 }
 
-// giveBack takes nothing of the bucket for a retransmission.
+// giveBack takes nothing of the bucket for a retransmission. One among those under way
+// has perhaps taken nothing: nobody may fill the bucket by repeating himself.
 func (l *Layer) giveBack(s *Server) {
-	if a := l.cfg.Admission; a != nil && s.shed == "" {
+	if a := l.cfg.Admission; a != nil && s.shed == "" && !s.under {
 		a.GiveBack(s.class)
 	}
 }

@@ -224,6 +224,7 @@ func (sh *Shard) request(s *Server) {
 	case done != nil:
 		to, data := done.response()
 		l.cfg.Sender.Send(to, data, nil)
+		l.giveBack(s)
 		l.absorbed(s.Flow, m)
 		l.recycle(s)
 		return
