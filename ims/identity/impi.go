@@ -42,6 +42,9 @@ func ParseIMPI(s string) (IMPI, error) {
 			return "", fmt.Errorf("%w: octet %#02x in %q", ErrIMPI, c, s)
 		}
 	}
+	if plainDomain(s[at+1:]) {
+		return IMPI(strings.Clone(s)), nil
+	}
 	if _, err := uri.Parse("sip:" + s[at+1:]); err != nil || strings.ContainsAny(s[at+1:], ";?:[") {
 		return "", fmt.Errorf("%w: realm of %q is no domain name", ErrIMPI, s)
 	}
@@ -94,4 +97,23 @@ func lowerASCII(s string) string {
 		}
 	}
 	return s
+}
+
+// plainDomain reports a domain name as nearly all are: in lower case, labels of
+// letters, digits and inner hyphens. Others are looked at more closely.
+func plainDomain(s string) bool {
+	const longest = 253 // RFC 1035 2.3.4
+	before := byte('.')
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		case c == '-' && before != '.':
+		case c == '.' && before != '.' && before != '-':
+		default:
+			return false
+		}
+		before = c
+	}
+	return before != '.' && before != '-' && len(s) <= longest
 }

@@ -73,6 +73,9 @@ func (c *Cx) Busy() Refusal {
 // TooBusy reports whether the HSS, or an agent before it, has refused because of load
 // (RFC 6733 7.1.3).
 func TooBusy(err error) bool {
+	if err == nil {
+		return false
+	}
 	var r *diameter.ResultError
 	return errors.As(err, &r) && r.Is(diameter.TooBusy)
 }

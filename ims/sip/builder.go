@@ -123,10 +123,13 @@ func (b *Builder) Body(contentType, body string) *Builder {
 	return b
 }
 
-// Bytes returns the message.
+// Bytes returns the message, which is the caller's.
 func (b *Builder) Bytes() []byte {
-	out := make([]byte, 0, len(b.head)+len(b.ctype)+len(b.body)+48)
-	out = append(out, b.head...)
+	out := b.head
+	if more := len(b.ctype) + len(b.body) + 48; cap(out)-len(out) < more {
+		out = append(make([]byte, 0, len(b.head)+more), b.head...)
+	}
+	b.head = b.head[:len(b.head):len(b.head)] // what is behind it is the caller's now
 	if b.ctype != "" {
 		out = append(appendValue(append(out, "Content-Type: "...), b.ctype), "\r\n"...)
 	}

@@ -238,8 +238,10 @@ func (x *Exchange) settle() {
 	if x.ringing {
 		limit = x.core.cfg.TimerC // a user agent: it waits for somebody to answer
 	}
-	x.guard.start(x.Shard, limit, x.forgotten)
+	x.guard.startWith(x.Shard, limit, exchangeForgotten, x)
 }
+
+func exchangeForgotten(x any) { x.(*Exchange).forgotten() }
 
 // forgotten answers for a handler that has not.
 func (x *Exchange) forgotten() {

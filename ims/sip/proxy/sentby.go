@@ -154,7 +154,10 @@ func (c *Core) side(o *Own, f sip.Flow) side {
 }
 
 // Entry returns our Record-Route entry for the side of a flow.
-func (c *Core) Entry(f sip.Flow, own Own) string { return string(own.append(nil, c.side(&own, f))) }
+func (c *Core) Entry(f sip.Flow, own Own) string {
+	var buf [160]byte
+	return string(own.append(buf[:0], c.side(&own, f)))
+}
 
 // URI returns our own URI on a socket of that role, without angle brackets, for
 // Path, Service-Route and Contact; "" when there is no such socket.
@@ -163,6 +166,7 @@ func (c *Core) URI(role sip.Role, own Own) string {
 	if sentBy == "" {
 		return ""
 	}
-	b := own.append(nil, side{sentBy: sentBy})
+	var buf [160]byte
+	b := own.append(buf[:0], side{sentBy: sentBy})
 	return string(b[1 : len(b)-1])
 }
