@@ -4,7 +4,7 @@ import "time"
 
 const (
 	// leastOpen is how many requests may always be under way.
-	leastOpen = 16
+	leastOpen = 24
 	// atOnce, and twice the bound, may be under way while answers have not been slow for
 	// long: a process that has not had the processor for a moment is no overload.
 	atOnce = 64
