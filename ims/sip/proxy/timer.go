@@ -15,13 +15,8 @@ type timer struct {
 
 func (t *timer) running() bool { return t.on }
 
-func (t *timer) start(sh *transaction.Shard, d time.Duration, f func()) {
-	t.stop()
-	t.on = true
-	t.t = sh.After(d, f)
-}
-
-// startWith is start for a function of the package, which spares an allocation.
+// startWith has f called with arg after d: a function of the package, which spares the
+// allocation of a closure.
 func (t *timer) startWith(sh *transaction.Shard, d time.Duration, f func(arg any), arg any) {
 	t.stop()
 	t.on = true
