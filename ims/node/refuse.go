@@ -25,6 +25,19 @@ type Refusal struct {
 	IMSXML string
 }
 
+// defaultRetryAfter is how many seconds to wait where a 503 did not say.
+const defaultRetryAfter = "5"
+
+// RetryAfter is the field of a 503 of our own that stands for m, the 503 of the only one
+// who could have served the request (RFC 3261 16.7 step 6).
+func RetryAfter(m *sip.Message) sip.Field {
+	after := m.Get(sip.HRetryAfter)
+	if _, ok := sip.ParseRetryAfter(after); !ok {
+		after = defaultRetryAfter
+	}
+	return sip.Field{ID: sip.HRetryAfter, Value: after}
+}
+
 // Verdicts answers requests and says why, the same way in each function: to the
 // peer in a Warning, in the log, in the trace and in
 // gocscf_<function>_refused_total{cause}.

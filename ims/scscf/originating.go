@@ -167,7 +167,7 @@ func (l *leg) route() {
 			Next: "Dial it with + and country code, or let an application server translate it."})
 		return
 	case to.Home:
-		t.Hop.Addr, l.next = l.s.cfg.ICSCF, "the I-CSCF at "+l.s.cfg.ICSCF.String()
+		t.Hop.Addr, l.next, l.entry = l.s.cfg.ICSCF, "the I-CSCF at "+l.s.cfg.ICSCF.String(), true
 		if to.Kind != identity.SIPIdentity {
 			t.URI = string(to.Identity)
 			l.recordNumber(t.URI)
@@ -208,6 +208,14 @@ func (l *leg) rangInVain(f *proxy.Final) bool {
 // unrouted says why the request has not reached the called side.
 func (l *leg) unrouted(f *proxy.Final) bool {
 	if f.Local() && l.rangInVain(f) {
+		return false
+	}
+	if l.entry && !f.Local() && f.Status == 503 {
+		// There is no other way to the users of our domain: the next request would fare
+		// no better, so it is a 503 of our own (RFC 3261 16.7 step 6).
+		l.refuse(node.Refusal{Status: 503, Cause: "icscf_overloaded", Clause: "RFC 3261 21.5.4",
+			Text: "The I-CSCF has no time, or an S-CSCF behind it: it answered 503.", Next: "Look at the I-CSCF's log; try again after Retry-After.",
+			Fields: []sip.Field{node.RetryAfter(f.Msg)}})
 		return false
 	}
 	if !f.Local() || f.Branch != nil && f.Branch.Provisional() {

@@ -58,6 +58,7 @@ type leg struct {
 	sent     int             // branches of the exchange so far
 	delivery *delivery       // set when the request goes to the contacts
 	next     string          // who was asked to take it on, otherwise
+	entry    bool            // that is the I-CSCF of our domain
 	foreign  bool            // that is another domain
 	outside  bool            // and not of the trust domain
 }

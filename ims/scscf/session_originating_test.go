@@ -230,3 +230,26 @@ func TestASilentICSCFHasACause(t *testing.T) {
 		}
 	})
 }
+
+// There is no other way into our domain than the I-CSCF: what it has no time for, the
+// S-CSCF refuses in its own name. What another network says is not about us.
+func TestABusyICSCF(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		w.alice()
+		for _, tt := range []struct{ said, passed string }{{"9", "9"}, {"", "5"}} {
+			w.p.call("sip:bob@home.test")
+			got := w.i.want("INVITE")
+			if tt.said == "" {
+				w.i.reply(got, 503)
+			} else {
+				w.i.reply(got, 503, sip.Field{ID: sip.HRetryAfter, Value: tt.said})
+			}
+			m := w.p.want("503")
+			w.header(m, sip.HRetryAfter, tt.passed)
+			w.why(m, "I-CSCF has no time")
+		}
+		w.p.call("sip:bob@other.test")
+		w.other.reply(w.other.want("INVITE"), 503, sip.Field{ID: sip.HRetryAfter, Value: "9"})
+		w.header(w.p.want("500"), sip.HRetryAfter, "")
+	})
+}
