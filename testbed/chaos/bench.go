@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -163,7 +164,8 @@ type Outcome struct {
 	// Named are the signs of the cause that were seen, Unnamed those that were not.
 	Named   []string `json:"named,omitempty"`
 	Unnamed []string `json:"unnamed,omitempty"`
-	// Warned are the services' log lines from level warn on, by service and message.
+	// Warned are the services' log lines from level warn on, by service and message, with N
+	// for every number.
 	Warned map[string]int `json:"warned,omitempty"`
 	// Metrics are the services' counters of failures that have grown.
 	Metrics map[string]float64 `json:"metrics,omitempty"`
@@ -267,6 +269,9 @@ func (b *bench) look(ctx context.Context) sight {
 // failureMetrics begin the names of what is of interest beside a fault's signs.
 var failureMetrics = []string{"gocscf_sip_dropped_total", "gocscf_sip_rejected_total", "gocscf_pcscf_refused_total", "gocscf_icscf_refused_total", "gocscf_scscf_refused_total", "gocscf_overload_refused_total", "gocscf_cx_refused_total", "gocscf_log_"}
 
+// digits are users, addresses and times in a log line.
+var digits = regexp.MustCompile("[0-9]+")
+
 // told gathers what the services have said since.
 func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) {
 	var texts = map[string]string{}
@@ -283,7 +288,7 @@ func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) {
 		for line := range strings.Lines(texts[name]) {
 			var l struct{ Level, Msg string }
 			if json.Unmarshal([]byte(line), &l) == nil && (l.Level == "warn" || l.Level == "error") && len(o.Warned) < 100 {
-				o.Warned[name+": "+l.Msg]++
+				o.Warned[name+": "+digits.ReplaceAllString(l.Msg, "N")]++
 			}
 		}
 		for full := range now.metrics[name] {

@@ -55,7 +55,7 @@ func (c *Check) add(when string, phones, service, low, high float64) {
 type account struct {
 	what     string
 	requests []string // methods
-	status   string   // of their answers; "" is any
+	status   string   // of their answers; "" is any but 503
 	counted  func(m map[string]series) float64
 	needs    []string // services that must have lived throughout
 	calm     bool     // holds between faults alone: in a fault others repeat, ask twice, give up
@@ -63,6 +63,13 @@ type account struct {
 
 func metric(service, name, label string) func(map[string]series) float64 {
 	return func(m map[string]series) float64 { return m[service].sum(name, label) }
+}
+
+// answeredElse are a P-CSCF's answers but 503: the engine that refuses a request because
+// of overload does so before the function sees it.
+func answeredElse(m map[string]series) float64 {
+	const name = "gocscf_pcscf_registers_total"
+	return m[pcscf].sum(name, "") - m[pcscf].sum(name, `status="503"`)
 }
 
 // accounts are of registrations, and of the questions that the HSS is asked: UAR for
@@ -74,7 +81,7 @@ func accounts() []account {
 	list := []account{
 		{"REGISTERs answered 200: phones, P-CSCF", register, "200", metric(pcscf, "gocscf_pcscf_registers_total", `status="200"`), []string{pcscf}, false},
 		{"REGISTERs answered 401: phones, P-CSCF", register, "401", metric(pcscf, "gocscf_pcscf_registers_total", `status="401"`), []string{pcscf}, false},
-		{"REGISTERs answered: phones, P-CSCF", register, "", metric(pcscf, "gocscf_pcscf_registers_total", ""), []string{pcscf}, false},
+		{"REGISTERs answered, but for 503: phones, P-CSCF", register, "", answeredElse, []string{pcscf}, false},
 		{"REGISTERs answered 200: phones, S-CSCF", register, "200", metric(scscf, "gocscf_scscf_registers_total", `status="200"`), all, true},
 		{"REGISTERs answered 401: phones, S-CSCF", register, "401", metric(scscf, "gocscf_scscf_registers_total", `status="401"`), all, true},
 		{"REGISTERs answered: phones, UARs answered by the HSS", register, "", metric(hss, "gocscf_hss_answers_total", `command="UAR"`), all, true},
@@ -88,14 +95,14 @@ func accounts() []account {
 // pairs are the two ends of Cx: who asks, and the HSS.
 var pairs = []struct{ request, answer, asks string }{{"UAR", "UAA", icscf}, {"LIR", "LIA", icscf}, {"MAR", "MAA", scscf}, {"SAR", "SAA", scscf}}
 
-// sum adds up what was counted of some methods, and what is without an answer.
+// tally adds up what was counted of some methods, and what is without an answer.
 func tally(c load.TrafficCount, methods []string, status string) (matching, open float64) {
 	for _, m := range methods {
 		open += float64(c.Requests[m])
 		for key, n := range c.Answers {
 			if method, s, _ := strings.Cut(key, " "); method == m {
 				open -= float64(n)
-				if status == "" || s == status {
+				if status == "" && s != "503" || s == status {
 					matching += float64(n)
 				}
 			}
@@ -111,6 +118,31 @@ func bounds(before, after load.TrafficCount, a account) (low, high float64) {
 	low, _ = tally(before, a.requests, a.status)
 	matching, open := tally(after, a.requests, a.status)
 	return low, matching + open
+}
+
+// overload says how far refusals for overload let a service's count differ in a span of
+// time. A request that is refused on its way is not counted further on: it is answered
+// 503, or 500 by a proxy whose next hop says 503 (RFC 3261 16.7). One that is sent again
+// while it waits, and then refused, may be let in the second time; its phone hears that
+// answer late.
+func overload(from, to load.TrafficCount, a account) (less, more float64) {
+	count := func(m map[string]uint64, key string) float64 { return float64(m[key]) }
+	for _, method := range a.requests {
+		refused := count(to.Answers, method+" 503") - count(from.Answers, method+" 503")
+		if a.status == "" && len(a.needs) > 1 { // it may be refused before or after the HSS is asked
+			less += refused + count(to.Answers, method+" 500") - count(from.Answers, method+" 500")
+			more += refused
+			continue
+		}
+		late := 0.0
+		for key := range to.Late {
+			if m, status, _ := strings.Cut(key, " "); m == method && (status == a.status || a.status == "" && status != "503") {
+				late += count(to.Late, key) - count(from.Late, key)
+			}
+		}
+		more += min(refused, late)
+	}
+	return less, more
 }
 
 // book holds the counters of the services against each other's.
@@ -154,7 +186,8 @@ func (k *book) calm(now reading) {
 			low1, high1 := bounds(now.before, now.after, a)
 			was, _ := tally(k.last.after, a.requests, a.status)
 			is, _ := tally(now.after, a.requests, a.status)
-			k.list[i].add(when, is-was, a.counted(now.metrics)-a.counted(k.last.metrics), low1-high0, high1-low0)
+			less, more := overload(k.last.before, now.after, a)
+			k.list[i].add(when, is-was, a.counted(now.metrics)-a.counted(k.last.metrics), low1-high0-less, high1-low0+more)
 		}
 		k.cx(when, now)
 		for _, name := range services {
@@ -217,7 +250,8 @@ func (k *book) whole(when, service string, now reading) {
 		was, open := tally(from, a.requests, a.status)
 		low, high := bounds(now.before, now.after, a)
 		is, _ := tally(now.after, a.requests, a.status)
-		k.list[i].add(when, is-was, a.counted(now.metrics), low-was-open, high-was)
+		_, more := overload(from, now.after, a)
+		k.list[i].add(when, is-was, a.counted(now.metrics), low-was-open, high-was+more)
 	}
 }
 

@@ -234,13 +234,14 @@ func (r *SoakReport) judge(missed int) (list []string) {
 }
 
 // overloaded are failures outside of all windows that the services explain: they were
-// refused with 503, and the services count refusals.
+// refused with 503, or with the 500 that a proxy makes of its next hop's 503 (RFC 3261
+// 16.7), and the services count refusals.
 func (r *SoakReport) overloaded() (n uint64) {
 	if len(r.Refusals) == 0 {
 		return 0
 	}
 	for cause, k := range r.Outside.Causes {
-		if strings.HasSuffix(cause, ": 503") {
+		if strings.HasSuffix(cause, ": 503") || strings.HasSuffix(cause, ": 500") {
 			n += k
 		}
 	}

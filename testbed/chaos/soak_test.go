@@ -79,7 +79,7 @@ func TestBook(t *testing.T) {
 	}{
 		"all agree": {nil, nil},
 		"the P-CSCF has forgotten ten": {func(m map[string]series, _ *reading) { m[pcscf][`gocscf_pcscf_registers_total{status="200"}`] -= 10 },
-			[]string{"200: phones, P-CSCF: in the end", "answered: phones, P-CSCF: in the end"}},
+			[]string{"200: phones, P-CSCF: in the end", "but for 503: phones, P-CSCF: in the end"}},
 		"the S-CSCF registers whom nobody asked for": {func(m map[string]series, _ *reading) { m[scscf][`gocscf_scscf_registers_total{status="200"}`] += 10 },
 			[]string{"200: phones, S-CSCF"}},
 		"the HSS answers twice": {func(m map[string]series, _ *reading) {
@@ -158,7 +158,7 @@ func TestSoakJudges(t *testing.T) {
 		want   string
 	}{
 		"all is explained":               {func(*SoakReport) {}, ""},
-		"a failure without a fault":      {func(r *SoakReport) { r.Outside.Causes = map[string]uint64{"message: MESSAGE: 500": 2} }, "without a fault"},
+		"a failure without a fault":      {func(r *SoakReport) { r.Outside.Causes = map[string]uint64{"message: MESSAGE: 404": 2} }, "without a fault"},
 		"503s that nobody has counted":   {func(r *SoakReport) { r.Refusals[1] = 1 }, "1 attempts failed without a fault"},
 		"refusals that nobody counted":   {func(r *SoakReport) { r.Refusals[0] = 4 }, "5 attempts were refused"},
 		"silence":                        {func(r *SoakReport) { r.Outcomes[0].Causes = map[string]uint64{"call: INVITE: no final answer": 5} }, "had no answer"},
@@ -206,5 +206,31 @@ func TestSoakPlot(t *testing.T) {
 	}
 	if lines != 2*len(services) || len(svg) > 64<<10 {
 		t.Errorf("%d lines, want %d; %d octets", lines, 2*len(services), len(svg))
+	}
+}
+
+// TestOverloadInTheBook: a request that is refused for overload need not have reached
+// who counts behind, and counts as let in only where its phone has heard so, late.
+func TestOverloadInTheBook(t *testing.T) {
+	from, to := count(100, 50, 50), count(200, 95, 95)
+	to.Answers["REGISTER 503"], to.Answers["REGISTER 500"] = 8, 2
+	to.Late = map[string]uint64{"REGISTER 401": 3, "REGISTER 503": 7}
+	for _, tt := range []struct {
+		a          account
+		less, more float64
+	}{
+		{account{requests: []string{"REGISTER"}, status: "200", needs: []string{pcscf}}, 0, 0},
+		{account{requests: []string{"REGISTER"}, status: "401", needs: []string{pcscf}}, 0, 3},
+		{account{requests: []string{"REGISTER"}, needs: []string{pcscf}}, 0, 3},
+		{account{requests: []string{"REGISTER"}, needs: services}, 10, 8},
+		{account{requests: []string{"MESSAGE"}, needs: services}, 0, 0},
+	} {
+		if less, more := overload(from, to, tt.a); less != tt.less || more != tt.more {
+			t.Errorf("%+v: %g less, %g more, want %g and %g", tt.a, less, more, tt.less, tt.more)
+		}
+	}
+	m := map[string]series{pcscf: {`gocscf_pcscf_registers_total{status="200"}`: 5, `gocscf_pcscf_registers_total{status="503"}`: 4}}
+	if n := answeredElse(m); n != 5 {
+		t.Errorf("%g answers are none of 503, want 5", n)
 	}
 }

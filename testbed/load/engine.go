@@ -299,9 +299,11 @@ func (e *engine) answered(p *phone, c call, a *attempt, h *heard) {
 		}
 	case t != nil && t.active:
 		t.active, t.next = false, 0
-		e.cfg.Traffic.answer(t.method, h.status)
+		e.cfg.Traffic.answer(t.method, h.status, false)
 		e.final(a, t, h)
-	case string(h.method) != "INVITE" || h.status < 200: // an answer that came before
+	case string(h.method) == "REGISTER": // an answer that came before, or nobody waits for
+		e.cfg.Traffic.answer("REGISTER", h.status, true)
+	case string(h.method) != "INVITE" || h.status < 200:
 	case h.status < 300 && a != nil && len(a.ack) > 0:
 		e.transmit(p, a.ack)
 	case h.status < 300:
