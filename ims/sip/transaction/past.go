@@ -15,8 +15,9 @@ import (
 // collector had to look at. Here they are octets in chunks without a pointer, and what
 // finds them is a map without one.
 //
-// A record is found by two hashes of 64 bits with the process's seed, and its key is
-// not kept: that two keys agree in both will not happen.
+// A record is found by hashes of 64 bits with the process's seed, a server's by two, a
+// client's by one, as its branch is our own; its key is not kept: that two keys agree
+// will not happen.
 //
 // Records of one duration end in the order in which they came, so each duration has a
 // queue of chunks: written at its end, given back from its beginning.

@@ -10,8 +10,9 @@ import (
 // Unlisten closes what listens at addr, an address that Listen has returned, and
 // ends at once the connections that were dialled from there or accepted there. It
 // reports whether anything listened. What is still queued on the socket is lost:
-// protected ports go when their SA set does, and nothing would carry it. A Handler
-// must not call it.
+// protected ports go when their SA set does, and nothing would carry it. A Handler may
+// call it; of the socket that it is called by the port is free when the handler has
+// returned, so listening there again before may fail.
 func (t *Transport) Unlisten(addr netip.AddrPort) bool {
 	addr = unmap(addr)
 	t.mu.Lock()
