@@ -50,18 +50,23 @@ func (c *Cmd) Run(ctx context.Context, out io.Writer) error {
 	if r == nil {
 		return err
 	}
-	if c.JSON != "-" {
-		if _, printErr := io.WriteString(out, r.Table()); printErr != nil {
-			err = errors.Join(err, printErr)
-		}
-	}
-	err = errors.Join(err, writeJSON(c.JSON, r, out))
+	err = errors.Join(err, c.tell(r, out))
 	if err == nil {
 		if faults := r.Faulty(); len(faults) > 0 {
 			err = fmt.Errorf("%w: %s", ErrLost, strings.Join(faults, "; "))
 		}
 	}
 	return err
+}
+
+// tell prints a report, and writes its JSON where that is wanted: on out alone, if it
+// goes there.
+func (c *Cmd) tell(r interface{ Table() string }, out io.Writer) error {
+	var err error
+	if c.JSON != "-" {
+		_, err = io.WriteString(out, r.Table())
+	}
+	return errors.Join(err, writeJSON(c.JSON, r, out))
 }
 
 // FlagError is a flag that cannot be used.

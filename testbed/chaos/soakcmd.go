@@ -46,12 +46,7 @@ func (c *SoakCmd) Run(ctx context.Context, out io.Writer) error {
 	if r == nil {
 		return err
 	}
-	if c.JSON != "-" {
-		if _, printErr := io.WriteString(out, r.Table()); printErr != nil {
-			err = errors.Join(err, printErr)
-		}
-	}
-	err = errors.Join(err, writeJSON(c.JSON, r, out))
+	err = errors.Join(err, c.tell(r, out))
 	if c.Plot != "" {
 		if plotErr := os.WriteFile(c.Plot, r.Plot(), 0o644); plotErr != nil {
 			err = errors.Join(err, fmt.Errorf("drawing the plot: %w", plotErr))
