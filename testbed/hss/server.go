@@ -150,11 +150,15 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.state != nil {
 		s.state.start()
 	}
+	// Counted first: once the HSS listens, Put and Remove may change the map.
+	s.db.mu.Lock()
+	subscribers := len(s.db.users)
+	s.db.mu.Unlock()
 	if err := s.node.Listen(s.listener); err != nil {
 		return fmt.Errorf("starting Cx: %w", err)
 	}
 	s.deps.Log.Info("diameter is up", zap.Stringer("address", s.listener.Addr()),
-		zap.String("origin_host", s.cfg.originHost()), zap.Int("subscribers", len(s.db.users)))
+		zap.String("origin_host", s.cfg.originHost()), zap.Int("subscribers", subscribers))
 	s.ready.Store(true)
 	<-ctx.Done()
 	s.ready.Store(false)
