@@ -124,14 +124,18 @@ func bounds(before, after load.TrafficCount, a account) (low, high float64) {
 // time. A request that is refused on its way is not counted further on: it is answered
 // 503, or 500 by a proxy whose next hop says 503 (RFC 3261 16.7). One that is sent again
 // while it waits, and then refused, may be let in the second time; its phone hears that
-// answer late.
+// answer late. If it was the P-CSCF that sent again, because the I-CSCF's 503 was late, then
+// the phone hears the 503 alone; and if somebody on the way gave up, then a 504: what S-CSCF
+// and HSS have done all the same is in their counts and not in the phone's.
 func overload(from, to load.TrafficCount, a account) (less, more float64) {
 	count := func(m map[string]uint64, key string) float64 { return float64(m[key]) }
 	for _, method := range a.requests {
 		refused := count(to.Answers, method+" 503") - count(from.Answers, method+" 503")
-		if a.status == "" && len(a.needs) > 1 { // it may be refused before or after the HSS is asked
-			less += refused + count(to.Answers, method+" 500") - count(from.Answers, method+" 500")
-			more += refused
+		if a.calm { // it may be refused, or given up, before or after the S-CSCF and the HSS have it
+			more += refused + count(to.Answers, method+" 504") - count(from.Answers, method+" 504")
+			if a.status == "" {
+				less += refused + count(to.Answers, method+" 500") - count(from.Answers, method+" 500")
+			}
 			continue
 		}
 		late := 0.0
