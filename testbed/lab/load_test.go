@@ -53,7 +53,6 @@ func everything(t *testing.T) load.Mix {
 func TestProtectedLoad(t *testing.T) {
 	core, cfg := crowd(t, 20, 20, (*Configs).Protect)
 	cfg.ESP, cfg.Busy, cfg.Count = core.P.ESPUDP(), 4, 60
-	cfg.Mix[load.Subscribe] = 0
 	r, err := load.Run(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +63,26 @@ func TestProtectedLoad(t *testing.T) {
 		var text strings.Builder
 		_ = r.Print(&text)
 		t.Errorf("want 10 phones registered before, and 60 attempts without a failure:\n%s", &text)
+	}
+}
+
+// TestProtectedLoadComesBack: phones behind IPsec whose P-CSCF has lost its security
+// associations hear nothing any more, and those that the S-CSCF has forgotten are
+// refused. Both register anew with new associations, and subscribe again.
+func TestProtectedLoadComesBack(t *testing.T) {
+	for _, name := range []string{NameP, NameS} {
+		t.Run(name, func(t *testing.T) {
+			esp, err := freePort(Loopback, nil) // the same in the P-CSCF's next life
+			if err != nil {
+				t.Fatal(err)
+			}
+			core, cfg := crowd(t, 12, 12, (*Configs).Protect, func(c *Configs) { c.P.IPsec.UDP = esp })
+			cfg.ESP, cfg.Busy, cfg.Duration, cfg.Recover, cfg.Registered = esp, 6, time.Minute, true, 12
+			cfg.Patience = 2 * time.Second
+			cfg.Mix = load.Only(load.Message)
+			cfg.Mix[load.Subscribe] = 1
+			comesBack(t, core, cfg, name, 12)
+		})
 	}
 }
 
@@ -151,6 +170,12 @@ func TestLoadOfStrangers(t *testing.T) {
 func TestLoadComesBack(t *testing.T) {
 	core, cfg := crowd(t, 20, 20)
 	cfg.Mix, cfg.Busy, cfg.Duration, cfg.Recover = load.Only(load.Message), 2, time.Minute, true
+	comesBack(t, core, cfg, NameS, 20)
+}
+
+// comesBack restarts a service under a load and wants the phones to come back.
+func comesBack(t *testing.T, core *Core, cfg load.Config, service string, phones int) {
+	t.Helper()
 	ctx, enough := context.WithCancel(t.Context())
 	defer enough()
 	restarted := make(chan error, 1)
@@ -161,9 +186,9 @@ func TestLoadComesBack(t *testing.T) {
 		case !begun:
 			begun = true
 			go func() {
-				err := core.StopOne(NameS)
+				err := core.StopOne(service)
 				if err == nil {
-					err = core.Start(NameS)
+					err = core.Start(service)
 				}
 				restarted <- err
 			}()
@@ -183,8 +208,8 @@ func TestLoadComesBack(t *testing.T) {
 	reconcile(t, r.PreRegistration)
 	reconcile(t, r.Load)
 	back := r.Load.Scenarios["recover"]
-	if ctx.Err() == nil || r.PreRegistration.Succeeded != 20 || back.Succeeded == 0 || r.Inside+int(back.Failed) < 20 {
-		t.Errorf("after the S-CSCF's restart %d phones have come back and %d are registered: %+v", back.Succeeded, r.Inside, r.Load)
+	if ctx.Err() == nil || r.PreRegistration.Succeeded != uint64(phones) || back.Succeeded == 0 || r.Inside+int(back.Failed) < phones {
+		t.Errorf("after the restart of the %s %d phones have come back and %d are registered: %+v", service, back.Succeeded, r.Inside, r.Load)
 	}
 }
 

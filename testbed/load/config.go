@@ -15,8 +15,7 @@ type Config struct {
 	PCSCF []netip.AddrPort
 	// ESP, if set, puts the phones behind IPsec: it is the P-CSCF's address for ESP in UDP
 	// (ipsec.udp in pcscf.yaml). They are then those of package ue, on one stack in user
-	// space; Think and T1 are theirs, an unanswered call ends with 603, there is no
-	// Subscribe, and nobody recovers.
+	// space; Think and T1 are theirs, and an unanswered call ends with 603.
 	ESP netip.AddrPort
 	// Domain is the home network's.
 	Domain string
@@ -65,7 +64,8 @@ type Config struct {
 	// Limit is the longest latency of an adequately handled attempt. Default 2 s.
 	Limit time.Duration
 	// Recover lets a phone whose request shows that the core has forgotten it (403, 404,
-	// 480, 481, 504) register anew at once, as a scenario of its own.
+	// 480, 481, 504; behind IPsec also no final answer within Patience) register anew at
+	// once, as a scenario of its own.
 	Recover bool
 	// Seed makes the due times and the choice of scenarios repeatable; 0 takes one.
 	Seed uint64
@@ -168,8 +168,8 @@ func (c *Config) check() error {
 	if len(c.Steps) > 0 && (c.Duration <= 0 || c.Rate != Rate{}) {
 		fault("steps need a duration of each, and take the place of a rate")
 	}
-	if c.ESP.IsValid() && (c.Mix[Subscribe] > 0 || c.Recover || len(c.PCSCF) > 1) {
-		fault("phones behind IPsec have one P-CSCF, do not subscribe by themselves, and do not recover")
+	if c.ESP.IsValid() && len(c.PCSCF) > 1 {
+		fault("phones behind IPsec have one P-CSCF")
 	}
 	if _, err := aka.NewMilenage(c.K, c.OPc); err != nil {
 		fault("K and OPc: %w", err)

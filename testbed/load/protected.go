@@ -92,16 +92,19 @@ func (e *engine) perform(a *attempt) {
 	x.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(x.ctx, e.cfg.Patience+e.cfg.Ring+e.cfg.Hold)
 		defer cancel()
-		again, own, err := x.do(ctx, &e.cfg, kind, from, to)
+		d := x.do(ctx, &e.cfg, kind, from, to)
 		e.lock()
 		defer e.unlock()
 		if a.number != number || a.from == nil { // it was abandoned meanwhile
 			return
 		}
-		a.retrans, a.own = again, own
+		a.retrans, a.own = d.again, d.own
+		if !d.connected.IsZero() {
+			a.connected = d.connected.Sub(e.began)
+		}
 		switch {
-		case err != nil:
-			e.fail(a, cause(kind, err))
+		case d.err != nil:
+			e.lose(a, d.cause(), d.forgotten())
 			return
 		case kind == Deregister:
 			from.registered = false
@@ -112,18 +115,31 @@ func (e *engine) perform(a *attempt) {
 	})
 }
 
-// do does what a scenario is, and says how many messages were sent again and how long
-// the phones waited by themselves.
-func (x *protected) do(ctx context.Context, cfg *Config, kind Scenario, from, to *phone) (again int, own time.Duration, err error) {
-	p, err := x.phone(cfg, from)
-	if err != nil {
-		return 0, 0, err
+// done is what became of an attempt.
+type done struct {
+	again     int           // messages that were sent again
+	own       time.Duration // how long the phones waited by themselves
+	connected time.Time     // when the call was up
+	method    string        // of the request that ended it
+	err       error
+}
+
+var methods = [scenarios]string{"REGISTER", "REGISTER", "REGISTER", "INVITE", "INVITE", "INVITE", "INVITE", "MESSAGE", "SUBSCRIBE", "REGISTER"}
+
+// do does what a scenario is.
+func (x *protected) do(ctx context.Context, cfg *Config, kind Scenario, from, to *phone) (d done) {
+	d.method = methods[kind]
+	var p, callee *ue.Phone
+	if p, d.err = x.phone(cfg, from); d.err != nil {
+		return d
 	}
-	callee := p
+	callee = p
 	if to != nil {
-		if callee, err = x.phone(cfg, to); err != nil {
-			return 0, 0, err
+		if callee, d.err = x.phone(cfg, to); d.err != nil {
+			return d
 		}
+		unread(callee)
+		defer unread(callee) // nobody else takes them out
 	}
 	repeats := func() int {
 		n := int(p.Stats().Transaction.Retransmits)
@@ -133,66 +149,78 @@ func (x *protected) do(ctx context.Context, cfg *Config, kind Scenario, from, to
 		return n
 	}
 	before := repeats()
-	defer func() { again = repeats() - before }()
+	defer func() { d.again = repeats() - before }()
 	target := "sip:" + callee.Name() + "@" + cfg.Domain
 	opt := ue.CallOptions{NoPreconditions: true, No100rel: true}
 	switch kind {
-	case Register:
-		if p.Registration() != nil {
-			if err := p.Reset(); err != nil { // what it had is gone
-				return 0, 0, err
-			}
-		}
-		_, err = p.Register(ctx)
+	case Register, Recover: // what the phone may have from before is worth nothing
+		_, d.err = p.RegisterAnew(ctx)
 	case Reregister:
-		_, err = p.Register(ctx)
+		_, d.err = p.Register(ctx)
 	case Deregister:
-		err = p.Deregister(ctx)
+		d.err = p.Deregister(ctx)
+	case Subscribe:
+		d.err = p.Subscribe(ctx)
 	case Message:
-		if err = p.Message(ctx, target, text); err == nil {
+		if d.err = p.Message(ctx, target, text); d.err == nil {
 			select {
 			case <-callee.Messages():
 			case <-ctx.Done():
-				err = ctx.Err()
+				d.err = ctx.Err()
 			}
 		}
 	case Call:
-		own = cfg.Ring
 		callee.SetAnswer(ue.Answer{RingFor: cfg.Ring})
-		var c *ue.Call
-		if c, err = p.Call(ctx, target, opt); err != nil {
-			break
-		}
-		if cfg.Hold > 0 {
-			own += cfg.Hold
-			select {
-			case <-time.After(cfg.Hold):
-			case <-ctx.Done():
-			}
-		}
-		err = c.Hangup(ctx)
+		x.call(ctx, cfg, p, target, opt, &d)
 	case Cancelled:
 		callee.SetAnswer(ue.Answer{Action: ue.NoAnswer})
 		opt.CancelAfter = time.Nanosecond
-		_, err = p.Call(ctx, target, opt)
-		err = wanted(err, 487)
+		_, d.err = p.Call(ctx, target, opt)
+		d.err = wanted(d.err, 487)
 	case Rejected:
 		callee.SetAnswer(ue.Answer{Action: ue.Busy})
-		_, err = p.Call(ctx, target, opt)
-		err = wanted(err, 486)
+		_, d.err = p.Call(ctx, target, opt)
+		d.err = wanted(d.err, 486)
 	case Unanswered:
-		own = cfg.Ring
+		d.own = cfg.Ring
 		callee.SetAnswer(ue.Answer{Action: ue.Decline, RingFor: max(cfg.Ring, time.Nanosecond)})
-		_, err = p.Call(ctx, target, opt)
-		err = wanted(err, 603)
+		_, d.err = p.Call(ctx, target, opt)
+		d.err = wanted(d.err, 603)
 	}
-	if kind.two() {
-		select { // nobody else takes it out
-		case <-callee.Calls():
-		default:
+	return d
+}
+
+// call makes a call that is answered, and ends it.
+func (x *protected) call(ctx context.Context, cfg *Config, p *ue.Phone, target string, opt ue.CallOptions, d *done) {
+	d.own = cfg.Ring
+	var c *ue.Call
+	if c, d.err = p.Call(ctx, target, opt); d.err != nil {
+		return
+	}
+	d.connected, d.method = time.Now(), "BYE"
+	if cfg.Hold > 0 {
+		d.own += cfg.Hold
+		select {
+		case <-time.After(cfg.Hold):
+		case <-ctx.Done():
 		}
 	}
-	return 0, own, err
+	if d.err = c.Hangup(ctx); d.err == nil && c.End().Unknown {
+		d.err = &ue.Error{Doing: "hanging up", Status: 481}
+	}
+}
+
+// unread takes out what a phone has been sent and nobody has looked at, of attempts
+// that have failed too.
+func unread(p *ue.Phone) {
+	for {
+		select {
+		case <-p.Calls():
+		case <-p.Messages():
+		default:
+			return
+		}
+	}
 }
 
 // wanted makes a success of the refusal that a scenario wants.
@@ -208,22 +236,29 @@ func wanted(err error, status int) error {
 }
 
 // cause is why an attempt failed, in few words: there shall not be many.
-func cause(kind Scenario, err error) string {
-	method := "INVITE"
-	switch {
-	case kind.registers():
-		method = "REGISTER"
-	case kind == Message:
-		method = "MESSAGE"
-	}
+func (d *done) cause() string {
 	var e *ue.Error
 	switch {
-	case errors.As(err, &e) && e.Status != 0:
-		return fmt.Sprintf("%s: %d", method, e.Status)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return method + ": no final answer"
-	case errors.Is(err, aka.ErrMACFailure):
-		return method + ": " + errMAC.Error()
+	case errors.As(d.err, &e) && e.Status != 0:
+		return fmt.Sprintf("%s: %d", d.method, e.Status)
+	case d.silent():
+		return d.method + ": no final answer"
+	case errors.Is(d.err, aka.ErrMACFailure):
+		return d.method + ": " + errMAC.Error()
 	}
-	return method + ": the phone could not"
+	return d.method + ": the phone could not"
+}
+
+func (d *done) silent() bool {
+	return errors.Is(d.err, context.DeadlineExceeded) || errors.Is(d.err, context.Canceled)
+}
+
+// forgotten reports whether the core may have forgotten the phone. A P-CSCF without its
+// security associations says nothing.
+func (d *done) forgotten() bool {
+	var e *ue.Error
+	if errors.As(d.err, &e) && e.Status != 0 {
+		return forgets(e.Status)
+	}
+	return d.silent() || errors.Is(d.err, ue.ErrNotRegistered)
 }

@@ -198,18 +198,28 @@ func (e *engine) refused(a *attempt, h *heard) {
 			a.rec.noRetryAfter++
 		}
 	}
-	forgotten := e.cfg.Recover && a.from.registered && a.kind != Deregister
-	switch h.status {
+	e.lose(a, fmt.Sprintf("%s: %d", h.method, h.status), forgets(h.status))
+}
+
+// forgets reports whether an answer may mean that the core has forgotten who asked.
+func forgets(status int) bool {
+	switch status {
 	case 403, 404, 480, 481, 504:
-	default:
-		forgotten = false
+		return true
 	}
+	return false
+}
+
+// lose ends an attempt that has failed. A phone that the core has forgotten is then on
+// its way back.
+func (e *engine) lose(a *attempt, cause string, forgotten bool) {
+	forgotten = forgotten && e.cfg.Recover && a.from.registered && a.kind != Deregister
 	p, o, rec := a.from, a.offer, a.rec
 	if forgotten {
 		p.registered = false // so that finish puts it where it can be had below
 	}
 	o.running++ // it does not end before the phone is on its way back
-	e.finish(a, fmt.Sprintf("%s: %d", h.method, h.status))
+	e.finish(a, cause)
 	if forgotten && e.off.take(p) {
 		e.launch(o, rec, Recover, p, nil, e.now)
 	}

@@ -35,7 +35,9 @@ type CallEnd struct {
 	Cause string
 	// PeerReason is the Reason header of the peer's BYE.
 	PeerReason string
-	Err        error
+	// Unknown: our BYE was answered 481, nobody knew the call any more.
+	Unknown bool
+	Err     error
 }
 
 // Call is a call, to the phone or from it.
@@ -189,6 +191,7 @@ func (c *Call) events() dialog.SessionEvents {
 			if e.Msg != nil {
 				end.PeerReason = strings.Clone(e.Msg.Get(sip.HReason))
 			}
+			end.Unknown = e.Cause == dialog.LocalBye && e.Outcome.Status == 481
 			if e.Cause == dialog.LocalBye && !e.Outcome.OK() && e.Outcome.Status != 481 {
 				end.Err = seen("hanging up on "+c.Peer, e.Outcome)
 			}

@@ -443,6 +443,23 @@ func TestRestoration(t *testing.T) {
 		if len(ms) != 2 || credentials(t, ms[0]).Nonce != "" {
 			t.Errorf("REGISTERs %v", ms)
 		}
+		// Who asks for the same meanwhile gets what the phone has begun.
+		if _, err := alice.Call(w.ctx(), "bob", CallOptions{}); err == nil {
+			t.Fatal("the call came up")
+		}
+		if _, err := alice.RegisterAnew(w.ctx()); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if ms := w.registered(); len(ms) != 2 || credentials(t, ms[0]).Nonce != "" {
+			t.Errorf("REGISTERs when it is asked to as well: %v", ms)
+		}
+		if _, err := alice.RegisterAnew(w.ctx()); err != nil {
+			t.Error(err)
+		}
+		if ms := w.registered(); len(ms) != 2 || credentials(t, ms[0]).Nonce != "" {
+			t.Errorf("REGISTERs when it is asked to alone: %v", ms)
+		}
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,7 @@ type network struct {
 	expires    uint32                       // granted at most
 	beyond     string                       // further entries of Service-Route
 	intercept  func(x *proxy.Exchange) bool // true: answered
+	refuse     atomic.Int32                 // what every SUBSCRIBE is answered, 0 for nothing
 	registers  []*sip.Message               // as they came
 	last       []*sip.Message               // other requests from phones
 	nonces     map[string]challenge         // by IMPI
@@ -131,6 +133,10 @@ func (w *network) within(x *proxy.Exchange) proxy.Hop {
 }
 
 func (w *network) Request(x *proxy.Exchange) {
+	if n := w.refuse.Load(); n != 0 && x.Req.Method() == "SUBSCRIBE" {
+		x.Reply(int(n), "")
+		return
+	}
 	if w.agent.Deliver(x) {
 		return
 	}
@@ -282,12 +288,15 @@ func (w *network) subscribed(x *proxy.Exchange) {
 	to := must(sip.ParseNameAddr(x.Req.Get(sip.HTo)))
 	user := userOf(strings.TrimPrefix(to.URI, "sip:"))
 	w.subscriber = user
-	n, err := w.agent.AcceptSubscription(in, 3600, dialog.NotifierEvents{Ended: func(_ *dialog.Notifier, e dialog.SubscriptionEnd) {
-		select {
-		case w.ended <- e:
-		default:
-		}
-	}})
+	n, err := w.agent.AcceptSubscription(in, 3600, dialog.NotifierEvents{
+		Refreshed: func(n *dialog.Notifier) { w.notify(n, user, reginfo.Registered, 3600) },
+		Ended: func(_ *dialog.Notifier, e dialog.SubscriptionEnd) {
+			select {
+			case w.ended <- e:
+			default:
+			}
+		},
+	})
 	if err != nil {
 		w.t.Error(err)
 		return

@@ -1,6 +1,7 @@
 package ue
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,9 +21,14 @@ func (r *registrar) subscribe(g *Registration) {
 	req.Fields = append(req.Fields, sip.Field{ID: sip.HAccept, Value: reginfo.ContentType})
 	var view reginfo.View
 	sub, err := p.agent.Subscribe(req, dialog.SubscriptionEvents{
+		Accepted: func(s *dialog.Subscription, _ *sip.Message) { p.shard().Post(func() { r.progress(s, true, false) }) },
+		Refused: func(s *dialog.Subscription, o dialog.Outcome) {
+			p.shard().Post(func() { r.unwatch(s, seen(subscribing, o)) })
+		},
 		Notify: func(s *dialog.Subscription, in *dialog.Incoming, _ sip.SubscriptionState) {
 			in.Reply(200, "", dialog.Part{})
 			r.notified(s, &view, g.Default, in.Req)
+			p.shard().Post(func() { r.progress(s, false, true) })
 		},
 		Ended: func(s *dialog.Subscription, e dialog.SubscriptionEnd) {
 			p.shard().Post(func() { r.unsubscribed(s, e) })
@@ -40,6 +46,7 @@ func (r *registrar) subscribe(g *Registration) {
 func (r *registrar) lapse() {
 	if s := r.sub; s != nil {
 		r.sub = nil
+		r.unwatch(s, &Error{Doing: subscribing, Err: ErrNotRegistered})
 		s.Post(s.Lapse)
 	}
 }
@@ -138,11 +145,19 @@ func (r *registrar) unsubscribed(s *dialog.Subscription, e dialog.SubscriptionEn
 	if r.sub != s {
 		return
 	}
+	why := &Error{Doing: subscribing, Err: e.Err}
+	switch {
+	case e.Outcome != (dialog.Outcome{}):
+		why = seen(subscribing, e.Outcome)
+	case e.Err == nil:
+		why.Err = errors.New("the network has ended the subscription: " + e.Reason)
+	}
+	r.unwatch(s, why)
 	r.sub = nil
 	p := r.phone
 	switch {
 	case e.Outcome != (dialog.Outcome{}):
-		err := seen("subscribing to the registration state", e.Outcome)
+		err := seen(subscribing, e.Outcome)
 		err.Next = "look at the S-CSCF: a phone may subscribe to its own registration"
 		p.failed(r.callID, err, "TS 24.229 5.1.1.3")
 	case e.Err != nil:

@@ -32,7 +32,8 @@ type registrar struct {
 	waiting []*procedure
 	timer   transaction.Timer
 
-	sub *dialog.Subscription
+	sub   *dialog.Subscription
+	watch *watch // who waits for the subscription
 }
 
 // procedure is one registration, re-registration or deregistration.
@@ -53,6 +54,7 @@ type procedure struct {
 	cause      error // why the SIM did not accept the last challenge
 	automatic  bool  // nobody waits: try again after a failure
 	ended      bool
+	joined     *procedure // begun by the phone itself before, for the same
 	done       func(*Registration, error)
 }
 
@@ -66,6 +68,13 @@ func (r *registrar) init(p *Phone, usim *aka.USIM) {
 // alive. An error is an *Error.
 func (p *Phone) Register(ctx context.Context) (*Registration, error) {
 	return p.procedure(ctx, &procedure{expires: p.cfg.Expires})
+}
+
+// RegisterAnew registers the phone in clear and without credentials, as one does that
+// the network has forgotten (TS 24.229 5.1.2A.1.6): security associations that it still
+// has are replaced when the new ones stand. An error is an *Error.
+func (p *Phone) RegisterAnew(ctx context.Context) (*Registration, error) {
+	return p.procedure(ctx, &procedure{expires: p.cfg.Expires, initial: true})
 }
 
 // Deregister ends the registration (TS 24.229 5.1.1.6). An error is an *Error.
@@ -120,6 +129,9 @@ func (r *registrar) start(op *procedure) {
 			r.lapse() // the network that knows no registration knows no subscription
 		}
 		r.send(op)
+	case op.initial && r.doing.initial && r.doing.automatic:
+		// The phone has begun by itself what it is asked for (see restoration).
+		op.joined, r.doing.done = r.doing, op.done
 	case len(r.waiting) >= 8:
 		r.fail(op, &Error{Doing: r.what(op), Err: ErrBusy})
 	default:
@@ -131,6 +143,9 @@ func (r *registrar) start(op *procedure) {
 func (r *registrar) abandon(op *procedure) {
 	r.waiting = slices.DeleteFunc(r.waiting, func(w *procedure) bool { return w == op })
 	op.done = func(*Registration, error) {}
+	if j := op.joined; j != nil {
+		op, j.done = j, op.done
+	}
 	if r.doing == op {
 		r.last = nil // the answer to a challenge that nobody has taken
 		r.disarm()

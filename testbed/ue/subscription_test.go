@@ -1,6 +1,7 @@
 package ue
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -50,5 +51,39 @@ func TestSubscriptionEndsWithRegistration(t *testing.T) {
 				t.Errorf("%d REGISTERs: an end for no reason is final", n)
 			}
 		})
+	})
+}
+
+// Subscribe waits for acceptance and NOTIFY, refreshes what is there, and says when it
+// is refused; a refusal that does not end the subscription leaves it.
+func TestSubscribe(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		cfg := aliceConfig()
+		cfg.NoSubscribe = true
+		p := w.phone(cfg)
+		var e *Error
+		if err := p.Subscribe(w.ctx()); !errors.As(err, &e) || !errors.Is(err, ErrNotRegistered) {
+			t.Errorf("without a registration: %v", err)
+		}
+		must(p.Register(w.ctx()))
+		w.requests()
+		must(0, p.Subscribe(w.ctx()))
+		time.Sleep(time.Second)
+		must(0, p.Subscribe(w.ctx()))
+		if ms := w.requests(); len(ms) != 1 || ms[0].Method() != "SUBSCRIBE" { // a refresh is within its dialog
+			t.Fatalf("want one subscription: %v", ms)
+		}
+		for _, status := range []int32{503, 481} {
+			w.refuse.Store(status)
+			if err := p.Subscribe(w.ctx()); !errors.As(err, &e) || e.Status != int(status) {
+				t.Errorf("refused with %d: %v", status, err)
+			}
+		}
+		w.refuse.Store(0)
+		w.requests()
+		must(0, p.Subscribe(w.ctx()))
+		if ms := w.requests(); len(ms) != 1 || ms[0].ToTag() != "" {
+			t.Errorf("after 481 a new one: %v", ms)
+		}
 	})
 }

@@ -26,6 +26,8 @@ type SubscriptionEvents struct {
 	// Notify gets each NOTIFY in order. Unless it has replied when it returns,
 	// the NOTIFY is answered with 200.
 	Notify func(s *Subscription, in *Incoming, st sip.SubscriptionState)
+	// Refused gets what a refresh came to that failed and did not end the subscription.
+	Refused func(s *Subscription, o Outcome)
 	// Ended comes once, after the NOTIFY that ended it, if one did.
 	Ended func(s *Subscription, e SubscriptionEnd)
 }
@@ -221,6 +223,9 @@ func (s *Subscription) refused(o Outcome) {
 	s.agent.note(s.req.CallID, fmt.Sprintf("refreshing the subscription failed: %v; it goes on until it expires", o))
 	if left := s.Remaining(); left > time.Minute {
 		s.refresh.start(s.shard, left/2, func() { _ = s.Refresh() })
+	}
+	if s.ev.Refused != nil {
+		s.ev.Refused(s, o)
 	}
 }
 
