@@ -28,6 +28,8 @@ type Config struct {
 	// Hold is how long a fault stays, Quiet how long nothing may have failed before its
 	// window ends, Patience how long an attempt may take at all.
 	Hold, Quiet, Patience time.Duration
+	// IPsec puts the phones behind it: ESP in user space, at both ends.
+	IPsec bool
 	// Leave has all phones de-register in the end.
 	Leave bool
 	// server puts an application server into the way of MESSAGEs.
@@ -64,7 +66,7 @@ func (b *bench) load() (load.Config, error) {
 	opc, errOPc := aka.ParseSecret(simOPc)
 	m, errMix := load.ParseMix(mix)
 	return load.Config{
-		PCSCF: []netip.AddrPort{b.core.gm}, Domain: b.core.domain, Phones: b.cfg.Phones, First: firstIMSI, K: k, OPc: opc, Registered: b.cfg.Phones,
+		PCSCF: []netip.AddrPort{b.core.gm}, ESP: b.core.esp, Domain: b.core.domain, Phones: b.cfg.Phones, First: firstIMSI, K: k, OPc: opc, Registered: b.cfg.Phones,
 		RegisterBusy: 4, Mix: m, Think: 20 * time.Millisecond, Hold: hold, Patience: b.cfg.Patience, Recover: true, Leave: b.cfg.Leave, Traffic: &b.traffic,
 	}, errors.Join(errK, errOPc, errMix)
 }
@@ -74,7 +76,7 @@ func open(ctx context.Context, cfg Config) (*bench, error) {
 	if cfg.Say == nil {
 		cfg.Say = func(string, ...any) {}
 	}
-	c, err := startCore(ctx, cfg.Bin, cfg.Dir, cfg.Phones, cfg.server)
+	c, err := startCore(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

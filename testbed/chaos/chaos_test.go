@@ -5,6 +5,7 @@ package chaos
 import (
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
@@ -54,6 +55,43 @@ func TestFaults(t *testing.T) {
 				t.Logf("%s: %s", name, b)
 			}
 		}
+	}
+}
+
+// TestFaultsBehindIPsec: the same for phones behind IPsec. What the restarted P-CSCF had
+// in memory are their security associations too: they hear nothing any more, and come
+// back with new ones.
+func TestFaultsBehindIPsec(t *testing.T) {
+	faults, err := byName([]string{"gm-doubles", "scscf-dies", "pcscf-dies"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{
+		Bin: binaries(t), Dir: t.TempDir(), Phones: 24, Rate: 20, Hold: 1500 * time.Millisecond, Quiet: 1500 * time.Millisecond, Patience: 6 * time.Second,
+		IPsec: true, Say: t.Logf,
+	}
+	r, err := Run(t.Context(), cfg, faults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", r.Table())
+	for _, f := range r.Faulty() {
+		t.Error(f)
+	}
+	for _, o := range r.Outcomes {
+		lost := o.Fault != "gm-doubles"
+		if o.Attempts == 0 || lost != (o.PhonesLost == o.Phones) || lost != (o.Again > 0) {
+			t.Errorf("%s: %d attempts, %d of %d phones lost, %d registered anew", o.Fault, o.Attempts, o.PhonesLost, o.Phones, o.Again)
+		}
+	}
+	silent := 0
+	for cause, n := range r.Outcomes[len(r.Outcomes)-1].Causes {
+		if strings.HasSuffix(cause, ": no final answer") {
+			silent += int(n)
+		}
+	}
+	if r.IPsec != ipsecUser || silent == 0 {
+		t.Errorf("IPsec is %s, and %d attempts heard nothing from the restarted P-CSCF", r.IPsec, silent)
 	}
 }
 

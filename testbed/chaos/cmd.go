@@ -22,9 +22,13 @@ type Cmd struct {
 	Hold     time.Duration `default:"6s" help:"How long a fault stays."`
 	Quiet    time.Duration `default:"6s" help:"How long nothing may have failed before the next fault comes."`
 	Patience time.Duration `default:"32s" help:"How long an attempt may take at all."`
+	IPsec    string        `name:"ipsec" default:"none" enum:"none,user" help:"IPsec of the phones: ${enum}; in user space, at both ends."`
 	JSON     string        `name:"json" placeholder:"FILE" help:"Write the report there, - for standard output, where then nothing else is."`
 	Keep     string        `placeholder:"DIR" help:"Keep configurations and logs there."`
 }
+
+// The values of Cmd.IPsec.
+const ipsecNone, ipsecUser = "none", "user"
 
 // ErrLost is a run in which something was lost that no fault explains.
 var ErrLost = errors.New("something was lost that should not have been")
@@ -83,7 +87,8 @@ func (e *FlagError) ExitCode() int { return 2 }
 func (c *Cmd) config() (cfg Config, clean func(), err error) {
 	cfg = Config{
 		Bin: c.Bin, Dir: c.Keep, Phones: c.Phones, Rate: c.Rate, Hold: c.Hold, Quiet: c.Quiet, Patience: c.Patience,
-		Say: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
+		IPsec: c.IPsec == ipsecUser,
+		Say:   func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) },
 	}
 	if c.Phones < 4 || c.Rate < 0 || c.Quiet < time.Second || c.Patience < time.Second {
 		return cfg, nil, &FlagError{errors.New("--phones must be 4 or more, --rate not negative, --quiet and --patience a second or more")}

@@ -50,6 +50,7 @@ const criterion = "<InitialFilterCriteria><Priority>1</Priority><TriggerPoint><C
 type core struct {
 	bin, dir, domain string
 	gm               netip.AddrPort
+	esp              netip.AddrPort    // where the P-CSCF takes ESP in UDP, invalid without IPsec
 	http             map[string]string // where a service tells its metrics
 	ways             [2]*relay         // the HSS's two front ends
 	as               netip.AddrPort    // of the application server, if there is one
@@ -69,23 +70,26 @@ type process struct {
 // state is how a process that has ended did.
 func (p *process) state() string { return p.cmd.ProcessState.String() }
 
-// startCore writes the configurations into dir and starts everything. Programs are in
-// bin. stop must follow.
-func startCore(ctx context.Context, bin, dir string, phones int, server bool) (*core, error) {
-	c := &core{bin: bin, dir: dir, domain: lab.DefaultDomain, http: map[string]string{}, running: map[string]*process{}, lives: map[string]int{}}
-	at, err := freePorts(7)
+// startCore writes the configurations and starts everything. stop must follow.
+func startCore(ctx context.Context, cfg Config) (*core, error) {
+	dir := cfg.Dir
+	c := &core{bin: cfg.Bin, dir: dir, domain: lab.DefaultDomain, http: map[string]string{}, running: map[string]*process{}, lives: map[string]int{}}
+	at, err := freePorts(8)
 	if err != nil {
 		return nil, err
 	}
 	c.gm = at[0]
 	write := lab.WriteConfig{Dir: dir, Force: true, Domain: c.domain, PCSCF: at[0].String(), ICSCF: at[1].String(), SCSCF: at[2].String(), HSS: at[3].String(), IPsec: "none"}
+	if cfg.IPsec {
+		write.IPsec, c.esp = "required", at[7]
+	}
 	if _, err := write.Write(); err != nil {
 		return nil, err
 	}
 	c.ways[0] = newRelay(at[4].String(), at[3].String(), c.domain, 0)
 	c.ways[1] = newRelay(at[5].String(), at[3].String(), c.domain, 'x')
 	ifc, all := "", services
-	if server {
+	if cfg.server {
 		c.as = at[6]
 		c.http[as] = netip.AddrPortFrom(c.as.Addr(), c.as.Port()+4000).String()
 		ifc = fmt.Sprintf(", ifc: ['"+criterion+"']", c.as)
@@ -101,7 +105,11 @@ func startCore(ctx context.Context, bin, dir string, phones int, server bool) (*
 		case hss:
 			// It keeps sequence numbers, as nobody wants each phone to resynchronise.
 			edits = append(edits, "subscribers: subscribers.yaml", fmt.Sprintf("state: %q\ngenerate:\n  - {first: \"%015d\", count: %d, k: %q, opc: %q%s}",
-				filepath.Join(dir, "sqn.json"), firstIMSI, phones, simK, simOPc, ifc))
+				filepath.Join(dir, "sqn.json"), firstIMSI, cfg.Phones, simK, simOPc, ifc))
+		case pcscf:
+			if cfg.IPsec {
+				edits = append(edits, "policy: required", fmt.Sprintf("policy: required, backend: user, udp: %q", c.esp))
+			}
 		case icscf, scscf:
 			edits = append(edits, fmt.Sprintf("\n    - address: %q", at[3]), peers.String())
 		}

@@ -54,6 +54,13 @@ func (s Sign) String() string {
 	}
 }
 
+// forgottenPhones show that a P-CSCF is asked by phones that it does not know, or in ESP
+// of associations that it does not have.
+var forgottenPhones = []Sign{
+	{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="not_registered"`},
+	{Service: pcscf, Metric: "gocscf_pcscf_esp_drops_total", Label: `reason="unknown SPI"`},
+}
+
 // Faults are all that there are, in the order in which they come.
 func Faults() []Fault {
 	return []Fault{
@@ -100,12 +107,12 @@ func Faults() []Fault {
 		},
 		{
 			Name: "pcscf-dies", silent: true, What: "the P-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},
-			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="not_registered"`}},
+			Signs: forgottenPhones,
 			come:  killed(pcscf), gone: back(pcscf),
 		},
 		{
 			Name: "pcscf-stops", silent: true, What: "the P-CSCF is stopped in order (SIGTERM) and started again", Forgets: Forgotten{Phones: true, Calls: true},
-			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="not_registered"`}},
+			Signs: forgottenPhones,
 			come:  func(ctx context.Context, b *bench) error { return b.core.end(ctx, pcscf, syscall.SIGTERM) }, gone: back(pcscf),
 		},
 		{

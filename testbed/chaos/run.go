@@ -15,6 +15,7 @@ type Report struct {
 	Phones int       `json:"phones"`
 	Rate   float64   `json:"rate"`
 	Mix    string    `json:"mix"`
+	IPsec  string    `json:"ipsec"` // of the phones: none, or user
 	// All are the attempts of the whole load, Outside those that no fault touched.
 	All      load.Counts `json:"all"`
 	Outside  Losses      `json:"outside"`
@@ -45,7 +46,11 @@ func Run(ctx context.Context, cfg Config, faults []Fault) (*Report, error) {
 }
 
 func (b *bench) report() *Report {
-	return &Report{Began: time.Now().UTC().Round(time.Second), Phones: b.cfg.Phones, Rate: b.cfg.Rate, Mix: mix}
+	r := &Report{Began: time.Now().UTC().Round(time.Second), Phones: b.cfg.Phones, Rate: b.cfg.Rate, Mix: mix, IPsec: ipsecNone}
+	if b.cfg.IPsec {
+		r.IPsec = ipsecUser
+	}
+	return r
 }
 
 // settle counts what each fault has cost, when all attempts are over.

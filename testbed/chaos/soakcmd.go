@@ -37,6 +37,9 @@ func (c *SoakCmd) Run(ctx context.Context, out io.Writer) error {
 	if c.Every < 100*time.Millisecond || c.For < time.Second || c.Warm < 0 || c.Settle < 0 {
 		return &FlagError{errors.New("--every must be 100ms or more, --for a second or more, --warm and --settle not negative")}
 	}
+	if c.IPsec != ipsecNone {
+		return &FlagError{errors.New("--ipsec: a soak counts the phones' requests, which those behind IPsec do not do")}
+	}
 	cfg, clean, err := c.config()
 	if err != nil {
 		return err

@@ -10,7 +10,11 @@ import (
 // Table is the report as Markdown.
 func (r *Report) Table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d phones, %g operations a second (%s), from %s.\n\n", r.Phones, r.Rate, r.Mix, r.Began.Format("2006-01-02 15:04 UTC"))
+	behind := ""
+	if r.IPsec == ipsecUser {
+		behind = " behind IPsec"
+	}
+	fmt.Fprintf(&b, "%d phones%s, %g operations a second (%s), from %s.\n\n", r.Phones, behind, r.Rate, r.Mix, r.Began.Format("2006-01-02 15:04 UTC"))
 	b.WriteString("| fault | it lasted | attempts | failed, by cause | phones lost (back after) | calls established, lost | everything succeeds again after | named by |\n")
 	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, o := range r.Outcomes {

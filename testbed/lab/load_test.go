@@ -86,6 +86,23 @@ func TestProtectedLoadComesBack(t *testing.T) {
 	}
 }
 
+// TestProtectedLoadOverABadPath: ESP packets come twice, or late, each way, and the
+// REGISTERs in clear too. Anti-replay windows take what is new of it, once.
+func TestProtectedLoadOverABadPath(t *testing.T) {
+	core, cfg := crowd(t, 20, 20, (*Configs).Protect)
+	cfg.ESP, cfg.Busy, cfg.Count, cfg.Gm = core.P.ESPUDP(), 8, 100, &load.Impairment{}
+	cfg.Gm.Set(load.Damage{Doubled: 0.2, Late: 0.2, Delay: 20 * time.Millisecond})
+	r, err := load.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reconcile(t, r.Load)
+	_, doubled, late := cfg.Gm.Counts()
+	if doubled < 40 || late < 40 || r.PreRegistration.Succeeded != 10 || r.Load.Failed != 0 {
+		t.Errorf("%d packets doubled, %d late; %+v", doubled, late, r.Load)
+	}
+}
+
 // reconcile checks that each attempt is accounted for, scenario by scenario.
 func reconcile(t *testing.T, p *load.Phase) {
 	t.Helper()

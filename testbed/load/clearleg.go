@@ -21,6 +21,7 @@ type ClearLeg struct {
 	pc   *ipv4.PacketConn
 	port uint16
 	done chan struct{}
+	gm   *Impairment // nil for none
 
 	mu     sync.Mutex
 	phones map[netip.Addr]*leg
@@ -60,8 +61,9 @@ func (l *ClearLeg) read() {
 		l.mu.Lock()
 		p := l.phones[dst.Unmap()]
 		l.mu.Unlock()
-		if p != nil {
-			p.take(buf[:n], src.(*net.UDPAddr).AddrPort())
+		from := src.(*net.UDPAddr).AddrPort()
+		if p != nil && l.gm.pass(buf[:n], func(b []byte) { p.take(b, from) }) {
+			p.take(buf[:n], from)
 		}
 	}
 }
@@ -123,7 +125,13 @@ func (p *leg) take(data []byte, from netip.AddrPort) {
 }
 
 func (p *leg) WriteTo(b []byte, to net.Addr) (int, error) {
-	return p.shared.pc.WriteTo(b, &ipv4.ControlMessage{Src: p.addr.AsSlice()}, to)
+	write := func(b []byte) (int, error) {
+		return p.shared.pc.WriteTo(b, &ipv4.ControlMessage{Src: p.addr.AsSlice()}, to)
+	}
+	if !p.shared.gm.pass(b, func(b []byte) { _, _ = write(b) }) {
+		return len(b), nil
+	}
+	return write(b)
 }
 
 func (p *leg) Close() error {

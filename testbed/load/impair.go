@@ -2,8 +2,12 @@ package load
 
 import (
 	"math/rand/v2"
+	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gocscf/gocscf/ipsec/esp"
 )
 
 // Damage says which share of datagrams does not pass as it should, each way.
@@ -57,4 +61,39 @@ func (i *Impairment) pass(b []byte, later func([]byte)) bool {
 		return false
 	}
 	return true
+}
+
+// impaired is a carrier of ESP whose packets the impairment damages.
+type impaired struct {
+	esp.Carrier
+	gm *Impairment
+
+	mu     sync.Mutex // of the receiver's calls
+	closed bool
+}
+
+func (c *impaired) Send(packet []byte, src netip.Addr, dst netip.AddrPort) error {
+	if !c.gm.pass(packet, func(b []byte) { _ = c.Carrier.Send(b, src, dst) }) {
+		return nil
+	}
+	return c.Carrier.Send(packet, src, dst)
+}
+
+func (c *impaired) Receive(f func(data []byte, src, dst netip.AddrPort)) error {
+	one := func(data []byte, src, dst netip.AddrPort) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.closed { // what is late may be too late
+			f(data, src, dst)
+		}
+	}
+	err := c.Carrier.Receive(func(data []byte, src, dst netip.AddrPort) {
+		if c.gm.pass(data, func(b []byte) { one(b, src, dst) }) {
+			one(data, src, dst)
+		}
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	return err
 }

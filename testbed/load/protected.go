@@ -38,9 +38,13 @@ func newProtected(cfg *Config) (*protected, error) {
 	if x.leg, err = NewClearLeg(); err != nil {
 		return nil, fmt.Errorf("opening the phones' socket: %w", err)
 	}
-	carrier, err := esp.ListenUDP(netip.AddrPortFrom(cfg.Address, 0))
-	if err != nil {
+	x.leg.gm = cfg.Gm
+	var carrier esp.Carrier
+	if carrier, err = esp.ListenUDP(netip.AddrPortFrom(cfg.Address, 0)); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the phones' ESP in UDP: %w", err), x.leg.Close())
+	}
+	if cfg.Gm != nil {
+		carrier = &impaired{Carrier: carrier, gm: cfg.Gm}
 	}
 	if x.stack, err = netstack.New(netstack.Config{Carriers: []esp.Carrier{carrier}, PeerUDPPort: cfg.ESP.Port()}); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the phones' IPsec: %w", err), carrier.Close(), x.leg.Close())
