@@ -338,6 +338,29 @@ func TestForksAreBounded(t *testing.T) {
 	})
 }
 
+// Another phone that takes the call as well makes another dialog, however late; what is
+// repeated makes none, and does not bring an ended one back.
+func TestLateForks(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		p.register()
+		c := newCall(p, "c1")
+		c.send("BYE")
+		w.scscf.answer(w.scscf.request("BYE"), 200)
+		p.status(200)
+		time.Sleep(20 * time.Second)
+		c.ring(200, "fork")
+		c.send("INFO")
+		a := w.scscf.request("INFO")
+		check(t, "Route of the fork", values(a.Message, sip.HRoute), farRoute)
+		check(t, "its charging vector", a.Get(sip.HPChargingVector), c.invite.Get(sip.HPChargingVector))
+		w.scscf.answer(a, 200)
+		p.status(200)
+		time.Sleep(3 * time.Minute)
+		check(t, "dialogs", w.p.dialogs.sweep(time.Now()), 1)
+	})
+}
+
 // The reg event: the NOTIFY may come before the 200 to the SUBSCRIBE, and the
 // phone refreshes within the dialog.
 func TestSubscription(t *testing.T) {

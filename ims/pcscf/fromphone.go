@@ -124,6 +124,7 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 			k.response(m)
 			return responseToPhone(br, m, e)
 		})
+		x.Retires(icid)
 		x.OnEnd(k.end)
 		x.OnCancel(func() { s.callerGaveUp(x, b, now, k.ringing) })
 	}
@@ -203,6 +204,7 @@ func (s *Server) fromPhoneInDialog(x *proxy.Exchange) {
 		s.followResponse(d.key, x.Req, m)
 		return responseToPhone(br, m, e)
 	})
+	x.Retires("")
 	x.OnBest(func(best *proxy.Final) bool { return s.coreFailed(x, best, nil) })
 	x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: s.coreTimeout(x.Req.Method())})
 }

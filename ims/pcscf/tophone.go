@@ -118,6 +118,7 @@ func (s *Server) toPhone(x *proxy.Exchange) {
 		x.OnEnd(c.end)
 	}
 	x.OnResponse(c.response)
+	x.Retires(c.as)
 	x.OnBest(func(best *proxy.Final) bool { return s.phoneFailed(x, b, best) })
 	x.Forward(t)
 }
@@ -147,6 +148,7 @@ func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 		e.Remove(sip.HPPreferredIdentity)
 		return true
 	})
+	x.Retires("")
 	x.OnBest(func(best *proxy.Final) bool { return s.phoneFailed(x, b, best) })
 	x.Forward(proxy.Target{Hop: hop})
 }

@@ -42,6 +42,9 @@ func (l *leg) response(b *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 	if l.delivery != nil {
 		l.delivery.tell(b, m, e)
 	}
+	if status/100 == 2 && l.x.Req.Method() == "INVITE" && l.reg != nil {
+		l.retires(b)
+	}
 	return true
 }
 
@@ -76,6 +79,9 @@ func (l *leg) upstream() int {
 // one of him, so that both the tel and the sip form go on (TS 24.229 5.4.3.2, and
 // 5.4.3.3 for responses).
 func (l *leg) assertAlias(m *sip.Message, e *sip.Edits) {
+	if l.reg == nil { // it has ended since
+		return
+	}
 	n, name := 0, ""
 	for v := range m.Values(sip.HPAssertedIdentity) {
 		n, name = n+1, v

@@ -20,6 +20,9 @@ type delivery struct {
 	open   []*way   // the group that is being tried
 	due    int      // ways whose next flow is about to be tried
 	tries  []try    // all so far, for the history
+
+	revived bool     // for a further 2xx
+	entries []string // then, what tell adds
 }
 
 // way leads to one phone: the flows that it has registered, the newest first, of

@@ -88,22 +88,31 @@ func (d *delivery) allEnded() {
 // tell puts the history into a response for a sender who asks for it, when the
 // phone has not (RFC 7044 9.4).
 func (d *delivery) tell(b *proxy.Branch, m *sip.Message, e *sip.Edits) {
-	x := d.l.x
-	if m.Has(sip.HHistoryInfo) || !x.Req.HasOption(sip.HSupported, histInfo) {
+	if m.Has(sip.HHistoryInfo) {
 		return
+	}
+	for _, entry := range d.told(b) {
+		e.Add(sip.HHistoryInfo, entry)
+	}
+}
+
+// told is the history that the sender is told of; nil when he does not ask for it.
+func (d *delivery) told(b *proxy.Branch) (entries []string) {
+	x := d.l.x
+	if d.revived || !x.Req.HasOption(sip.HSupported, histInfo) {
+		return d.entries
 	}
 	req, err := x.Req.Apply(&x.Edits)
 	if err != nil {
-		return
+		return nil
 	}
 	for v := range req.Lines(sip.HHistoryInfo) {
-		e.Add(sip.HHistoryInfo, v)
+		entries = append(entries, v)
 	}
 	for _, w := range d.open {
 		if w.branch == b.Index {
-			for _, entry := range w.record {
-				e.Add(sip.HHistoryInfo, entry)
-			}
+			entries = append(entries, w.record...)
 		}
 	}
+	return entries
 }

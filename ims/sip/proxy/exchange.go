@@ -61,6 +61,8 @@ type Exchange struct {
 	ringing    bool // the handler has sent a provisional response itself
 	starting   bool // Originate has not returned yet
 	stranger   bool // nothing is kept of the request once it is answered
+	retires    bool // with note, see Retires
+	note       string
 	onResponse func(*Branch, *sip.Message, *sip.Edits) bool
 	onBest     func(*Final) bool
 	onCancel   func()

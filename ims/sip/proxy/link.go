@@ -7,8 +7,8 @@ import (
 
 // link joins a client transaction to its branch. Its functions are bound once
 // and the link is used again when the transaction can call no more, which spares
-// a request three allocations. It is not used again after a 2xx to an INVITE:
-// more of them may follow for a while.
+// a request three allocations. It is not used again after a 2xx to an INVITE that is
+// not retired: more of them may follow for a while.
 type link struct {
 	core     *Core
 	b        *Branch
@@ -35,7 +35,7 @@ func (l *link) onResponse(c *transaction.Client, f sip.Flow, m *sip.Message) {
 	last := m.Status() >= 300 || m.Status() >= 200 && b.x.Req.Method() != "INVITE"
 	b.response(c, f, m, &l.edits)
 	l.edits.Reset()
-	if last {
+	if last || c.Over() {
 		l.free()
 	}
 }

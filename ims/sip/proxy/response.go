@@ -101,10 +101,11 @@ func (x *Exchange) succeed(b *Branch, m *sip.Message, e *sip.Edits, current bool
 		return
 	}
 	x.finish()
+	var data []byte
 	if x.origin != nil {
 		x.origin.Response(x, m)
 	} else {
-		x.relay(m.Status(), m, e)
+		data = x.relay(m.Status(), m, e)
 	}
 	if current {
 		b.complete(nil, false)
@@ -113,6 +114,9 @@ func (x *Exchange) succeed(b *Branch, m *sip.Message, e *sip.Edits, current bool
 		x.cancelOthers(m.Status())
 	}
 	x.end()
+	if current && !again && data != nil && x.Req.Method() == "INVITE" {
+		x.retire(b, m, data)
+	}
 }
 
 // reject keeps a final response of 300 or more until all branches have one.

@@ -39,6 +39,7 @@ type Client struct {
 	attempt uint32      // flows tried
 	fail    func(error) // for the current attempt
 
+	passed               uint64 // hash of what past has of a refused INVITE
 	provisional, final   bool
 	cancelled, cancelOut bool
 	cancelFields         []sip.Field
@@ -66,6 +67,9 @@ func (sh *Shard) Client(r ClientRequest) *Client {
 // Flow returns the flow of the current attempt.
 func (c *Client) Flow() sip.Flow { return c.flow }
 
+// Over reports whether nothing more comes of it.
+func (c *Client) Over() bool { return c.tx == nil }
+
 // Done reports whether a final response or a failure has been reported.
 func (c *Client) Done() bool { return c.final }
 
@@ -89,6 +93,9 @@ func (c *Client) start(f sip.Flow) {
 
 // sendFailed hears that something of attempt n did not leave, or may be lost.
 func (c *Client) sendFailed(n uint32, err error) {
+	if c.tx == nil && c.passed != 0 { // its ACK (RFC 3261 17.1.1.2)
+		c.shard.lose(inviteClient, c.passed)
+	}
 	if c.tx == nil || c.attempt != n {
 		return
 	}
@@ -114,16 +121,20 @@ func (c *Client) sendFailed(n uint32, err error) {
 func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 	sh, c := t.shard, t.client
 	send := sh.layer.cfg.Sender.Send
+	var fail func(error)
+	if c != nil {
+		fail = c.fail
+	}
 	a := t.advance(ev)
 	if a.do&doSend != 0 {
-		send(t.to, t.last, c.fail)
+		send(t.to, t.last, fail)
 	}
 	if a.do&doAck != 0 {
 		if t.ack == nil {
 			t.ack = makeAck(t.last, m)
 		}
 		if t.ack != nil {
-			send(t.to, t.ack, c.fail)
+			send(t.to, t.ack, fail)
 		}
 	}
 	if a.do&doDeliver != 0 {
@@ -150,9 +161,12 @@ func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 		sh.release(sh.clients, &sh.layer.count.clients, t)
 	case t.state == completed:
 		t.last = nil
-		if t.kind == nonInviteClient && c != nil {
-			c.tx, t.client = nil, nil // only the key is needed from here on
+		if c != nil && (t.kind == nonInviteClient || t.linger > 0) {
+			c.tx, t.client = nil, nil // only the key is needed from here on, and the ACK
 			if t.linger > 0 {
+				if t.kind == inviteClient {
+					c.passed = t.hash
+				}
 				sh.pass(sh.clients, t)
 			}
 		}
@@ -191,7 +205,11 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 	t := sh.clients.find(hash, sh.scratch)
 	var done record
 	if t == nil {
-		done = sh.past.find(nonInviteClient, hash, sh.scratch)
+		k := nonInviteClient
+		if m.Method() == "INVITE" {
+			k = inviteClient
+		}
+		done = sh.past.find(k, hash, sh.scratch)
 	}
 	switch {
 	case t == nil && done == nil:
@@ -199,6 +217,9 @@ func (sh *Shard) response(f sip.Flow, m *sip.Message) {
 		return
 	case t != nil && !t.admits(f) || done != nil && !sh.layer.admits(done.flow(), f):
 		sh.layer.drop(&sh.layer.count.unprotected, f, m.Raw(), "a response by another way than its request went")
+		return
+	case done != nil && done.kind() == inviteClient:
+		sh.anew(done, f, m)
 		return
 	case done != nil:
 		sh.layer.absorbed(f, m)

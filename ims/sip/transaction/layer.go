@@ -130,6 +130,7 @@ type Layer struct {
 	cfg       Config
 	base      time.Time // Now counts from here
 	holder    Holder    // cfg.Sender, if it is one
+	reviver   Reviver   // cfg.User, if it is one
 	seed      maphash.Seed
 	shards    []*Shard
 	servers   sync.Pool // *Server that no User has seen
@@ -178,6 +179,7 @@ func New(cfg Config) *Layer {
 	}
 	l := &Layer{cfg: cfg, base: time.Now(), seed: maphash.MakeSeed(), tagPrefix: sip.NewTag()[:8], idle: make(chan struct{}, 1)}
 	l.holder, _ = cfg.Sender.(Holder)
+	l.reviver, _ = cfg.User.(Reviver)
 	l.rejects.init(cfg.RejectRate)
 	l.servers.New = func() any { return new(Server) }
 	for range cfg.Shards {

@@ -10,7 +10,8 @@ import (
 
 // past is what a shard keeps of transactions that only absorb retransmissions: of a
 // non-INVITE server the final response (Timer J), of a client that it was there (Timer
-// K). On Gm the former wait for 128 s, and at a thousand registrations a second that is
+// K); of a refused INVITE that it was there (Timer I), of its client the ACK (Timer D);
+// of one that was answered what retire.go says. On Gm the former wait for 128 s, and at a thousand registrations a second that is
 // some 300,000 of them; as values full of pointers they were most of what the garbage
 // collector had to look at. Here they are octets in chunks without a pointer, and what
 // finds them is a map without one.
@@ -50,13 +51,14 @@ const (
 	mostChunks   = 1<<32/pastUnits - 1
 	mostQueues   = 8 // durations; a leg has two
 	pastGrid     = int64(500 * time.Millisecond)
-	pastHeader   = 4 + 4 + 8 + 8 + 8 + 1
+	pastHeader   = 4 + 4 + 8 + 8 + 8 + 1 + 1
 	leastIndexed = 1 << 12 // below that the index is not made anew
 )
 
 // A record, in octets: 0 its length, padding included; 4 the place plus 1 of the next
 // record with the same hash; 8 and 16 the hashes of prefix and key; 24 when it ends; 32
-// its kind; then the flow and the response, whose length is a uint32 before it.
+// its kind, 33 its state; then the flow, and the response or whatever is kept, whose length
+// is a uint32 before it.
 type record []byte
 
 func (r record) size() uint32     { return binary.NativeEndian.Uint32(r) }
@@ -66,6 +68,15 @@ func (r record) hash() uint64     { return binary.NativeEndian.Uint64(r[8:]) }
 func (r record) full() uint64     { return binary.NativeEndian.Uint64(r[16:]) }
 func (r record) ends() int64      { return int64(binary.NativeEndian.Uint64(r[24:])) }
 func (r record) kind() kind       { return kind(r[32]) }
+func (r record) state() state     { return state(r[33]) }
+
+// void has a record found no more. Whoever calls it counts what it stood for.
+func (r record) void() { r[32] = voidKind }
+
+const voidKind = 0xff
+
+// server reports whether a server transaction stood where the record is.
+func (r record) server() bool { return r.kind() == nonInviteServer || r.kind() == inviteServer }
 
 // response returns where the final response went, and a copy of it.
 func (r record) response() (to sip.Flow, data []byte) {
@@ -85,17 +96,20 @@ func (p *past) init(sh *Shard) {
 	p.tick.what = timerPast
 }
 
-// add takes over a transaction in state completed that stays for so long, or reports
-// false when it cannot.
+// add takes over a transaction that only lingers, for so long, or reports false when it
+// cannot.
 func (p *past) add(t *tx, stay time.Duration) bool {
 	var flow [64]byte
 	f, ok := appendFlow(flow[:0], t.to)
 	if !ok {
 		return false
 	}
-	var last []byte
-	if t.kind == nonInviteServer {
-		last = t.last
+	last := t.last
+	switch {
+	case t.kind == nonInviteClient, t.kind == inviteServer: // the key is enough
+		last = nil
+	case t.kind == inviteClient && t.state == completed:
+		last = t.ack
 	}
 	size := (pastHeader + len(f) + 4 + len(last) + pastAlign - 1) &^ (pastAlign - 1)
 	r, place := p.room(stay, size)
@@ -108,7 +122,7 @@ func (p *past) add(t *tx, stay time.Duration) bool {
 	binary.NativeEndian.PutUint64(r[8:], t.hash)
 	binary.NativeEndian.PutUint64(r[16:], p.sh.hash(t.key))
 	binary.NativeEndian.PutUint64(r[24:], uint64(ends))
-	r[32] = byte(t.kind)
+	r[32], r[33] = byte(t.kind), byte(t.state)
 	b := append(r[:pastHeader], f...)
 	b = binary.NativeEndian.AppendUint32(b, uint32(len(last)))
 	_ = append(b, last...)
@@ -192,12 +206,15 @@ func (p *past) at(place uint32) record {
 
 // find returns the record of that kind whose key is exactly key.
 func (p *past) find(k kind, hash uint64, key []byte) record {
-	place := p.index[hash]
-	if place == 0 {
+	if p.index[hash] == 0 {
 		return nil
 	}
-	full := p.sh.hash(key)
-	for ; place != 0; place = p.at(place - 1).next() {
+	return p.findFull(k, hash, p.sh.hash(key))
+}
+
+// findFull is find by the hash of the key.
+func (p *past) findFull(k kind, hash, full uint64) record {
+	for place := p.index[hash]; place != 0; place = p.at(place - 1).next() {
 		if r := p.at(place - 1); r.kind() == k && r.full() == full {
 			return r
 		}
@@ -205,14 +222,26 @@ func (p *past) find(k kind, hash uint64, key []byte) record {
 	return nil
 }
 
-// findPrefix returns a server's record whose key has the prefix with that hash.
-func (p *past) findPrefix(hash uint64) record {
+// lose forgets a client's record before its time.
+func (sh *Shard) lose(k kind, hash uint64) {
+	if r := sh.past.findFull(k, hash, hash); r != nil {
+		r.void()
+		sh.layer.lingering.Add(-1)
+		sh.layer.count.clients.Add(-1)
+	}
+}
+
+// findPrefix returns a server's record whose key has the prefix with that hash, the
+// INVITE's if there are several.
+func (p *past) findPrefix(hash uint64) (found record) {
 	for place := p.index[hash]; place != 0; place = p.at(place - 1).next() {
-		if r := p.at(place - 1); r.kind() == nonInviteServer {
-			return r
+		if r := p.at(place - 1); r.server() {
+			if found = r; r.kind() == inviteServer {
+				break
+			}
 		}
 	}
-	return nil
+	return found
 }
 
 // wake sees to it that expire is called when a record has ended. Nobody minds if that
@@ -248,9 +277,10 @@ func (p *past) expire(now int64) {
 			}
 			q.begin += r.size()
 			p.unlink(r, place)
-			if r.kind() == nonInviteServer {
+			switch {
+			case r.server():
 				servers++
-			} else {
+			case r.kind() != voidKind:
 				clients++
 			}
 		}

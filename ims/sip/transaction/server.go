@@ -23,6 +23,7 @@ type Server struct {
 	err          error
 	status       int
 	cancelled    bool
+	retired      bool          // Client.Retire has taken its transaction
 	shed         string        // why it was not to be let in when it arrived
 	came         int64         // when it was read, as Layer.Now has it; with Config.Admission only
 	kernel       time.Duration // how long it had waited by then
@@ -42,7 +43,7 @@ func (s *Server) reset() {
 	s.Req, s.Flow, s.Shard, s.Data = nil, sip.Flow{}, nil, nil
 	s.to, s.fallback = sip.Flow{}, sip.Flow{}
 	s.tx, s.onEnd, s.err, s.status = nil, nil, nil, 0
-	s.cancelled, s.shed, s.came, s.kernel, s.class, s.under, s.why = false, "", 0, 0, 0, false, 0
+	s.cancelled, s.retired, s.shed, s.came, s.kernel, s.class, s.under, s.why = false, false, "", 0, 0, 0, false, 0
 	s.host, s.branch, s.port = "", "", 0
 }
 
@@ -85,11 +86,14 @@ func (s *Server) Err() error { return s.err }
 // (the layer sends it by itself when it is due: RFC 4320 §4.1). After a 2xx to
 // an INVITE further 2xx pass.
 func (s *Server) Respond(status int, data []byte) {
-	if s.tx != nil {
+	switch {
+	case s.tx != nil:
 		if status > 100 {
 			s.Shard.layer.left(s)
 		}
 		s.tx.serverEvent(statusEvent(status), status, data, nil)
+	case s.retired && status >= 200 && status < 300:
+		s.Shard.relayAgain(s.to, s.fallback, data)
 	}
 }
 
@@ -151,6 +155,14 @@ func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
 		if t.linger > 0 {
 			sh.pass(sh.servers, t)
 		}
+	case t.state == confirmed:
+		t.last = nil
+		if t.linger > 0 {
+			t.letGo()
+			sh.pass(sh.servers, t)
+		}
+	case t.state == accepted:
+		t.last = nil // nothing is sent again but by its maker
 	}
 	return a
 }
@@ -204,7 +216,7 @@ func (sh *Shard) request(s *Server) {
 	var done record // or what is left of one
 	if t == nil {
 		if own {
-			done = sh.past.find(nonInviteServer, hash, sh.scratch)
+			done = sh.past.find(serverKind(m.Method()), hash, sh.scratch)
 		} else {
 			done = sh.past.findPrefix(hash)
 		}
@@ -216,14 +228,16 @@ func (sh *Shard) request(s *Server) {
 	}
 	switch {
 	case m.Method() == "ACK":
-		sh.requestAck(s, t)
+		sh.requestAck(s, t, done)
 		return
 	case !own:
 		sh.requestCancel(s, t, t != nil || done != nil)
 		return
 	case done != nil:
-		to, data := done.response()
-		l.cfg.Sender.Send(to, data, nil)
+		if done.kind() == nonInviteServer {
+			to, data := done.response()
+			l.cfg.Sender.Send(to, data, nil)
+		}
 		l.giveBack(s)
 		l.absorbed(s.Flow, m)
 		l.recycle(s)
@@ -248,10 +262,7 @@ func (sh *Shard) request(s *Server) {
 		return
 	}
 
-	k := nonInviteServer
-	if m.Method() == "INVITE" {
-		k = inviteServer
-	}
+	k := serverKind(m.Method())
 	t = sh.newTx(k, s.Flow, l.cfg.TimersFor(s.Flow))
 	t.key, t.pre, t.legacy = append(t.key[:0], sh.scratch...), pre, legacy
 	t.to = s.to
@@ -295,8 +306,20 @@ func (s *Server) trying() {
 	s.status = 0 // the User's last, not ours
 }
 
-func (sh *Shard) requestAck(s *Server, t *tx) {
+func serverKind(method string) kind {
+	if method == "INVITE" {
+		return inviteServer
+	}
+	return nonInviteServer
+}
+
+func (sh *Shard) requestAck(s *Server, t *tx, done record) {
 	l := sh.layer
+	if done != nil && done.kind() == inviteServer && done.state() == confirmed {
+		l.absorbed(s.Flow, &s.msg)
+		l.recycle(s)
+		return
+	}
 	if t != nil && t.kind == inviteServer && (!t.legacy || t.answeredWith(s.msg.ToTag())) {
 		if t.serverEvent(evAck, 0, nil, nil).do&doDeliver == 0 {
 			l.absorbed(s.Flow, &s.msg)

@@ -20,6 +20,7 @@ type Shard struct {
 	idle    []*timer // of After, for reuse
 	past    past
 	scratch []byte   // a key under construction
+	octets  []byte   // a record under construction
 	later   []func() // run when the event in hand is done
 	pace    pace
 

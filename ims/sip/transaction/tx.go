@@ -74,12 +74,16 @@ func (m *machine) classOf() class {
 	return classLingering
 }
 
+// usualKey is room for nearly every key, so that it does not matter whose record a
+// transaction gets.
+const usualKey = 96
+
 func (sh *Shard) newTx(k kind, f sip.Flow, timers Timers) *tx {
 	var t *tx
 	if n := len(sh.free); n > 0 {
 		t, sh.free = sh.free[n-1], sh.free[:n-1]
 	} else {
-		t = &tx{shard: sh}
+		t = &tx{shard: sh, key: make([]byte, 0, usualKey)}
 		t.retransmit = timer{what: timerRetransmit, tx: t}
 		t.end = timer{what: timerEnd, tx: t}
 	}
@@ -140,10 +144,17 @@ func (t *tx) advance(ev event) actions {
 
 // passes reports whether all that is needed of t from here on is what past keeps.
 func (t *tx) passes() bool {
-	if t.state != completed || t.reliable {
+	if t.reliable {
 		return false
 	}
-	return t.kind == nonInviteClient || t.kind == nonInviteServer && t.server != nil && len(t.server.onEnd) == 0
+	switch t.kind {
+	case nonInviteClient, inviteClient:
+		return t.state == completed
+	case nonInviteServer:
+		return t.state == completed && t.server != nil && len(t.server.onEnd) == 0
+	default:
+		return t.state == confirmed && !t.legacy && (t.server == nil || len(t.server.onEnd) == 0)
+	}
 }
 
 // pass gives to past what it may keep; t has a timer of its own where that cannot be.
