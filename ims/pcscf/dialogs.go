@@ -15,11 +15,6 @@ import (
 // it is on.
 type dialogKey struct{ impi, callID, local, remote string }
 
-// clone returns k without a hold on the message that it was found in.
-func (k dialogKey) clone() dialogKey {
-	return dialogKey{k.impi, strings.Clone(k.callID), strings.Clone(k.local), strings.Clone(k.remote)}
-}
-
 // dialog is what we remember of a dialog, so that the phone sends nothing outside
 // of its dialogs, and nothing past the core (TS 24.229 5.2.6.3.4, 5.2.6.3.5).
 type dialog struct {
@@ -58,28 +53,28 @@ func newDialogs() *dialogs {
 	return &dialogs{byKey: map[dialogKey]*dialog{}, byUser: map[string][]*dialog{}}
 }
 
-// learn notes a dialog, or what is new of it. It reports false for one that is too
-// big to be remembered.
-func (t *dialogs) learn(d dialog) bool {
+// learn notes a dialog, or what is new of it, and returns its key, which holds nothing of
+// the message that it was found in. It reports false for one that is too big to be
+// remembered.
+func (t *dialogs) learn(d dialog) (dialogKey, bool) {
 	size := 0
 	for _, r := range d.routes {
 		size += len(r)
 	}
 	if size > maxRoutes {
-		return false
+		return dialogKey{}, false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if old := t.byKey[d.key]; old != nil {
-		old.routes = cloneAll(d.routes)
+		if !slices.Equal(old.routes, d.routes) { // a 2xx mostly says what a 180 has said
+			old.routes = d.own().routes
+		}
 		old.call, old.subscription = old.call || d.call, old.subscription || d.subscription
 		old.until = time.Time{}
-		return true
+		return old.key, true
 	}
-	n := &dialog{
-		key:    d.key.clone(),
-		routes: cloneAll(d.routes), icid: strings.Clone(d.icid), call: d.call, subscription: d.subscription,
-	}
+	n := d.own()
 	list := t.byUser[d.key.impi]
 	if len(list) >= maxDialogs {
 		i := slices.IndexFunc(list, func(o *dialog) bool { return !o.until.IsZero() })
@@ -91,15 +86,31 @@ func (t *dialogs) learn(d dialog) bool {
 	}
 	t.byKey[n.key] = n
 	t.byUser[d.key.impi] = append(list, n)
-	return true
+	return n.key, true
 }
 
-func cloneAll(s []string) []string {
-	out := make([]string, len(s))
-	for i := range s {
-		out[i] = strings.Clone(s[i])
+// own returns d without a hold on the message that it was found in. Its texts are one
+// string: they live and die together.
+func (d *dialog) own() *dialog {
+	size := len(d.key.callID) + len(d.key.local) + len(d.key.remote) + len(d.icid)
+	for _, r := range d.routes {
+		size += len(r)
 	}
-	return out
+	var b strings.Builder
+	b.Grow(size)
+	keep := func(s string) string {
+		at := b.Len()
+		b.WriteString(s)
+		return b.String()[at:]
+	}
+	n := &dialog{call: d.call, subscription: d.subscription}
+	n.key = dialogKey{d.key.impi, keep(d.key.callID), keep(d.key.local), keep(d.key.remote)}
+	n.icid = keep(d.icid)
+	n.routes = make([]string, len(d.routes))
+	for i, r := range d.routes {
+		n.routes[i] = keep(r)
+	}
+	return n
 }
 
 // find returns a copy of a dialog.
@@ -235,12 +246,16 @@ func (k *making) response(m *sip.Message) {
 	}
 	// Another To tag is another dialog: the call was forked.
 	i := slices.IndexFunc(k.made, func(o made) bool { return o.key == d.key })
-	if i < 0 && len(k.made) >= maxForks && !k.forgetEarly(status) || !k.s.dialogs.learn(d) {
+	if i < 0 && len(k.made) >= maxForks && !k.forgetEarly(status) {
+		return
+	}
+	key, ok := k.s.dialogs.learn(d)
+	if !ok {
 		return
 	}
 	if i < 0 {
 		i = len(k.made)
-		k.made = append(k.made, made{key: d.key.clone()})
+		k.made = append(k.made, made{key: key})
 	}
 	k.made[i].confirmed = k.made[i].confirmed || status >= 200
 }

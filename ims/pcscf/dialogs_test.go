@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/testbed/conformance"
@@ -436,7 +437,7 @@ func TestDialogsAreBounded(t *testing.T) {
 	if _, ok := d.find(dialogKey{"alice", fmt.Sprint(3*maxDialogs - 1), "l", "r"}, now); !ok {
 		t.Error("the newest is gone")
 	}
-	if d.learn(dialog{key: dialogKey{"alice", "x", "l", "r"}, routes: []string{strings.Repeat("x", maxRoutes+1)}}) {
+	if _, ok := d.learn(dialog{key: dialogKey{"alice", "x", "l", "r"}, routes: []string{strings.Repeat("x", maxRoutes+1)}}); ok {
 		t.Error("a route set of any size is kept")
 	}
 	d.forget("alice")
@@ -470,4 +471,27 @@ func TestDialogsGoWithTheRegistration(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		check(t, "dialogs after the end", w.dialogsKept(), 0)
 	})
+}
+
+// What is remembered of a dialog is few objects, and none when the 2xx repeats what the
+// 180 has said; and of the message that told of it nothing stays.
+func TestRememberedDialogs(t *testing.T) {
+	table := newDialogs()
+	message := []byte("call-id|far|near|<sip:one@192.0.2.1;lr>|<sip:two@192.0.2.2;lr>|icid")
+	text := unsafe.String(&message[0], len(message)) // as it lies in a reader's buffer
+	f := strings.Split(text, "|")
+	d := dialog{key: dialogKey{"alice", f[0], f[2], f[1]}, routes: f[3:5], icid: f[5], call: true}
+	key, ok := table.learn(d)
+	if n := testing.AllocsPerRun(100, func() { table.learn(d) }); !ok || n != 0 {
+		t.Errorf("%v: to hear of a dialog again takes %v allocations", ok, n)
+	}
+	if n := testing.AllocsPerRun(100, func() { d.own() }); n > 3 {
+		t.Errorf("a dialog is %v objects", n)
+	}
+	clear(message)
+	got, ok := table.find(dialogKey{"alice", "call-id", "near", "far"}, time.Now())
+	if want := (dialogKey{"alice", "call-id", "near", "far"}); !ok || key != want || got.key != want ||
+		!slices.Equal(got.routes, []string{"<sip:one@192.0.2.1;lr>", "<sip:two@192.0.2.2;lr>"}) || got.icid != "icid" {
+		t.Errorf("%v: remembered is %+v", ok, got)
+	}
 }

@@ -164,7 +164,7 @@ func (s *Server) notified(b *binding, k dialogKey, m *sip.Message) {
 	for v := range m.Values(sip.HRecordRoute) {
 		d.routes = append(d.routes, v)
 	}
-	if s.dialogs.learn(d) {
+	if _, ok := s.dialogs.learn(d); ok {
 		s.follow(k, m, now)
 	}
 }
