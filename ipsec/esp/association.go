@@ -13,11 +13,12 @@ import (
 type association struct {
 	set       ipsec.Set // does not change
 	transform *Transform
+	began     time.Time // what times here are counted from, see since
 	in        [2]inbound
 	out       [2]outbound
 
 	path      atomic.Pointer[Path] // learned from the peer's packets; nil before
-	firstSent atomic.Int64         // when, in Unix nanoseconds; 0 for never
+	firstSent atomic.Int64         // when, as since has it
 	dead      atomic.Bool          // sequence numbers are used up: it sends no more
 
 	mu      sync.Mutex
@@ -49,14 +50,21 @@ type outbound struct {
 type counters struct {
 	packets, octets                       atomic.Uint64
 	badICV, replayed, malformed, selector atomic.Uint64
-	last                                  atomic.Int64 // Unix nanoseconds
+	last                                  atomic.Int64 // as association.since has it
 }
 
-func (c *counters) good(octets int, now time.Time) {
+func (c *counters) good(octets int, at int64) {
 	c.packets.Add(1)
 	c.octets.Add(uint64(octets))
-	c.last.Store(now.UnixNano())
+	c.last.Store(at)
 }
+
+// since is a time as an atomic keeps it: nanoseconds since the association began, from
+// 1 on, 0 for never. Unix time would move when somebody sets the clock.
+func (a *association) since(t time.Time) int64 { return int64(t.Sub(a.began)) + 1 }
+
+// at is the time of which since made ns.
+func (a *association) at(ns int64) time.Time { return a.began.Add(time.Duration(ns - 1)) }
 
 func (c *counters) bad(r Reason) {
 	switch r {
@@ -71,13 +79,13 @@ func (c *counters) bad(r Reason) {
 	}
 }
 
-func (c *counters) stats() ipsec.SAStats {
+func (c *counters) stats(of *association) ipsec.SAStats {
 	s := ipsec.SAStats{
 		Packets: c.packets.Load(), Octets: c.octets.Load(),
 		BadICV: c.badICV.Load(), Replayed: c.replayed.Load(), Malformed: c.malformed.Load(), Selector: c.selector.Load(),
 	}
 	if ns := c.last.Load(); ns != 0 {
-		s.Last = time.Unix(0, ns)
+		s.Last = of.at(ns)
 	}
 	return s
 }
@@ -87,7 +95,7 @@ func newAssociation(s *ipsec.Set) (*association, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &association{set: *s, transform: t}
+	a := &association{set: *s, transform: t, began: time.Now()}
 	in, out := s.In(), s.Out()
 	for i := range 2 {
 		a.in[i].SA, a.in[i].of = in[i], a

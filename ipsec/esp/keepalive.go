@@ -18,8 +18,7 @@ func (e *Engine) startKeepAlive(a *association) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.alive = time.AfterFunc(every, func() {
-		last := max(a.out[0].last.Load(), a.out[1].last.Load())
-		wait := every - time.Since(time.Unix(0, last))
+		wait := every - a.silent(time.Now())
 		if wait <= 0 {
 			_ = e.transmit(a, keepAlive, time.Now())
 			wait = every
@@ -30,4 +29,9 @@ func (e *Engine) startKeepAlive(a *association) {
 			a.alive.Reset(wait)
 		}
 	})
+}
+
+// silent is for how long a set has sent nothing.
+func (a *association) silent(now time.Time) time.Duration {
+	return now.Sub(a.at(max(a.out[0].last.Load(), a.out[1].last.Load())))
 }

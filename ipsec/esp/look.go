@@ -15,7 +15,7 @@ func (e *Engine) Stats(id ipsec.SetID) (s ipsec.SetStats, ok bool) {
 		return s, false
 	}
 	for i := range 2 {
-		s.In[i], s.Out[i] = a.in[i].stats(), a.out[i].stats()
+		s.In[i], s.Out[i] = a.in[i].stats(a), a.out[i].stats(a)
 	}
 	return s, true
 }

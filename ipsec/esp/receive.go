@@ -94,7 +94,7 @@ func (e *Engine) authentic(sa *inbound, by Path, payload []byte, next uint8, f p
 			return Malformed, false
 		}
 	}
-	sa.good(f.octets, f.now)
+	sa.good(f.octets, sa.of.since(f.now))
 	if f.newest {
 		e.learn(sa.of, by)
 	}

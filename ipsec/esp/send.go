@@ -78,7 +78,7 @@ func (e *Engine) send(local, remote netip.AddrPort, proto uint8, parts [2][]byte
 		e.dropped(Drop{Reason: SendFailed, SPI: sa.SPI, Set: &a.set, Err: err})
 		return err
 	}
-	sa.good(len(packet), now)
+	sa.good(len(packet), a.since(now))
 	return nil
 }
 
@@ -90,8 +90,8 @@ func (e *Engine) transmit(a *association, packet []byte, now time.Time) error {
 	}
 	first := a.firstSent.Load()
 	if first == 0 {
-		a.firstSent.CompareAndSwap(0, now.UnixNano())
-		first = now.UnixNano()
+		first = a.since(now)
+		a.firstSent.CompareAndSwap(0, first)
 	}
 	ip, udp := e.guess(a)
 	if ip.Carrier == nil && udp.Carrier == nil {
@@ -100,7 +100,7 @@ func (e *Engine) transmit(a *association, packet []byte, now time.Time) error {
 	var errIP, errUDP error
 	if ip.Carrier != nil {
 		errIP = ip.Carrier.Send(packet, a.set.Local.Addr, ip.Outer)
-		if udp.Carrier == nil || errIP == nil && now.UnixNano()-first < int64(rawPatience) {
+		if udp.Carrier == nil || errIP == nil && a.since(now)-first < int64(rawPatience) {
 			return errIP
 		}
 	}
