@@ -272,9 +272,10 @@ func (b *Backend) Extend(id ipsec.SetID, hard time.Time) error {
 // the peer.
 func (b *Backend) update(in *installed, hard time.Time) error {
 	in.hard = hard
-	life, now := limits(in.added, hard, true), b.now()
+	now := b.now()
 	for _, a := range b.associations(in) {
 		if b.states[a.key()] == in.set.ID {
+			life := limits(now.Add(-b.age(a.key(), now)), hard, true)
 			if err := b.kernel.do(stateAdd(nl.XFRM_MSG_UPDSA, a, in.set, life, 0)); err != nil {
 				return stateFault("update "+a.String(), in.set.Pair, a.dst.Is4(), err)
 			}
@@ -284,6 +285,20 @@ func (b *Backend) update(in *installed, hard time.Time) error {
 		}
 	}
 	return nil
+}
+
+// age is how old the kernel takes a state to be, by which it judges new limits a second
+// after it is told of them. It counts by the wall clock: where somebody has set that
+// ahead, a state is older than the time that has passed; one that is at its end by that
+// count gets another end from the kernel, which is minutes too early. One that seems to be
+// of the future is taken for new, and its end comes late: the P-CSCF itself ends sets in
+// time.
+func (b *Backend) age(k key, now time.Time) time.Duration {
+	st, ok := b.standing(k)
+	if !ok {
+		return 0
+	}
+	return max(0, time.Duration(now.Unix()-int64(st.info.Curlft.AddTime))*time.Second)
 }
 
 // Remove takes a set out. After an error some of it is still in the kernel, and

@@ -254,6 +254,31 @@ func TestExtendMovesTheEnd(t *testing.T) {
 	}
 }
 
+// Somebody sets the clock, by which the kernel judges how old a state is.
+func TestExtendAfterTheClockWasSet(t *testing.T) {
+	for by, want := range map[time.Duration]uint64{0: 1200, time.Hour: 4800, -time.Hour: 1200} {
+		f := newFakeKernel()
+		b, _ := started(t, f, nil)
+		s := set(1, sha1Null)
+		if err := b.Install(s); err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range f.states {
+			info := nl.DeserializeXfrmUsersaInfo(state)
+			info.Curlft.AddTime -= uint64(by / time.Second)
+		}
+		if err := b.Extend(1, s.Hard.Add(10*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range f.states {
+			// A second may have begun meanwhile.
+			if l := nl.DeserializeXfrmUsersaInfo(state).Lft; l.HardAddExpiresSeconds-want > 1 || l.HardAddExpiresSeconds-l.SoftAddExpiresSeconds > 11 {
+				t.Errorf("the clock was set by %v: a state ends %d s after the kernel's beginning of it, and is told of after %d s, want %d s", by, l.HardAddExpiresSeconds, l.SoftAddExpiresSeconds, want)
+			}
+		}
+	}
+}
+
 func TestStatsReadTheKernelsCounters(t *testing.T) {
 	f := newFakeKernel()
 	b, _ := started(t, f, nil)

@@ -65,6 +65,7 @@ func (f *fakeKernel) do(r request) error {
 		if there == (r.kind == nl.XFRM_MSG_NEWSA) {
 			return map[bool]error{true: unix.EEXIST, false: unix.ESRCH}[there]
 		}
+		info.Curlft.AddTime = uint64(time.Now().Unix())
 		if there {
 			info.Curlft, info.Stats = nl.DeserializeXfrmUsersaInfo(old).Curlft, nl.DeserializeXfrmUsersaInfo(old).Stats
 		}

@@ -74,7 +74,8 @@ func (b *Backend) replace(in *installed, was netip.AddrPort) error {
 	before.outer = was
 	olds, news := b.associations(&before)[2:], b.associations(in)[2:]
 	var undo []request
-	life, now := limits(in.added, in.hard, true), b.now()
+	now := b.now()
+	life := limits(now, in.hard, true)
 	step := func(r, back request) error {
 		err := b.kernel.do(r)
 		if err == nil || unknown(err) {

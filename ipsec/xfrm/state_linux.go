@@ -67,8 +67,8 @@ func (in *installed) associations(port uint16) []association {
 	return list
 }
 
-// limits makes the kernel's lifetime of what began at added and ends at hard, zero
-// for never. The kernel counts whole seconds from its own beginning.
+// limits makes the kernel's lifetime of what the kernel takes to have begun at added, and
+// what ends at hard, zero for never. The kernel counts whole seconds from the beginning.
 func limits(added, hard time.Time, soft bool) nl.XfrmLifetimeCfg {
 	l := nl.XfrmLifetimeCfg{
 		SoftByteLimit: nl.XFRM_INF, HardByteLimit: nl.XFRM_INF,

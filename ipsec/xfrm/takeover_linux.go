@@ -80,7 +80,7 @@ func (b *Backend) takeOver() (more bool, errs []error) {
 				continue
 			}
 			delete(b.states, a.key())
-			err := b.kernel.do(stateAdd(nl.XFRM_MSG_NEWSA, a, in.set, limits(in.added, in.hard, true), 0))
+			err := b.kernel.do(stateAdd(nl.XFRM_MSG_NEWSA, a, in.set, limits(b.now(), in.hard, true), 0))
 			if err == nil || unknown(err) {
 				b.states[a.key()] = id
 			}
