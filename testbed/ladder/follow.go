@@ -78,20 +78,35 @@ func open(ctx context.Context, url string) (*http.Response, error) {
 	return resp, nil
 }
 
+// arrived is an event that waits, since when.
+type arrived struct {
+	trace.Event
+	at time.Time
+}
+
 // Merge gives the events of a channel to yield in the order of their times, late
 // ones by up to a fifth of a second put in their place. It ends with ctx, with
 // the channel, or with an error of yield.
 func Merge(ctx context.Context, events <-chan trace.Event, yield func(trace.Event) error) error {
-	var waiting []trace.Event
+	var waiting []arrived
 	tick := time.NewTicker(settle / 4)
 	defer tick.Stop()
 	flush := func(before time.Time) error {
 		n := 0
 		for n < len(waiting) && waiting[n].Time.Before(before) {
-			if err := yield(waiting[n]); err != nil {
+			n++
+		}
+		// Somebody has set the clock back: what bears times of before goes with what it has
+		// come with, or it would wait until the clock shows them once more.
+		for i := n; i < len(waiting); i++ {
+			if time.Since(waiting[i].at) > 2*settle {
+				n = i + 1
+			}
+		}
+		for _, e := range waiting[:n] {
+			if err := yield(e.Event); err != nil {
 				return err
 			}
-			n++
 		}
 		waiting = slices.Delete(waiting, 0, n)
 		return nil
@@ -104,13 +119,13 @@ func Merge(ctx context.Context, events <-chan trace.Event, yield func(trace.Even
 			if !ok {
 				return flush(time.Unix(1<<40, 0))
 			}
-			at, _ := slices.BinarySearchFunc(waiting, e, func(a, b trace.Event) int {
+			at, _ := slices.BinarySearchFunc(waiting, e, func(a arrived, b trace.Event) int {
 				if c := a.Time.Compare(b.Time); c != 0 {
 					return c
 				}
 				return -1 // equal times stay in the order of arrival
 			})
-			waiting = slices.Insert(waiting, at, e)
+			waiting = slices.Insert(waiting, at, arrived{e, time.Now()})
 		case now := <-tick.C:
 			if err := flush(now.Add(-settle)); err != nil {
 				return err

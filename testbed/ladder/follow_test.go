@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -78,4 +79,27 @@ func TestMergeEndsWithItsInputAndItsReader(t *testing.T) {
 	if err := Merge(t.Context(), c, func(trace.Event) error { return full }); !errors.Is(err, full) {
 		t.Errorf("error %v", err)
 	}
+}
+
+// Somebody sets the clock back: what came before that waits no longer than anything else.
+func TestMergeWhenTheClockIsSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := make(chan trace.Event, 2)
+		var got []string
+		done := make(chan error)
+		go func() {
+			done <- Merge(t.Context(), c, func(e trace.Event) error { got = append(got, e.Text); return nil })
+		}()
+		c <- trace.Event{Text: "before", Time: time.Now().Add(time.Hour)}
+		c <- trace.Event{Text: "after", Time: time.Now()}
+		time.Sleep(3 * settle)
+		synctest.Wait()
+		if want := []string{"after", "before"}; !slices.Equal(got, want) {
+			t.Errorf("after %v there is %q, want %q", 3*settle, got, want)
+		}
+		close(c)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -137,7 +137,8 @@ func (l *Ladder) release(until time.Time) {
 		_, known := l.addr[remote]
 		switch {
 		case known && l.tells(l.addr[remote]):
-		case known || e.Time.Before(until) || len(held) > maxHeld:
+		case known || e.Time.Before(until) || len(held) > maxHeld,
+			!until.IsZero() && e.Time.After(until.Add(2*claim)): // somebody has set the clock back
 			l.draw(l.column(e.Node), l.stranger(remote), e)
 		default:
 			l.held = append(l.held, e)

@@ -233,3 +233,24 @@ func FuzzLadder(f *testing.F) {
 		}
 	})
 }
+
+// Somebody sets the clock back: a message that waits for its receiver is drawn all the same.
+func TestTheClockIsSetBack(t *testing.T) {
+	var b bytes.Buffer
+	l := New(&b, Options{})
+	now := time.UnixMilli(10_000_000)
+	if err := l.Write(trace.Event{Time: now, Node: "pcscf", Kind: trace.SIP, Dir: trace.Out, Local: gm, Remote: phone, Raw: register("a")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, later := range []struct {
+		by    time.Duration
+		drawn bool
+	}{{claim / 2, false}, {-time.Hour, true}} {
+		if err := l.Write(trace.Event{Time: now.Add(later.by), Node: "pcscf", Kind: trace.State, Text: "something"}); err != nil {
+			t.Fatal(err)
+		}
+		if drawn := strings.Contains(b.String(), "REGISTER"); drawn != later.drawn {
+			t.Errorf("%v later the message is drawn: %v, want %v", later.by, drawn, later.drawn)
+		}
+	}
+}
