@@ -41,7 +41,12 @@ func NewLog(c LogConfig, name string, stderr io.Writer) (*zap.Logger, io.Closer,
 		return nil, nil, fmt.Errorf("opening the log file: %w", err)
 	}
 	out := &bufferedFile{f: f}
-	return zap.New(fileCore{zapcore.NewCore(encoder, out, level), out}).Named(name), out, nil
+	log := zap.New(fileCore{zapcore.NewCore(encoder, out, level), out}).Named(name)
+	out.tell = func(lines, all uint64, why error) {
+		log.Warn("log lines are missing here: the file could not be written, and can be again",
+			zap.Uint64("lines", lines), zap.Uint64("lines_in_all", all), zap.Error(why))
+	}
+	return log, out, nil
 }
 
 type nopCloser struct{}

@@ -1,9 +1,13 @@
 package node
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,7 +80,81 @@ func TestLogFileManyLines(t *testing.T) {
 	}
 }
 
-// A file that takes nothing costs an error with the next line, and no memory.
+// disk is a file on a disk with so much room.
+type disk struct {
+	bytes.Buffer
+	room int
+}
+
+func (d *disk) Write(p []byte) (int, error) {
+	n := min(len(p), d.room)
+	d.room -= n
+	d.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+func (d *disk) Close() error { return nil }
+
+// A disk is full for a while: what it does not take is counted, and told of in the file
+// when there is room again; the line within which it ended goes on there.
+func TestLogFileOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, closer, err := NewLog(LogConfig{File: filepath.Join(t.TempDir(), "log"), Format: "json"}, "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := closer.(*bufferedFile)
+		defer out.f.Close()
+		d := &disk{}
+		out.f = d
+		wait := func() {
+			time.Sleep(logDelay + time.Millisecond)
+			synctest.Wait()
+		}
+		log.Info("one")
+		d.room = len(out.buf) * 3 / 2
+		log.Info("two")
+		log.Info("three")
+		wait()
+		for range 3 {
+			log.Info("lost")
+			wait()
+		}
+		if got, kept := out.Lost(), len(out.buf); got != 4 || kept > d.Len() {
+			t.Errorf("%d lines are lost, want 4; %d octets are held back", got, kept)
+		}
+		d.room = 1 << 20
+		log.Info("four")
+		wait()
+		log.Info("five")
+		if err := closer.Close(); err != nil {
+			t.Error(err)
+		}
+		var got []string
+		for line := range strings.Lines(d.String()) {
+			var l struct {
+				Msg, Error string
+				Lines      int
+				All        int `json:"lines_in_all"`
+			}
+			if err := json.Unmarshal([]byte(line), &l); err != nil {
+				t.Errorf("%q: %v", line, err)
+			}
+			got = append(got, l.Msg)
+			if l.Error != "" && (l.Lines != 4 || l.All != 4 || l.Error != syscall.ENOSPC.Error()) {
+				t.Errorf("the line that tells of it: %s", line)
+			}
+		}
+		if want := []string{"one", "two", "four", "log lines are missing here: the file could not be written, and can be again", "five"}; !slices.Equal(got, want) {
+			t.Errorf("the file holds %q, want %q", got, want)
+		}
+	})
+}
+
+// A file that takes nothing costs an error a try, and no memory.
 func TestLogFileBroken(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
@@ -84,12 +162,18 @@ func TestLogFileBroken(t *testing.T) {
 	}
 	_ = f.Close()
 	b := &bufferedFile{f: f}
-	var last error
+	line := append(make([]byte, 999), '\n')
+	complaints := 0
 	for range 200 {
-		_, last = b.Write(make([]byte, 1000))
+		if _, err := b.Write(line); err != nil {
+			complaints++
+		}
 	}
-	if last == nil || len(b.buf) > logBuffer {
-		t.Errorf("%v with %d octets held back, want an error and at most %d", last, len(b.buf), logBuffer)
+	if err := b.Sync(); err == nil {
+		t.Error("a file that is closed has taken lines")
+	}
+	if tries := 200 * len(line) / logBuffer; complaints != tries || len(b.buf) != 0 || b.Lost() != 200 {
+		t.Errorf("%d complaints of %d tries, %d octets held back, %d lines lost of 200", complaints, tries, len(b.buf), b.Lost())
 	}
 	_ = b.Close()
 }

@@ -139,6 +139,11 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 	defer growHeap()()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if f, ok := closeLog.(interface{ Lost() uint64 }); ok {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gocscf_log_lines_lost_total", Help: "Log lines that the log file did not take, as on a full disk.",
+		}, func() float64 { return float64(f.Lost()) }))
+	}
 	stream := &trace.Stream{}
 	svc, err := p.New(Deps{Log: log, Trace: trace.Node{Stream: stream, Name: p.Name}, Metrics: reg})
 	if err != nil {

@@ -144,7 +144,8 @@ func (h handler) MAR(r *diameter.Request, q *cx.MAR, answer func(*cx.MAA) error)
 	// Queued under the lock, so that reservations of one user stay in order.
 	h.s.state.reserve(*save, func(err error) {
 		if err != nil {
-			h.s.deps.Log.Error("no vector leaves while its SQN cannot be kept", zap.String("impi", q.UserName), zap.Error(err),
+			h.s.unkept.Inc()
+			h.s.limited.Log(h.s.deps.Log, zap.ErrorLevel, "unkept", "no vector leaves while its SQN cannot be kept", zap.String("impi", q.UserName), zap.Error(err),
 				zap.String("next", "Make room on the disk, or give the HSS a state file that it may write."))
 			x.finish(&cx.MAA{}, base(diameter.UnableToComply, "the sequence number could not be stored").
 				hint("See the HSS's log: its state file cannot be written."))

@@ -40,6 +40,7 @@ type Server struct {
 	listener net.Listener
 	limited  node.Limited
 	answers  *prometheus.CounterVec
+	unkept   prometheus.Counter // reservations that the state file has not taken
 	faults   faults
 
 	// halt is done when what waits (delays, drops) shall end; wg counts that.
@@ -68,8 +69,11 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.answers = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocscf_hss_answers_total", Help: "Cx requests answered, by command and result.",
 	}, []string{"command", "result"})
+	s.unkept = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gocscf_hss_state_failures_total", Help: "Vectors that did not leave because their SQN could not be kept in the state file.",
+	})
 	if deps.Metrics != nil {
-		deps.Metrics.MustRegister(s.answers)
+		deps.Metrics.MustRegister(s.answers, s.unkept)
 	}
 	for _, impi := range cfg.predictable {
 		deps.Log.Warn(randWarning(impi), zap.String("impi", impi))

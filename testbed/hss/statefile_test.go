@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/diameter"
 	"github.com/gocscf/gocscf/diameter/cx"
@@ -122,6 +124,9 @@ func TestStateThatCannotBeWritten(t *testing.T) {
 	}
 	if h.logs.FilterMessageSnippet("no vector leaves").Len() != 2 {
 		t.Error("nothing in the log")
+	}
+	if n := testutil.ToFloat64(h.unkept); n != 2 {
+		t.Errorf("%v vectors that did not leave are counted, want 2", n)
 	}
 	if err := os.Rename(dir+"-away", dir); err != nil {
 		t.Fatal(err)
