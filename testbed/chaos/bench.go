@@ -172,6 +172,7 @@ type Outcome struct {
 	// Metrics are the services' counters of failures that have grown.
 	Metrics map[string]float64 `json:"metrics,omitempty"`
 
+	own    bool // see Own
 	window window
 	broken load.TrafficCount // what phones had counted when the fault had come
 }
@@ -189,7 +190,7 @@ func (b *bench) registered(ctx context.Context) int {
 // strike lets a fault come and go and waits until all is well. The losses are settled
 // when the load has ended.
 func (b *bench) strike(ctx context.Context, f Fault) (*Outcome, error) {
-	o := &Outcome{Fault: f.Name, What: f.What, Phones: b.registered(ctx), Warned: map[string]int{}, Metrics: map[string]float64{}}
+	o := &Outcome{Fault: f.Name, What: f.What, own: f.own, Phones: b.registered(ctx), Warned: map[string]int{}, Metrics: map[string]float64{}}
 	o.window.dialogs = f.Forgets.Calls
 	seen := b.look(ctx)
 	o.window.began = time.Now()

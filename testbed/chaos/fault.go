@@ -24,6 +24,7 @@ type Fault struct {
 
 	// needsAS has MESSAGEs go through an application server, in the whole run.
 	needsAS bool
+	own     bool // see Own
 	// silent faults leave requests without any answer.
 	silent bool
 	// least is how long it must stay to be felt.
@@ -145,8 +146,9 @@ func Faults() []Fault {
 		},
 		{
 			Name: "disk-full", What: "no service can write to a file any more: logs, the HSS's sequence numbers",
-			come: func(_ context.Context, b *bench) error { return b.disk(0) },
-			gone: func(_ context.Context, b *bench) error { return b.disk(noLimit) },
+			Signs: []Sign{{Service: icscf, Metric: "gocscf_log_lines_lost_total"}},
+			come:  func(_ context.Context, b *bench) error { return b.disk(0) },
+			gone:  func(_ context.Context, b *bench) error { return b.disk(noLimit) },
 		},
 	}
 }

@@ -63,12 +63,14 @@ func (l *Losses) causes() string {
 func (r *Report) Faulty() (list []string) {
 	wrong := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	for _, o := range r.Outcomes {
-		f, err := byName([]string{o.Fault})
-		if err != nil {
+		var forgets Forgotten // nothing, where the fault is the caller's own
+		if f, err := byName([]string{o.Fault}); err == nil {
+			forgets = f[0].Forgets
+		} else if !o.own {
 			wrong("%v", err)
 			continue
 		}
-		if forgets := f[0].Forgets; o.PhonesLost > 0 && !forgets.Phones {
+		if o.PhonesLost > 0 && !forgets.Phones {
 			wrong("%s: %d registered phones were lost", o.Fault, o.PhonesLost)
 		} else if o.CallsLost > 0 && !forgets.Calls {
 			wrong("%s: %d established calls were lost", o.Fault, o.CallsLost)

@@ -30,7 +30,7 @@ var house = [][]room{
 		{name: "testbed/lab", beside: []string{"testbed/ladder", "testbed/load", "testbed/hss", "testbed/ue", "testbed/as", "testbed/pcrf"}},
 		{name: "testbed/interop", beside: []string{"testbed/lab", "testbed/ladder", "testbed/hss", "testbed/ue", "testbed/as"}},
 		{name: "testbed/attack", beside: []string{"testbed/lab", "testbed/hss", "testbed/ue", "testbed/as"}, not: functions},
-		{name: "testbed/chaos", beside: []string{"testbed/lab", "testbed/load"}, not: functions},
+		{name: "testbed/chaos", beside: []string{"testbed/lab", "testbed/load", "testbed/hss", "testbed/ue"}, not: functions},
 		{name: "testbed/bench", beside: []string{"testbed/hss"}}, // all tests
 		{name: "testbed/ladder", not: functions},
 		{name: "testbed/load", beside: []string{"testbed/ue"}, not: functions},
