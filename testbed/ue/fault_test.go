@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,7 +38,10 @@ func TestProtectionFaults(t *testing.T) {
 				// Everything by UDP: a datagram that is lost is sent again.
 				cfg.Offer = []ipsec.Pair{md5Null}
 				packets, registers := 0, 0
+				var mu sync.Mutex // many goroutines send
 				w.mem.SetHook(func(p memnet.Packet) memnet.Verdict {
+					mu.Lock()
+					defer mu.Unlock()
 					if p.To.Port() == gatePS && p.Kind == memnet.Datagram {
 						packets++
 					}

@@ -221,7 +221,10 @@ func options(s *gateSet, port uint16) string {
 // count counts the answers to OPTIONS that come to port_ps by TCP, and those that
 // leave a phone in clear.
 func (w *world) count(tcp, clear *int) func(memnet.Packet) memnet.Verdict {
+	var mu sync.Mutex // many goroutines send
 	return func(p memnet.Packet) memnet.Verdict {
+		mu.Lock()
+		defer mu.Unlock()
 		switch answer := strings.Contains(string(p.Data), "1 OPTIONS") && strings.Contains(string(p.Data), "SIP/2.0 200"); {
 		case answer && p.Kind == memnet.Segment && p.To.Port() == gatePS:
 			*tcp++
