@@ -29,7 +29,7 @@ type draft struct {
 	slots []slot
 	texts []text
 
-	few  [inlineLines + 16]slot
+	few  [usualLines + 16]slot
 	some [20]text
 }
 
@@ -312,11 +312,11 @@ func (d *draft) editBody(r *rest) {
 func (m *Message) appendStart(dst []byte, e *Edits) []byte {
 	switch {
 	case m.IsRequest() && e.uri != "":
-		dst = append(append(dst, m.method...), ' ')
+		dst = append(append(dst, m.method()...), ' ')
 		dst = appendStartText(dst, e.uri, true)
-		dst = append(append(dst, ' '), m.version...)
+		dst = append(append(dst, ' '), m.Version()...)
 	case !m.IsRequest() && e.rest != nil && e.rest.code != 0:
-		dst = append(append(dst, m.version...), ' ')
+		dst = append(append(dst, m.Version()...), ' ')
 		dst = strconv.AppendInt(dst, int64(e.rest.code), 10)
 		dst = appendStartText(append(dst, ' '), e.rest.text, false)
 	default:

@@ -1,6 +1,9 @@
 package sip
 
-import "strconv"
+import (
+	"strconv"
+	"sync"
+)
 
 // Field is a header field to be written. Name is used when ID is Other.
 type Field struct {
@@ -12,13 +15,25 @@ type Field struct {
 // Builder makes a message that we originate ourselves. Header lines appear in
 // the order in which they are added; Content-Length is written by itself.
 type Builder struct {
-	head        []byte // start line and header lines
+	head        []byte   // start line and header lines
+	scratch     *scratch // where head is, until Bytes
 	ctype, body string
+}
+
+// scratch is where the header of a message grows, in place of an allocation that is too
+// small for some and too large for others. A Builder that is abandoned keeps its.
+type scratch [2048]byte
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+func newBuilder() *Builder {
+	s := scratches.Get().(*scratch)
+	return &Builder{head: s[:0], scratch: s}
 }
 
 // NewRequest begins a request.
 func NewRequest(method, uri string) *Builder {
-	b := &Builder{head: make([]byte, 0, 1024)}
+	b := newBuilder()
 	b.head = append(append(b.head, method...), ' ')
 	b.head = appendStartText(b.head, uri, true)
 	b.head = append(b.head, " SIP/2.0\r\n"...)
@@ -33,7 +48,7 @@ func NewResponse(req *Message, status int, reason, toTag string) *Builder {
 	if reason == "" {
 		reason = StatusText(status)
 	}
-	b := &Builder{head: make([]byte, 0, 1024)}
+	b := newBuilder()
 	b.head = strconv.AppendInt(append(b.head, "SIP/2.0 "...), int64(status), 10)
 	b.head = appendStartText(append(b.head, ' '), reason, false)
 	b.head = append(b.head, "\r\n"...)
@@ -125,11 +140,12 @@ func (b *Builder) Body(contentType, body string) *Builder {
 
 // Bytes returns the message, which is the caller's.
 func (b *Builder) Bytes() []byte {
-	out := b.head
-	if more := len(b.ctype) + len(b.body) + 48; cap(out)-len(out) < more {
-		out = append(make([]byte, 0, len(b.head)+more), b.head...)
+	out := append(make([]byte, 0, len(b.head)+len(b.ctype)+len(b.body)+48), b.head...)
+	b.head = out[:len(out):len(out)] // what is behind it is the caller's now
+	if b.scratch != nil {
+		scratches.Put(b.scratch)
+		b.scratch = nil
 	}
-	b.head = b.head[:len(b.head):len(b.head)] // what is behind it is the caller's now
 	if b.ctype != "" {
 		out = append(appendValue(append(out, "Content-Type: "...), b.ctype), "\r\n"...)
 	}

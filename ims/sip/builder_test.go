@@ -127,3 +127,24 @@ func TestFlow(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// What Bytes returns is the caller's: neither a later message nor what is added to the
+// same Builder changes it.
+func TestBytesAreTheCallers(t *testing.T) {
+	long := strings.Repeat("x", len(scratch{})) // does not fit into the scratch
+	for _, value := range []string{"1", long} {
+		first := NewRequest("MESSAGE", "sip:b@h").AddName("X-First", value)
+		got := first.Bytes()
+		want := string(got)
+		again := first.AddName("X-Later", "2").Body("text/plain", "more").Bytes()
+		for range 4 { // whatever scratch is at hand now
+			NewRequest("OPTIONS", "sip:other@h").AddName("X-Other", strings.Repeat("y", 1500)).Bytes()
+		}
+		if string(got) != want {
+			t.Errorf("the message has changed to %.80q", got)
+		}
+		if s := string(again); !strings.Contains(s, "X-First: "+value+"\r\nX-Later: 2\r\n") || !strings.HasSuffix(s, "\r\n\r\nmore") {
+			t.Errorf("the Builder goes on as %.80q", s)
+		}
+	}
+}

@@ -15,16 +15,14 @@ var (
 )
 
 // Index points m at raw: the start line and each header line are found, no value
-// is parsed. Nothing is allocated up to 40 header lines. It errs only when raw
-// cannot be treated as a SIP message; [Validate] judges the rest.
+// is parsed. The index is allocated as large as it takes, or what m had room for
+// before is used again. It errs only when raw cannot be treated as a SIP message;
+// [Validate] judges the rest.
 func (m *Message) Index(raw string) error {
 	for raw != "" && (raw[0] == '\r' || raw[0] == '\n') { // RFC 3261 §7.5
 		raw = raw[1:]
 	}
-	m.raw, m.method, m.uri, m.version, m.reason, m.status = "", "", "", "", "", 0
-	m.startEnd, m.top, m.body, m.flags = 0, 0, 0, 0
-	m.seen, m.twice, m.at = [4]uint64{}, 0, [firstIDs]uint16{}
-	m.lines = m.inline[:0]
+	m.clear()
 	if raw == "" {
 		return ErrEmpty
 	}
@@ -33,15 +31,31 @@ func (m *Message) Index(raw string) error {
 	}
 	end, next := m.lineEnd(raw, 0)
 	if !m.startLine(raw[:end]) {
+		m.clear()
 		return ErrStartLine
 	}
 	m.startEnd, m.top = uint16(end), uint16(next)
+	if cap(m.lines) == 0 {
+		m.lines = make([]line, 0, countLines(raw))
+	}
 	if err := m.header(raw, next); err != nil {
-		m.lines, m.seen, m.twice, m.at = m.inline[:0], [4]uint64{}, 0, [firstIDs]uint16{}
+		m.clear()
 		return err
 	}
 	m.frameBody(raw)
 	return nil
+}
+
+// clear empties m, and keeps its room.
+func (m *Message) clear() { *m = Message{lines: m.lines[:0]} }
+
+// countLines returns how many header lines raw has, or a few more: folded ones count
+// as several.
+func countLines(raw string) int {
+	if end := strings.Index(raw, "\r\n\r\n"); end >= 0 {
+		raw = raw[:end]
+	}
+	return min(strings.Count(raw, "\n"), MaxLines)
 }
 
 // lineEnd returns where the line from start ends and the next one begins. It notes
@@ -64,27 +78,31 @@ func (m *Message) lineEnd(raw string, start int) (end, next int) {
 // the parts is Validate's business. It reports false for what is no SIP at all.
 func (m *Message) startLine(s string) bool {
 	if isVersion(s) {
-		m.version, s = cutSpace(s)
-		code, reason := cutSpace(trimLeftLWS(s))
-		m.reason = reason
+		version, rest := cutSpace(s)
+		m.versionEnd = uint16(len(version))
+		code, reason := cutSpace(trimLeftLWS(rest))
 		if len(reason) > 0 {
-			m.reason = reason[1:]
+			m.reason = uint16(len(s) - len(reason) + 1)
 		}
 		if len(code) == 3 {
 			if n, ok := parseUint(code, 999); ok && n >= 100 {
-				m.status = int(n)
+				m.status = uint16(n)
 			}
 		}
 		return true
 	}
 	method, rest := cutSpace(s)
-	rest = trimRightLWS(trimLeftLWS(rest))
+	rest = trimLeftLWS(rest)
+	start := len(s) - len(rest)
+	rest = trimRightLWS(rest)
 	sp := strings.LastIndexByte(rest, ' ')
 	if method == "" || sp < 0 || !isVersion(rest[sp+1:]) {
 		return false
 	}
 	m.flags |= msgRequest
-	m.method, m.uri, m.version = method, trimRightLWS(rest[:sp]), rest[sp+1:]
+	m.methodEnd = uint16(len(method))
+	m.uriStart, m.uriEnd = uint16(start), uint16(start+len(trimRightLWS(rest[:sp])))
+	m.versionStart, m.versionEnd = uint16(start+sp+1), uint16(start+len(rest))
 	return true
 }
 

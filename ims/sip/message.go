@@ -10,7 +10,7 @@ const (
 	// MaxLines bounds the header field lines of a message.
 	MaxLines = 512
 
-	inlineLines = 40 // lines that need no allocation; phones send 20 to 30
+	usualLines = 40 // that an edited message has at most; phones send 20 to 30
 
 	// firstIDs are the identities whose first line is found without a search: those
 	// that IDs begin with.
@@ -21,12 +21,12 @@ const (
 // zero value is empty and ready for [Message.Index]. After that it does not
 // change; any number of goroutines may read it. A Message must not be copied.
 type Message struct {
-	raw     string // from the first octet of the start line to the end of the body
-	method  string // of the request line; "" in responses
-	uri     string
-	version string
-	reason  string
-	status  int
+	raw    string // from the first octet of the start line to the end of the body
+	status uint16
+
+	// Of the start line, offsets as all that follow: where method, Request-URI and
+	// version are; the reason phrase goes on to startEnd.
+	methodEnd, uriStart, uriEnd, versionStart, versionEnd, reason uint16
 
 	startEnd uint16 // end of the start line without its line end
 	top      uint16 // start of the first header line
@@ -35,9 +35,8 @@ type Message struct {
 	seen     [4]uint64 // set of IDs that occur
 	twice    uint64    // of IDs below 64: those that more than one line has
 
-	at     [firstIDs]uint16 // line with that ID, and 1; 0 for none
-	lines  []line
-	inline [inlineLines]line
+	at    [firstIDs]uint16 // line with that ID, and 1; 0 for none
+	lines []line
 }
 
 // line is one header field with its continuation lines. Offsets are into raw.
@@ -65,11 +64,47 @@ const (
 
 // Parse indexes raw into a new Message.
 func Parse(raw string) (*Message, error) {
-	m := new(Message)
+	m := withRoom(countLines(raw))
 	if err := m.Index(raw); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// Room is room for the index of a message of the usual length, in a struct that has the
+// Message as well. A longer one takes an allocation.
+type Room [32]line
+
+// Use has m keep its index in r.
+func (m *Message) Use(r *Room) { m.lines = r[:0] }
+
+// withRoom returns a Message with room for n lines in the same allocation, for as many
+// as is usual. The sizes fill those in which Go allocates: 384, 480 and 576 octets, of the last 8 its own.
+func withRoom(n int) *Message {
+	switch {
+	case n <= 16:
+		m := new(struct {
+			Message
+			room [16]line
+		})
+		m.lines = m.room[:0]
+		return &m.Message
+	case n <= 24:
+		m := new(struct {
+			Message
+			room [24]line
+		})
+		m.lines = m.room[:0]
+		return &m.Message
+	case n <= 32:
+		m := new(struct {
+			Message
+			room [32]line
+		})
+		m.lines = m.room[:0]
+		return &m.Message
+	}
+	return new(Message)
 }
 
 // Raw returns the message from its start line to the end of its body. What
@@ -83,7 +118,7 @@ func (m *Message) IsRequest() bool { return m.flags&msgRequest != 0 }
 // "" when CSeq cannot be read.
 func (m *Message) Method() string {
 	if m.IsRequest() {
-		return m.method
+		return m.method()
 	}
 	c, err := m.CSeq()
 	if err != nil {
@@ -93,17 +128,25 @@ func (m *Message) Method() string {
 }
 
 // RequestURI returns the Request-URI as written, "" for responses.
-func (m *Message) RequestURI() string { return m.uri }
+func (m *Message) RequestURI() string { return m.raw[m.uriStart:m.uriEnd] }
 
 // Version returns the SIP version of the start line as written.
-func (m *Message) Version() string { return m.version }
+func (m *Message) Version() string { return m.raw[m.versionStart:m.versionEnd] }
 
 // Status returns the status code of a response. It is 0 for requests, and for
 // responses whose code is not three digits.
-func (m *Message) Status() int { return m.status }
+func (m *Message) Status() int { return int(m.status) }
 
 // Reason returns the reason phrase of a response.
-func (m *Message) Reason() string { return m.reason }
+func (m *Message) Reason() string {
+	if m.reason == 0 {
+		return ""
+	}
+	return m.raw[m.reason:m.startEnd]
+}
+
+// method is that of the request line; "" in responses.
+func (m *Message) method() string { return m.raw[:m.methodEnd] }
 
 // StartLine returns the request or status line without its line end.
 func (m *Message) StartLine() string { return m.raw[:m.startEnd] }

@@ -33,7 +33,7 @@ func badHeader(id ID, detail string) *Problem {
 // nobody here reads (Accept, Warning, a body) passes whatever it holds.
 func Validate(m *Message) *Problem {
 	p := validate(m)
-	if p != nil && (!m.IsRequest() || m.method == "ACK") {
+	if p != nil && (!m.IsRequest() || m.method() == "ACK") {
 		p.Status, p.Reason = 0, ""
 	}
 	return p
@@ -88,25 +88,25 @@ func checkSize(m *Message) *Problem {
 // checkStartLine wants exactly one space between the parts (RFC 4475 §3.1.2.8 to
 // §3.1.2.11, §3.1.2.16, §3.1.2.19).
 func checkStartLine(m *Message) *Problem {
-	if !equalFold(m.version, "SIP/2.0") {
+	if !equalFold(m.Version(), "SIP/2.0") {
 		return &Problem{Status: 505, Reason: StatusText(505), Detail: "SIP version is not 2.0"}
 	}
 	line := m.StartLine()
 	if !m.IsRequest() {
 		// The space behind the code may be missing: some phones leave it out
 		// together with the reason phrase.
-		if m.status < 100 || m.status > 699 || isLWS(line[len(m.version)+1]) {
+		if m.status < 100 || m.status > 699 || isLWS(line[m.versionEnd+1]) {
 			return &Problem{Status: 400, Detail: "status line without a status code from 100 to 699"}
 		}
 		return nil
 	}
-	if !isToken(m.method) {
+	if !isToken(m.method()) {
 		return &Problem{Status: 400, Reason: "Bad Request-Line", Detail: "the method is no token"}
 	}
-	if len(line) != len(m.method)+len(m.uri)+len(m.version)+2 {
+	if len(line) != len(m.method())+len(m.RequestURI())+len(m.Version())+2 {
 		return &Problem{Status: 400, Reason: "Bad Request-Line", Detail: "white space in the request line other than one space between its parts"}
 	}
-	if detail := checkURI(m.uri); detail != "" {
+	if detail := checkURI(m.RequestURI()); detail != "" {
 		return &Problem{Status: 400, Reason: "Bad Request-URI", Detail: detail}
 	}
 	return nil
@@ -173,10 +173,10 @@ func checkCSeq(m *Message) *Problem {
 	if err != nil {
 		return badHeader(HCSeq, err.Error())
 	}
-	if !m.IsRequest() || c.Method == m.method {
+	if !m.IsRequest() || c.Method == m.method() {
 		return nil
 	}
-	if !KnownMethod(m.method) {
+	if !KnownMethod(m.method()) {
 		return &Problem{501, StatusText(501), HCSeq, "unknown method, and another one in CSeq"}
 	}
 	return badHeader(HCSeq, "CSeq has another method than the request line")

@@ -155,17 +155,18 @@ func (r *rig) warm(t testing.TB, buf []byte, method string, n int) {
 	}
 }
 
-// The budget: at most 9 allocations from datagram to datagram.
+// The budget: at most 9 allocations from datagram to datagram, and so many octets.
 func TestForwardAllocations(t *testing.T) {
 	for _, tt := range []struct {
 		method string
 		own    *Own
 		limit  float64
+		octets uint64 // the test's own 2 kB or so included
 	}{
-		{"MESSAGE", nil, 9},
-		{"BYE", nil, 9},
-		{"SUBSCRIBE", &Own{User: "orig"}, 9},
-		{"INVITE", &Own{User: "orig"}, 9},
+		{"MESSAGE", nil, 9, 5750},
+		{"BYE", nil, 9, 5750},
+		{"SUBSCRIBE", &Own{User: "orig"}, 9, 5900},
+		{"INVITE", &Own{User: "orig"}, 9, 6260},
 	} {
 		t.Run(tt.method, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -177,9 +178,20 @@ func TestForwardAllocations(t *testing.T) {
 				r.warm(t, buf, tt.method, 500)
 				own := testing.AllocsPerRun(100, func() { synctest.Wait() })
 				got := testing.AllocsPerRun(200, func() { r.forward(buf, tt.method) }) - own
-				t.Logf("%s: %.1f allocations", tt.method, got)
+				const n = 1000
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				for range n {
+					r.forward(buf, tt.method)
+				}
+				runtime.ReadMemStats(&after)
+				octets := (after.TotalAlloc - before.TotalAlloc) / n
+				t.Logf("%s: %.1f allocations, %d octets", tt.method, got, octets)
 				if got > tt.limit+lostByPools {
 					t.Errorf("forwarding %s takes %.1f allocations, want at most %.0f", tt.method, got, tt.limit)
+				}
+				if octets > tt.octets && lostByPools == 0 {
+					t.Errorf("forwarding %s takes %d octets, want at most %d", tt.method, octets, tt.octets)
 				}
 			})
 		})

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/transaction"
@@ -74,7 +73,7 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	x := b.x
 	b.id = ""
 	b.client, b.heard, b.second = nil, false, nil
-	b.ready, b.readyFor = b.write(flow), flow
+	b.ready = b.write(flow)
 	switch {
 	case flow.Proto == sip.UDP && len(b.ready) > x.core.transport.MaxDatagram(flow):
 		if stream, ok := x.core.stream(hop, flow); ok {
@@ -100,7 +99,7 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	}
 	b.client = x.Shard.Client(r)
 	if r.Method == "INVITE" && x.origin == nil {
-		b.began = time.Now()
+		b.began = x.core.layer.Now()
 		if !b.timerC.running() {
 			b.timerC.startWith(x.Shard, x.core.cfg.TimerC, branchTimeC, b)
 		}
@@ -120,7 +119,7 @@ func (b *Branch) other(f sip.Flow) {
 // render gives the layer the request for a flow; the first time it is written
 // already.
 func (b *Branch) render(f sip.Flow) []byte {
-	if data := b.ready; data != nil && b.readyFor == f {
+	if data := b.ready; data != nil {
 		b.ready = nil
 		return data
 	}

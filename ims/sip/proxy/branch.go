@@ -31,15 +31,14 @@ type Branch struct {
 	err    error
 	asking context.CancelFunc // ends the resolver's work
 
-	id       string // branch of our Via, new for each attempt
-	client   *transaction.Client
-	ready    []byte    // rendered already, for readyFor
-	readyFor sip.Flow  //
-	second   *sip.Flow // where to go when the flow fails; nil: nowhere
+	id     string // branch of our Via, new for each attempt
+	client *transaction.Client
+	ready  []byte    // rendered already, for the flow that is tried first
+	second *sip.Flow // where to go when the flow fails; nil: nowhere
 
-	began        time.Time // of the current attempt's Timer C
-	provisional  bool      // a 101–199 has come
-	heard        bool      // anything has come, on the current attempt
+	began        int64 // of the current attempt's Timer C, as Layer.Now has it
+	provisional  bool  // a 101–199 has come
+	heard        bool  // anything has come, on the current attempt
 	cancelled    bool
 	expired      bool // Timer C has cancelled it
 	done         bool
@@ -137,7 +136,7 @@ func (b *Branch) timeC() {
 	if b.done {
 		return
 	}
-	if left := b.x.core.cfg.TimerC - time.Since(b.began); left > 0 {
+	if left := b.x.core.cfg.TimerC - time.Duration(b.x.core.layer.Now()-b.began); left > 0 {
 		b.timerC.startWith(b.x.Shard, left, branchTimeC, b)
 		return
 	}

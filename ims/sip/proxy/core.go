@@ -94,9 +94,6 @@ func (c *Core) Shard(callID string) *transaction.Shard { return c.layer.Shard(ca
 // IsSelf reports whether u is one of our own URIs, by host and port.
 func (c *Core) IsSelf(u uri.URI) bool { return c.self.is(u) }
 
-// now is the time; through time.Now so that synctest sees it.
-func (c *Core) now() time.Time { return time.Now() }
-
 // Drain refuses new requests outside dialogs and waits until no transaction is
 // open and everything is written, or for ctx. Close follows.
 func (c *Core) Drain(ctx context.Context) error {
@@ -215,7 +212,7 @@ type user struct{ c *Core }
 
 func (u user) Request(s *transaction.Server) {
 	c := u.c
-	x := &Exchange{Req: s.Req, Flow: s.Flow, Shard: s.Shard, core: c, server: s, start: time.Now()}
+	x := &Exchange{Req: s.Req, Flow: s.Flow, Shard: s.Shard, core: c, server: s, start: c.layer.Now()}
 	s.Data = x
 	if r := c.admit(x); r.status != 0 {
 		c.stats.refused.Add(1)

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"time"
-
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/transaction"
 	"github.com/gocscf/gocscf/ims/uri"
@@ -42,19 +40,19 @@ type Exchange struct {
 	toTag   string // of the responses made here
 	breadth int    // Max-Breadth that we may use
 
-	start        time.Time
+	start        int64       // as Layer.Now has it
 	cancelFields []sip.Field // for the CANCELs that follow from the caller's
 
 	finals     []*Final // of the completed branches
 	branches   []*Branch
 	one        [1]*Branch // room for the usual case
 	first      Branch
-	live       int  // branches without a final response
-	lent       int  // breadth in use by them
-	completed  int  // branches that have ended
-	rounds     int  // calls of onBest
-	done       bool // the final response is sent, or there will be none
-	ended      bool // done, and no branch is live
+	live       int   // branches without a final response
+	lent       int   // breadth in use by them
+	completed  int32 // branches that have ended
+	rounds     int32 // calls of onBest
+	done       bool  // the final response is sent, or there will be none
+	ended      bool  // done, and no branch is live
 	cancelled  bool
 	ack        bool
 	choosing   bool // onBest is running

@@ -140,7 +140,7 @@ func (x *Exchange) awaited() bool {
 			f = 64 * transaction.DefaultTimers().T1
 		}
 	}
-	return time.Since(x.start) < f
+	return time.Duration(x.core.layer.Now()-x.start) < f
 }
 
 // mergeChallenges adds to best the challenges of all other 401 and 407

@@ -33,7 +33,7 @@ func (c *Core) Originate(o *Origin) (*Exchange, error) {
 		return nil, errNotRequest
 	}
 	sh := c.layer.Shard(o.Req.CallID())
-	x := &Exchange{Req: o.Req, Shard: sh, core: c, origin: o, start: c.now(), ruri: o.Req.RequestURI()}
+	x := &Exchange{Req: o.Req, Shard: sh, core: c, origin: o, start: c.layer.Now(), ruri: o.Req.RequestURI()}
 	x.loop = hashOf(o.Req, c.seed)
 	x.starting = true
 	x.Forward(o.Target)

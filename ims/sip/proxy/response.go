@@ -32,7 +32,7 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message, e *
 	if status < 200 {
 		b.provisional = true
 		if b.timerC.running() {
-			b.began = x.core.now() // 16.7 step 2
+			b.began = x.core.layer.Now() // 16.7 step 2
 		}
 		if x.done {
 			return

@@ -36,7 +36,7 @@ func (x *Exchange) retire(b *Branch, m *sip.Message, data []byte) {
 // Revive is retire undone, for what a further 2xx needs.
 func (u user) Revive(cl *transaction.Client, s *transaction.Server, note string) func(*transaction.Client, sip.Flow, *sip.Message) {
 	c := u.c
-	x := &Exchange{Req: s.Req, Flow: s.Flow, Shard: s.Shard, core: c, server: s, start: c.now(), done: true, ended: true}
+	x := &Exchange{Req: s.Req, Flow: s.Flow, Shard: s.Shard, core: c, server: s, start: c.layer.Now(), done: true, ended: true}
 	c.admit(x) // it was: this is for Route
 	b := x.newBranch()
 	b.client, b.done, b.heard, b.provisional = cl, true, true, true

@@ -181,7 +181,11 @@ func New(cfg Config) *Layer {
 	l.holder, _ = cfg.Sender.(Holder)
 	l.reviver, _ = cfg.User.(Reviver)
 	l.rejects.init(cfg.RejectRate)
-	l.servers.New = func() any { return new(Server) }
+	l.servers.New = func() any {
+		s := new(Server)
+		s.msg.Use(&s.room)
+		return s
+	}
 	for range cfg.Shards {
 		sh := newShard(l)
 		l.shards = append(l.shards, sh)
@@ -229,8 +233,8 @@ func (l *Layer) receive(f sip.Flow, raw string, waited time.Duration, now bool) 
 }
 
 func (l *Layer) receiveResponse(f sip.Flow, raw string, now bool) {
-	m := new(sip.Message)
-	if err := m.Index(raw); err != nil {
+	m, err := sip.Parse(raw)
+	if err != nil {
 		l.drop(&l.count.malformed, f, raw, err.Error())
 		return
 	}

@@ -35,7 +35,8 @@ type Server struct {
 	host, branch string
 	port         uint16
 
-	msg sip.Message // Req points here: one allocation for both
+	msg  sip.Message // Req points here: one allocation for both
+	room sip.Room    // of msg
 }
 
 // reset clears all but the message, which must not be copied.
