@@ -124,7 +124,7 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 			k.response(m)
 			return responseToPhone(br, m, e)
 		})
-		x.Retires(icid)
+		x.Retires(b.token + " " + icid)
 		x.OnEnd(k.end)
 		x.OnCancel(func() { s.callerGaveUp(x, b, now, k.ringing) })
 	}

@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"strings"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/node"
@@ -16,8 +17,9 @@ func (h handler) Revive(x *proxy.Exchange, note string) {
 	initial := x.Req.ToTag() == ""
 	if x.Flow.Role != sip.RoleCore {
 		x.OnResponse(responseToPhone)
-		if b := s.sender(x, time.Now()); b != nil && initial {
-			k := &making{s: s, b: b, x: x, icid: note, calling: true}
+		token, icid, _ := strings.Cut(note, " ")
+		if b := s.bindings.ofToken(token, time.Now()); b != nil && initial {
+			k := &making{s: s, b: b, x: x, icid: icid, calling: true}
 			x.OnResponse(func(br *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 				k.response(m)
 				return responseToPhone(br, m, e)

@@ -93,14 +93,17 @@ func (c *Client) start(f sip.Flow) {
 
 // sendFailed hears that something of attempt n did not leave, or may be lost.
 func (c *Client) sendFailed(n uint32, err error) {
-	if c.tx == nil && c.passed != 0 { // its ACK (RFC 3261 17.1.1.2)
-		c.shard.lose(inviteClient, c.passed)
-	}
-	if c.tx == nil || c.attempt != n {
-		return
-	}
 	var u interface{ Uncertain() bool }
 	uncertain := errors.As(err, &u) && u.Uncertain()
+	if c.attempt != n {
+		return
+	}
+	if c.tx == nil {
+		if c.passed != 0 && !uncertain { // its ACK (RFC 3261 17.1.1.2)
+			c.shard.lose(inviteClient, c.passed)
+		}
+		return
+	}
 	if !c.provisional && !c.final && c.req.Fallback != nil {
 		if f, ok := c.req.Fallback(c.flow, err); ok && c.tx != nil {
 			c.start(f)

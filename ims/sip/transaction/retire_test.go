@@ -197,3 +197,16 @@ func TestRefusedPasses(t *testing.T) {
 		r.want("until Timer D ends", lines(r.wire.take()), "ACK")
 	})
 }
+
+// A peer of RFC 2543 sends its ACK again when the response has come again; it ends here
+// all the same (RFC 3261 17.2.1, Confirmed).
+func TestAnOldPeersAckAgain(t *testing.T) {
+	bubble(t, Config{Shards: 1}, func(r *rig) {
+		r.tu.request = func(s *Server) { answer(s, 486) }
+		r.receive(udp, requestVia("INVITE", "SIP/2.0/UDP 192.0.2.1", "", ""))
+		ack := requestVia("ACK", "SIP/2.0/UDP 192.0.2.1", "us", "")
+		r.receive(udp, ack)
+		r.receive(udp, ack)
+		r.want("log", r.tu.take(), "request INVITE")
+	})
+}

@@ -157,8 +157,8 @@ func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
 			sh.pass(sh.servers, t)
 		}
 	case t.state == confirmed:
-		t.last = nil
 		if t.linger > 0 {
+			t.last = nil
 			t.letGo()
 			sh.pass(sh.servers, t)
 		}
