@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	const ours = "github.com/gocscf/gocscf/"
-	guest.Main(m, guest.Options{Build: []string{ours + "cmd/pcscf", ours + "cmd/icscf", ours + "cmd/scscf", ours + "testbed"}, Memory: 2048, Limit: 5 * time.Minute})
+	guest.Main(m, guest.Options{Build: []string{ours + "cmd/pcscf", ours + "cmd/icscf", ours + "cmd/scscf", ours + "testbed"}, Memory: 2048, Limit: 8 * time.Minute})
 }
 
 // disk is a file system of so many octets, for as long as the test runs.
