@@ -75,8 +75,8 @@ func Parse(raw string) (*Message, error) {
 // Message as well. A longer one takes an allocation.
 type Room [32]line
 
-// Use has m keep its index in r.
-func (m *Message) Use(r *Room) { m.lines = r[:0] }
+// Use empties m, which keeps its index in r from here on.
+func (m *Message) Use(r *Room) { *m = Message{lines: r[:0]} }
 
 // withRoom returns a Message with room for n lines in the same allocation, for as many
 // as is usual. The sizes fill those in which Go allocates: 384, 480 and 576 octets, of the last 8 its own.

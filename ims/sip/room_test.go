@@ -101,13 +101,17 @@ func TestParseOctets(t *testing.T) {
 			t.Errorf("%d lines take %v allocations", tt.lines, n)
 		}
 		const n = 1000
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range n {
-			mustParse(t, raw)
+		got := uint64(1 << 20)
+		for range 5 { // something else may allocate meanwhile
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range n {
+				mustParse(t, raw)
+			}
+			runtime.ReadMemStats(&after)
+			got = min(got, (after.TotalAlloc-before.TotalAlloc)/n)
 		}
-		runtime.ReadMemStats(&after)
-		if got := (after.TotalAlloc - before.TotalAlloc) / n; got > tt.octets+8 { // something else may allocate meanwhile
+		if got > tt.octets+8 {
 			t.Errorf("%d lines take %d octets, want %d", tt.lines, got, tt.octets)
 		}
 	}

@@ -345,8 +345,7 @@ func (l *Layer) absorbed(f sip.Flow, m *sip.Message) {
 // recycle takes back a Server that no User has seen.
 func (l *Layer) recycle(s *Server) {
 	l.left(s)
-	msg := &s.msg
-	_ = msg.Index("") // lets go of the text
+	s.msg.Use(&s.room) // lets go of the text, and of the index of a long message
 	s.reset()
 	l.servers.Put(s)
 }
