@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -41,12 +42,14 @@ func NewLog(c LogConfig, name string, stderr io.Writer) (*zap.Logger, io.Closer,
 		return nil, nil, fmt.Errorf("opening the log file: %w", err)
 	}
 	out := &bufferedFile{f: f}
-	log := zap.New(fileCore{zapcore.NewCore(encoder, out, level), out}).Named(name)
-	out.tell = func(lines, all uint64, why error) {
-		log.Warn("log lines are missing here: the file could not be written, and can be again",
-			zap.Uint64("lines", lines), zap.Uint64("lines_in_all", all), zap.Error(why))
+	core := fileCore{zapcore.NewCore(encoder, out, level), out}
+	out.tell = func(lines, all uint64, why error) { // whatever the level
+		_ = core.Write(zapcore.Entry{
+			Level: zapcore.WarnLevel, Time: time.Now(), LoggerName: name,
+			Message: "log lines are missing here: the file could not be written, and can be again",
+		}, []zapcore.Field{zap.Uint64("lines", lines), zap.Uint64("lines_in_all", all), zap.Error(why)})
 	}
-	return log, out, nil
+	return zap.New(core).Named(name), out, nil
 }
 
 type nopCloser struct{}

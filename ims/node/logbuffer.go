@@ -40,7 +40,7 @@ func (c fileCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Chec
 func (c fileCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	err := c.Core.Write(e, fields)
 	if e.Level >= zapcore.WarnLevel {
-		return c.out.Sync()
+		return errors.Join(err, c.out.Sync())
 	}
 	return err
 }
@@ -154,10 +154,14 @@ func (b *bufferedFile) Sync() error {
 	return b.complaint()
 }
 
-// Close writes what was gathered and closes the file.
+// Close writes what was gathered, and what is to be told of lines that were lost, and
+// closes the file.
 func (b *bufferedFile) Close() error {
 	b.mu.Lock()
-	defer b.unlock()
+	b.flush()
+	b.unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.closed = true
 	b.flush()
 	return errors.Join(b.complaint(), b.f.Close())

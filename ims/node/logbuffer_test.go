@@ -154,8 +154,41 @@ func TestLogFileOnAFullDisk(t *testing.T) {
 	})
 }
 
+// Whatever the level, and if it is the last that is written: the file says that lines are
+// missing.
+func TestLogFileTellsAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, closer, err := NewLog(LogConfig{File: filepath.Join(t.TempDir(), "log"), Level: "error"}, "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := closer.(*bufferedFile)
+		defer out.f.Close()
+		d := &disk{}
+		out.f = d
+		log.Error("lost")
+		d.room = 1 << 20
+		log.Error("kept")
+		if got := d.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "log lines are missing here") {
+			t.Errorf("the file holds %q", got)
+		}
+		d.room = 0
+		log.Error("lost")
+		d.room = 1 << 20
+		_, _ = out.Write([]byte("the last\n"))
+		if err := closer.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := d.String(); strings.Count(got, "log lines are missing here") != 2 {
+			t.Errorf("the file holds %q", got)
+		}
+	})
+}
+
 // A file that takes nothing costs an error a try, and no memory.
-func TestLogFileBroken(t *testing.T) {
+func TestLogFileBroken(t *testing.T) { synctest.Test(t, testLogFileBroken) }
+
+func testLogFileBroken(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	if err != nil {
 		t.Fatal(err)

@@ -135,7 +135,11 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 	if err != nil {
 		return &ConfigError{Err: err}
 	}
-	defer closeLog.Close()
+	defer func() {
+		if err := closeLog.Close(); err != nil {
+			fmt.Fprintf(stderr, "%s: writing the end of the log: %v\n", p.Name, err)
+		}
+	}()
 	defer growHeap()()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
