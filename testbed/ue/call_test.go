@@ -443,13 +443,25 @@ func TestRestoration(t *testing.T) {
 		if len(ms) != 2 || credentials(t, ms[0]).Nonce != "" {
 			t.Errorf("REGISTERs %v", ms)
 		}
-		// Who asks for the same meanwhile gets what the phone has begun.
+		// All who ask for the same meanwhile get what the phone has begun, and it goes on
+		// when one of them does not wait.
 		if _, err := alice.Call(w.ctx(), "bob", CallOptions{}); err == nil {
 			t.Fatal("the call came up")
 		}
-		if _, err := alice.RegisterAnew(w.ctx()); err != nil {
-			t.Error(err)
+		var askers sync.WaitGroup
+		for range 2 {
+			askers.Go(func() {
+				if _, err := alice.RegisterAnew(w.ctx()); err != nil {
+					t.Error(err)
+				}
+			})
 		}
+		gone, leave := context.WithCancel(w.ctx())
+		leave()
+		if _, err := alice.RegisterAnew(gone); err == nil {
+			t.Error("who had left has an answer")
+		}
+		askers.Wait()
 		time.Sleep(time.Second)
 		if ms := w.registered(); len(ms) != 2 || credentials(t, ms[0]).Nonce != "" {
 			t.Errorf("REGISTERs when it is asked to as well: %v", ms)

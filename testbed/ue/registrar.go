@@ -131,7 +131,9 @@ func (r *registrar) start(op *procedure) {
 		r.send(op)
 	case op.initial && r.doing.initial && r.doing.automatic:
 		// The phone has begun by itself what it is asked for (see restoration).
-		op.joined, r.doing.done = r.doing, op.done
+		op.joined = r.doing
+		before := r.doing.done
+		r.doing.done = func(g *Registration, err error) { before(g, err); op.done(g, err) }
 	case len(r.waiting) >= 8:
 		r.fail(op, &Error{Doing: r.what(op), Err: ErrBusy})
 	default:
@@ -139,12 +141,13 @@ func (r *registrar) start(op *procedure) {
 	}
 }
 
-// abandon forgets a procedure that nobody waits for.
+// abandon forgets a procedure that nobody waits for. What the phone has begun by itself
+// goes on, whoever else has waited for it.
 func (r *registrar) abandon(op *procedure) {
 	r.waiting = slices.DeleteFunc(r.waiting, func(w *procedure) bool { return w == op })
 	op.done = func(*Registration, error) {}
-	if j := op.joined; j != nil {
-		op, j.done = j, op.done
+	if op.joined != nil {
+		return
 	}
 	if r.doing == op {
 		r.last = nil // the answer to a challenge that nobody has taken
