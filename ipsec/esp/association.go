@@ -85,7 +85,8 @@ func (c *counters) stats(of *association) ipsec.SAStats {
 		BadICV: c.badICV.Load(), Replayed: c.replayed.Load(), Malformed: c.malformed.Load(), Selector: c.selector.Load(),
 	}
 	if ns := c.last.Load(); ns != 0 {
-		s.Last = of.at(ns)
+		now := time.Now() // so that the wall clock's reading is of today, too
+		s.Last = now.Add(-now.Sub(of.at(ns)))
 	}
 	return s
 }

@@ -275,7 +275,7 @@ func (b *Backend) update(in *installed, hard time.Time) error {
 	now := b.now()
 	for _, a := range b.associations(in) {
 		if b.states[a.key()] == in.set.ID {
-			life := limits(now.Add(-b.age(a.key(), now)), hard, true)
+			life := limits(now.Add(-b.age(a.key(), in.added, now)), hard, true)
 			if err := b.kernel.do(stateAdd(nl.XFRM_MSG_UPDSA, a, in.set, life, 0)); err != nil {
 				return stateFault("update "+a.String(), in.set.Pair, a.dst.Is4(), err)
 			}
@@ -292,11 +292,11 @@ func (b *Backend) update(in *installed, hard time.Time) error {
 // ahead, a state is older than the time that has passed; one that is at its end by that
 // count gets another end from the kernel, which is minutes too early. One that seems to be
 // of the future is taken for new, and its end comes late: the P-CSCF itself ends sets in
-// time.
-func (b *Backend) age(k key, now time.Time) time.Duration {
+// time. Of one that the kernel does not tell of it is the time that has passed.
+func (b *Backend) age(k key, added, now time.Time) time.Duration {
 	st, ok := b.standing(k)
 	if !ok {
-		return 0
+		return max(0, now.Sub(added))
 	}
 	return max(0, time.Duration(now.Unix()-int64(st.info.Curlft.AddTime))*time.Second)
 }
