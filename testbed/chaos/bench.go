@@ -270,7 +270,7 @@ func (b *bench) look(ctx context.Context) sight {
 }
 
 // failureMetrics begin the names of what is of interest beside a fault's signs.
-var failureMetrics = []string{"gocscf_sip_dropped_total", "gocscf_sip_rejected_total", "gocscf_pcscf_refused_total", "gocscf_icscf_refused_total", "gocscf_scscf_refused_total", "gocscf_overload_refused_total", "gocscf_cx_refused_total", "gocscf_log_"}
+var failureMetrics = []string{"gocscf_sip_dropped_total", "gocscf_sip_rejected_total", "gocscf_pcscf_refused_total", "gocscf_icscf_refused_total", "gocscf_scscf_refused_total", "gocscf_overload_refused_total", "gocscf_cx_refused_total", "gocscf_log_", "gocscf_hss_state_failures_total"}
 
 // digits are users, addresses and times in a log line.
 var digits = regexp.MustCompile("[0-9]+")

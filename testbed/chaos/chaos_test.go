@@ -80,7 +80,8 @@ func TestFaultsBehindIPsec(t *testing.T) {
 	}
 	for _, o := range r.Outcomes {
 		lost := o.Fault != "gm-doubles"
-		if o.Attempts == 0 || lost != (o.PhonesLost == o.Phones) || lost != (o.Again > 0) {
+		// Some may be back by the time one looks.
+		if o.Attempts == 0 || lost != (o.PhonesLost > o.Phones/2) || !lost && o.PhonesLost > 0 || lost != (o.Again > 0) {
 			t.Errorf("%s: %d attempts, %d of %d phones lost, %d registered anew", o.Fault, o.Attempts, o.PhonesLost, o.Phones, o.Again)
 		}
 	}

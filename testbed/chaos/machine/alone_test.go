@@ -97,7 +97,7 @@ func sum(t *testing.T, c *lab.Core, service, metric string) (total float64) {
 // behind does.
 func TestRegistrationsEndInTheirOwnTime(t *testing.T) {
 	c := start(t, "")
-	long, short := phone(t, c, 0, 3600), phone(t, c, 1, 3)
+	long, short := phone(t, c, 0, 3600), phone(t, c, 1, 6)
 	// held are the registrations that S-CSCF and P-CSCF know.
 	held := func() [2]float64 {
 		return [2]float64{sum(t, c, lab.NameS, "gocscf_scscf_registered_sets"), sum(t, c, lab.NameP, "gocscf_pcscf_registered_contacts")}
