@@ -54,7 +54,7 @@ type procedure struct {
 	cause      error // why the SIM did not accept the last challenge
 	automatic  bool  // nobody waits: try again after a failure
 	ended      bool
-	joined     *procedure // begun by the phone itself before, for the same
+	joined     bool // to what the phone has begun by itself
 	done       func(*Registration, error)
 }
 
@@ -131,7 +131,7 @@ func (r *registrar) start(op *procedure) {
 		r.send(op)
 	case op.initial && r.doing.initial && r.doing.automatic:
 		// The phone has begun by itself what it is asked for (see restoration).
-		op.joined = r.doing
+		op.joined = true
 		before := r.doing.done
 		r.doing.done = func(g *Registration, err error) { before(g, err); op.done(g, err) }
 	case len(r.waiting) >= 8:
@@ -146,7 +146,7 @@ func (r *registrar) start(op *procedure) {
 func (r *registrar) abandon(op *procedure) {
 	r.waiting = slices.DeleteFunc(r.waiting, func(w *procedure) bool { return w == op })
 	op.done = func(*Registration, error) {}
-	if op.joined != nil {
+	if op.joined {
 		return
 	}
 	if r.doing == op {
