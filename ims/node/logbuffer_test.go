@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // What is in a log file, and when.
@@ -98,18 +100,25 @@ func (d *disk) Write(p []byte) (int, error) {
 
 func (d *disk) Close() error { return nil }
 
+// logOnDisk logs to a disk without room.
+func logOnDisk(t *testing.T, c LogConfig) (*zap.Logger, *bufferedFile, *disk) {
+	t.Helper()
+	c.File = filepath.Join(t.TempDir(), "log")
+	log, closer, err := NewLog(c, "test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, d := closer.(*bufferedFile), &disk{}
+	_ = out.f.Close()
+	out.f = d
+	return log, out, d
+}
+
 // A disk is full for a while: what it does not take is counted, and told of in the file
 // when there is room again; the line within which it ended goes on there.
 func TestLogFileOnAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, closer, err := NewLog(LogConfig{File: filepath.Join(t.TempDir(), "log"), Format: "json"}, "test", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := closer.(*bufferedFile)
-		defer out.f.Close()
-		d := &disk{}
-		out.f = d
+		log, out, d := logOnDisk(t, LogConfig{Format: "json"})
 		wait := func() {
 			time.Sleep(logDelay + time.Millisecond)
 			synctest.Wait()
@@ -130,7 +139,7 @@ func TestLogFileOnAFullDisk(t *testing.T) {
 		log.Info("four")
 		wait()
 		log.Info("five")
-		if err := closer.Close(); err != nil {
+		if err := out.Close(); err != nil {
 			t.Error(err)
 		}
 		var got []string
@@ -158,14 +167,7 @@ func TestLogFileOnAFullDisk(t *testing.T) {
 // missing.
 func TestLogFileTellsAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log, closer, err := NewLog(LogConfig{File: filepath.Join(t.TempDir(), "log"), Level: "error"}, "test", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := closer.(*bufferedFile)
-		defer out.f.Close()
-		d := &disk{}
-		out.f = d
+		log, out, d := logOnDisk(t, LogConfig{Level: "error"})
 		log.Error("lost")
 		d.room = 1 << 20
 		log.Error("kept")
@@ -176,7 +178,7 @@ func TestLogFileTellsAtTheEnd(t *testing.T) {
 		log.Error("lost")
 		d.room = 1 << 20
 		_, _ = out.Write([]byte("the last\n"))
-		if err := closer.Close(); err != nil {
+		if err := out.Close(); err != nil {
 			t.Error(err)
 		}
 		if got := d.String(); strings.Count(got, "log lines are missing here") != 2 {
