@@ -34,6 +34,14 @@ func (h *marking) Revive(x *Exchange, note string) {
 	h.mark(x, note+" of "+x.Route.User)
 }
 
+// reticent is one that leaves no note.
+type reticent struct{ marking }
+
+func (h *reticent) Request(x *Exchange) {
+	h.mark(x, "mark")
+	h.to.Request(x)
+}
+
 // TestRetiredExchange: the 2xx of another fork goes through the handler again, the same
 // one is relayed as it was, and what has retired is no transaction of the layer's.
 func TestRetiredExchange(t *testing.T) {
@@ -83,7 +91,8 @@ func TestExchangeThatDoesNotRetire(t *testing.T) {
 		x.OnBest(func(*Final) bool { x.Forward(targets("192.0.2.20:5060")...); return false })
 		x.Forward(targets("192.0.2.21:5060")...)
 	})}
-	for name, h := range map[string]Handler{"no note": silent, "several branches": forks} {
+	noNote := &reticent{marking{to: to("192.0.2.20:5060")}}
+	for name, h := range map[string]Handler{"no Reviver": silent, "no note": noNote, "several branches": forks} {
 		t.Run(name, func(t *testing.T) {
 			trio(t, h, func(w *world, a, b, c *peer) {
 				a.send(a.text("INVITE", "sip:b@test", "c1"))
@@ -101,5 +110,5 @@ func TestExchangeThatDoesNotRetire(t *testing.T) {
 			})
 		})
 	}
-	check(t, "revived", forks.revived, 0)
+	check(t, "revived", forks.revived+noNote.revived, 0)
 }
