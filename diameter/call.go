@@ -20,6 +20,10 @@ type Answer struct {
 	Peer string // Origin-Host of the peer that the answer came through
 }
 
+// More reports whether further messages came with the answer. They are handled next, on
+// the same goroutine.
+func (a *Answer) More() bool { return a.more }
+
 // A DoOption changes how Do treats a request.
 type DoOption uint8
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -41,7 +42,9 @@ type conn struct {
 	apps        map[uint32]bool // advertised by both, or everything for a relay
 	relay       bool
 
-	badFrames int // of the reader
+	// Of the reader.
+	badFrames int
+	held      int // answers since Holder.Hold, 0: not held
 
 	mu       sync.Mutex
 	state    State
@@ -111,17 +114,46 @@ func (c *conn) serve(handshake func(*frameReader) error) error {
 		return err
 	}
 	c.n.signal()
+	defer c.release()
 	for {
 		frame, fault, err := f.next()
 		if err != nil {
 			if fault != nil && frame != nil {
-				_ = c.receive(frame, fault) // the connection ends with err either way
+				_ = c.receive(frame, fault, false) // the connection ends with err either way
 			}
 			return err
 		}
-		if err := c.receive(frame, fault); err != nil {
+		more := f.more()
+		if err := c.receive(frame, fault, more); err != nil {
 			return err
 		}
+		if !more {
+			c.release() // before the reader waits
+		} else if c.held >= heldFor {
+			c.release()
+			runtime.Gosched() // there is more to come: it is others' turn first
+		}
+	}
+}
+
+// heldFor is for how many answers what they lead to is gathered.
+const heldFor = 64
+
+// hold has what callbacks send wait until nothing further has come, see [Node.Gather].
+func (c *conn) hold() {
+	if c.n.holder == nil {
+		return
+	}
+	if c.held == 0 {
+		c.n.holder.Hold()
+	}
+	c.held++
+}
+
+func (c *conn) release() {
+	if c.held > 0 {
+		c.held = 0
+		c.n.holder.Release()
 	}
 }
 

@@ -23,9 +23,11 @@
 // Each connection has one reader and one writer goroutine, both owned by the
 // node; [Node.Close] waits for them. A handler, and the callback given to Do,
 // run on the reader goroutine of the connection (a callback that reports a
-// time-out or a lost connection runs on another goroutine) and must not
-// block: they hand over to a shard and return. Do itself never blocks and never
-// calls the callback before it has returned. The callback is called exactly once.
+// time-out or a lost connection runs on another goroutine), with no lock held, and
+// must not block: they hand over to a shard, or run it where it rests, and return.
+// What they send can be gathered, see [Node.Gather]. Do itself never blocks and
+// never calls the callback before it has returned. The callback is called exactly
+// once.
 //
 // Time comes from package time only, so tests run in testing/synctest bubbles
 // over net.Pipe.

@@ -74,6 +74,17 @@ func (f *frameReader) next() (frame []byte, fault *AVPError, err error) {
 	return frame, nil, nil
 }
 
+// more reports whether the frame after the last one is there already.
+func (f *frameReader) more() bool {
+	rest := f.r.Buffered() - f.read
+	if rest < HeaderLen {
+		return false
+	}
+	b, _ := f.r.Peek(f.read + 4)
+	b = b[f.read:]
+	return rest >= int(b[1])<<16|int(b[2])<<8|int(b[3])
+}
+
 // take returns a buffer of n octets. One large message does not pin its size
 // for the life of the connection.
 func (f *frameReader) take(n int) []byte {

@@ -49,6 +49,7 @@ type Message struct {
 
 	body Run // whole AVPs, before AVPs
 	dict *Dictionary
+	more bool // received, and others came with it
 }
 
 // NewRequest returns a proxiable request, the kind every application defines.

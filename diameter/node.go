@@ -23,6 +23,7 @@ type Node struct {
 	sessionHi  uint32
 	heads      map[uint32][]byte // what each message of an application holds, encoded
 	origin     []byte            // Origin-Host and Origin-Realm, encoded
+	holder     Holder            // may be nil
 
 	stop   context.Context // done when Close begins to take connections down
 	cancel context.CancelFunc
@@ -70,6 +71,18 @@ func (n *Node) OriginHost() string { return n.cfg.OriginHost }
 
 // OriginRealm returns the node's own realm.
 func (n *Node) OriginRealm() string { return n.cfg.OriginRealm }
+
+// A Holder gathers what is sent between Hold and Release. Both may be called from any
+// goroutine, and do not block.
+type Holder interface {
+	Hold()
+	Release()
+}
+
+// Gather has h called around the callbacks of answers that were read together, for
+// callbacks that do their work where they are called. It must be called before Start and
+// Listen.
+func (n *Node) Gather(h Holder) { n.holder = h }
 
 // Start begins to dial every peer that has an address.
 func (n *Node) Start() error {

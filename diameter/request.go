@@ -116,9 +116,11 @@ func (n *Node) errorAnswer(req *Message, fault *AVPError) *Message {
 	return a
 }
 
-// receive handles one frame of an open connection. An error ends the connection.
-func (c *conn) receive(frame []byte, fault *AVPError) error {
+// receive handles one frame of an open connection; more says that the next is there.
+// An error ends the connection.
+func (c *conn) receive(frame []byte, fault *AVPError, more bool) error {
 	m, headerFault := decodeHeader(frame)
+	m.more = more
 	if fault == nil {
 		fault = headerFault
 	}
@@ -162,6 +164,7 @@ func (c *conn) receiveAnswer(m *Message, frame []byte, fault *AVPError) error {
 		fault = c.n.cfg.Dictionary.decodeBody(m, frame[HeaderLen:])
 	}
 	c.observeReceived(frame, faultError(fault))
+	c.hold()
 	k.answered(c, m, fault)
 	c.mu.Lock()
 	c.checkDrainedLocked()

@@ -132,6 +132,7 @@ func send[A any, PA interface {
 		}
 		a := new(A)
 		DecodeAnswer(got.Message, PA(a))
+		PA(a).header().More = got.More()
 		done(a, err)
 	}, opts...)
 }

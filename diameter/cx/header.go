@@ -27,7 +27,13 @@ type AnswerHeader struct {
 	FailedAVP         []*diameter.AVP
 	RedirectHosts     []string // with DIAMETER_REDIRECT_INDICATION
 	SupportedFeatures []SupportedFeatures
+	// More is set by a client that is about to pass on other answers, which came with
+	// this one.
+	More bool
 }
+
+// More returns the answer's AnswerHeader.More.
+func More(a Answer) bool { return a.header().More }
 
 // Request is one of *UAR, *SAR, *LIR, *MAR, *RTR, *PPR.
 type Request interface {

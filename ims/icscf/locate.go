@@ -100,7 +100,7 @@ func servedUser(m *sip.Message) (identity.IMPU, bool) {
 func (l *location) ask(kind *cx.UserAuthorizationType) {
 	q := &cx.LIR{PublicIdentity: string(l.identity), Originating: l.originating, Type: kind}
 	l.s.cx.LIR(l.s.cx.Deadline(), q, func(a *cx.LIA, err error) {
-		l.x.Post(func() { l.located(a, err) })
+		node.Answered(l.x, a, func() { l.located(a, err) })
 	})
 }
 

@@ -58,7 +58,7 @@ func (s *Server) register(x *proxy.Exchange) {
 		kind = cx.Deregistration
 	}
 	s.cx.UAR(s.cx.Deadline(), r.uar(kind), func(a *cx.UAA, err error) {
-		x.Post(func() { r.authorized(a, err) })
+		node.Answered(x, a, func() { r.authorized(a, err) })
 	})
 }
 
@@ -221,7 +221,7 @@ func (r *registration) best(best *proxy.Final) bool {
 	}
 	r.asked = true
 	r.s.cx.UAR(r.s.cx.Deadline(), r.uar(cx.RegistrationAndCapabilities), func(a *cx.UAA, err error) {
-		r.x.Post(func() {
+		node.Answered(r.x, a, func() {
 			if err != nil {
 				r.exhausted()
 				return

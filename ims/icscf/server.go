@@ -61,6 +61,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, fmt.Errorf("starting the I-CSCF's SIP engine: %w", err)
 	}
 	if _, err = s.core.Listen(transport.Listen{Addr: cfg.Listen, UDP: true, TCP: true, Role: sip.RoleCore}); err == nil {
+		s.cx.Gather(s.core)
 		err = s.cx.Node.Start()
 	}
 	if err != nil {

@@ -122,6 +122,10 @@ func (d Deps) NewCx(c DiameterConfig, function, domain string, handler diameter.
 	}, nil
 }
 
+// Gather has what follows from answers that came together leave together, where h gathers
+// it. It must be called before the node is started.
+func (c *Cx) Gather(h diameter.Holder) { c.Node.Gather(h) }
+
 // Deadline is when an answer to a request made now is too late.
 func (c *Cx) Deadline() time.Time { return time.Now().Add(c.Timeout) }
 

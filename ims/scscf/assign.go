@@ -91,7 +91,7 @@ func (r *registration) tell(again bool) {
 		q.Type, q.UserDataAlreadyAvailable = cx.AssignReRegistration, cx.UserDataAvailable
 	}
 	r.s.cx.SAR(r.s.cx.Deadline(), q, func(a *cx.SAA, err error) {
-		r.post(func() { r.assigned(again, a, err) })
+		node.Answered(r.x.Shard, a, func() { r.assigned(again, a, err) })
 	})
 }
 

@@ -216,7 +216,7 @@ func (r *registration) challenge(resync []byte, failures int) {
 	q := &cx.MAR{UserName: r.impi, PublicIdentity: string(r.impu), NumberAuthItems: 1, ServerName: s.name,
 		Item: cx.AuthDataItem{Scheme: "Digest-" + s.algorithm.String(), Authorization: resync}}
 	s.cx.MAR(s.cx.Deadline(), q, func(a *cx.MAA, err error) {
-		r.x.Post(func() { r.vector(a, err, resync != nil, failures) })
+		node.Answered(r.x, a, func() { r.vector(a, err, resync != nil, failures) })
 	})
 }
 

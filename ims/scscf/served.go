@@ -33,7 +33,7 @@ func (l *leg) fetch(impu identity.IMPU, then func(*registrar.Registration)) {
 	}
 	s.learnHSS(l.x.Req, string(impu))
 	s.cx.SAR(s.cx.Deadline(), q, func(a *cx.SAA, err error) {
-		l.x.Post(func() {
+		node.Answered(l.x, a, func() {
 			if node.TooBusy(err) {
 				l.refuse(s.cx.Busy())
 				return

@@ -148,6 +148,7 @@ func (s *Server) listen() error {
 	if _, err := s.core.Listen(transport.Listen{Addr: at, UDP: true, TCP: true, Role: sip.RoleCore}); err != nil {
 		return err
 	}
+	s.cx.Gather(s.core)
 	return s.cx.Node.Start()
 }
 

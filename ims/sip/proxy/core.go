@@ -158,6 +158,11 @@ func (s sender) Send(f sip.Flow, data []byte, fail func(error)) {
 func (s sender) Hold()    { s.c.transport.Hold() }
 func (s sender) Release() { s.c.transport.Release() }
 
+// Hold has what is sent wait for Release, which writes it together. It is for whoever
+// brings several shards something to do (PostNow); neither blocks.
+func (c *Core) Hold()    { c.transport.Hold() }
+func (c *Core) Release() { c.transport.Release() }
+
 // receiver is what the sockets deliver to.
 type receiver struct{ c *Core }
 

@@ -136,14 +136,22 @@ func (x *Exchange) OnEnd(f func()) { x.onEnd = f }
 // Post runs f on the shard; it may be called from any goroutine. f does not run
 // if the exchange is done by then.
 func (x *Exchange) Post(f func()) {
-	x.Shard.Post(func() {
-		if x.done {
-			x.late("posted function")
-			return
-		}
-		f()
-		x.settle()
-	})
+	x.Shard.Post(func() { x.posted(f) })
+}
+
+// PostNow is Post on the caller's goroutine, if it can be, see
+// [transaction.Shard.PostNow]. The caller gathers what is sent (Core.Hold).
+func (x *Exchange) PostNow(f func(), more bool) {
+	x.Shard.PostNow(func() { x.posted(f) }, more)
+}
+
+func (x *Exchange) posted(f func()) {
+	if x.done {
+		x.late("posted function")
+		return
+	}
+	f()
+	x.settle()
 }
 
 // Reply sends a response made here. A final one ends the exchange: open branches

@@ -97,3 +97,29 @@ func TestCloseWaitsForReaders(t *testing.T) {
 		}
 	})
 }
+
+// TestPostNow: a function runs where it is posted, if the shard rests, else in its turn;
+// with several shards only the last one.
+func TestPostNow(t *testing.T) {
+	for _, shards := range []int{1, 4} {
+		bubble(t, Config{Shards: shards}, func(r *rig) {
+			synctest.Wait()
+			sh := r.l.Shard("call")
+			sh.PostNow(func() {
+				sh.PostNow(func() { r.tu.note("within") }, false)
+				r.tu.note("first")
+			}, false)
+			r.want("at once", r.tu.take(), "first, within")
+			sh.PostNow(func() { r.tu.note("second") }, true)
+			if want := map[bool]string{true: "second"}[shards == 1]; r.tu.take() != want {
+				r.Errorf("%d shards: not %q with more to come", shards, want)
+			}
+			synctest.Wait()
+			r.tu.take()
+			sh.Post(func() { r.tu.note("third") })
+			sh.PostNow(func() { r.tu.note("fourth") }, false) // never before what waits
+			synctest.Wait()
+			r.want("in order", r.tu.take(), "third, fourth")
+		})
+	}
+}

@@ -72,6 +72,17 @@ func (sh *Shard) Layer() *Layer { return sh.layer }
 // may be called from any goroutine. After Close it does nothing.
 func (sh *Shard) Post(fn func()) { sh.put(item{fn: fn}, 0) }
 
+// PostNow is Post for whoever holds no lock and has the time to run fn himself, which
+// spares a switch of goroutines: where the shard rests, fn has run when PostNow returns.
+// What is sent meanwhile is for the caller to gather (Holder). more says that he brings
+// more at once: with several shards only the last of it is run by him, the others may be
+// at work at the same time.
+func (sh *Shard) PostNow(fn func(), more bool) {
+	if more && len(sh.layer.shards) > 1 || !sh.runNow(item{fn: fn}) {
+		sh.Post(fn)
+	}
+}
+
 // enqueue queues a message, or reports false when too many wait. patient
 // messages came over a stream, where nobody will repeat them.
 func (sh *Shard) enqueue(it item, patient bool) bool {
@@ -203,7 +214,7 @@ func (sh *Shard) arm() {
 // fewPosts is how many functions that a message has led to are run behind it at once.
 const fewPosts = 8
 
-// runNow handles a message on the goroutine of who has read it, which spares a switch
+// runNow handles an event on the goroutine of who has read it, which spares a switch
 // of goroutines. It reports false when there is something else to do before it. What
 // the shard sends is gathered by the caller, see transport.NowHandler.
 func (sh *Shard) runNow(it item) bool {
