@@ -66,3 +66,11 @@ func percent() int {
 	debug.SetGCPercent(p)
 	return p
 }
+
+// The heap profile is there, with fewer samples than the runtime takes by itself.
+func TestSampleHeap(t *testing.T) {
+	sampleHeap()
+	if got := runtime.MemProfileRate; got != profileRate {
+		t.Errorf("a sample in %d octets, want %d", got, profileRate)
+	}
+}

@@ -140,6 +140,7 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 			fmt.Fprintf(stderr, "%s: writing the end of the log: %v\n", p.Name, err)
 		}
 	}()
+	sampleHeap()
 	defer growHeap()()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
