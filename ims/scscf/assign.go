@@ -23,7 +23,9 @@ import (
 // 5.4.1.2.2F, 5.4.1.4).
 func (r *registration) assign() {
 	if !r.s.turns.take(r.impi, func() { r.x.Shard.Post(r.myTurn) }) {
-		r.refuse(node.Refusal{Status: 503, Cause: "registers_wait", Clause: "RFC 3261 10.2",
+		// No 503: that says that the core is overloaded, and a P-CSCF would refuse other
+		// phones for it. A second INVITE that comes too early gets a 500, too (14.2).
+		r.refuse(node.Refusal{Status: 500, Cause: "registers_wait", Clause: "RFC 3261 10.2",
 			Text:   "Too many REGISTERs of " + r.impi + " wait for each other.",
 			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}},
 			Next:   "A phone that sends so many at once is at fault, or the HSS is slow."})

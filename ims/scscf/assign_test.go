@@ -247,7 +247,7 @@ func TestTurns(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		h.wantAsked("SAR alice@home.test sip:alice@home.test RE_REGISTRATION")
-		h.why(h.p.want("503"), "wait for each other")
+		h.why(h.p.want("500"), "wait for each other")
 		release()
 		for range len(all) - 1 {
 			h.p.want("200")

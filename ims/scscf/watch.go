@@ -72,8 +72,8 @@ func (s *Server) watch(x *proxy.Exchange) {
 	}
 	grant := s.grant(x.Req)
 	// From here on it hears of every change; what it is told at first comes after.
-	if !s.watchers.add(one) {
-		s.verdicts.Refuse(x, node.Refusal{Status: 503, Cause: "watchers_full", Text: "Too many subscriptions to the registration of " + string(impu) + ".",
+	if full := s.watchers.add(one); full != 0 {
+		s.verdicts.Refuse(x, node.Refusal{Status: full, Cause: "watchers_full", Text: "Too many subscriptions to the registration of " + string(impu) + ".",
 			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "60"}},
 			Next:   "Look at who subscribes: a phone or a server does not end its subscriptions."})
 		return

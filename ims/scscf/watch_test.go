@@ -266,7 +266,7 @@ func TestManySubscribers(t *testing.T) {
 			h.watch(h.i, "sip:192.0.2.1", aliceSIP).notify()
 		}
 		one := &subscriber{h: h, at: h.i, who: "sip:192.0.2.1", impu: aliceSIP, callID: sip.NewCallID(), tag: "x"}
-		h.why(one.subscribe(503), "Too many subscriptions")
+		h.why(one.subscribe(500), "Too many subscriptions")
 	})
 }
 

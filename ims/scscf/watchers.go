@@ -46,16 +46,20 @@ func newWatcher(x *proxy.Exchange, key, who string) *watcher {
 	return &watcher{key: strings.Clone(key), who: strings.Clone(who), shard: x.Shard}
 }
 
-// add notes a subscription; false when there is no room.
-func (w *watchers) add(one *watcher) bool {
+// add notes a subscription. Where there is no room it returns the status to refuse it
+// with: 503 only when that is so for everybody, as a P-CSCF takes 503s for overload.
+func (w *watchers) add(one *watcher) (status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.n >= maxWatchers || len(w.all[one.key]) >= maxWatchersPerIdentity {
-		return false
+	switch {
+	case w.n >= maxWatchers:
+		return 503
+	case len(w.all[one.key]) >= maxWatchersPerIdentity:
+		return 500
 	}
 	w.all[one.key] = append(w.all[one.key], one)
 	w.n++
-	return true
+	return 0
 }
 
 func (w *watchers) remove(one *watcher) {
