@@ -32,7 +32,9 @@ type settings struct {
 	quick   bool
 	check   bool
 	keep    bool
+	part    bool // not all of it
 
+	before                time.Duration // rest before a low rate
 	stir, low, rate, full time.Duration // of a load at all, at the low rate, at 200/s, in the closed loop
 	half, flood           time.Duration // at half capacity, above capacity
 	populations           []int         // of the measurement of memory, the first is what the others are compared with
@@ -47,7 +49,7 @@ func run(ctx context.Context) error {
 	memoryOnly := flag.Bool("memory-only", false, "measure memory alone")
 	noMemory := flag.Bool("no-memory", false, "leave memory out")
 	flag.StringVar(&s.root, "C", ".", "the repository, with the programs in bin/")
-	flag.StringVar(&s.out, "out", "", "write peers.json and peers-table.md there (default: docs/performance; with -quick dist/bench-peers)")
+	flag.StringVar(&s.out, "out", "", "write peers.json and peers-table.md there (default: docs/performance; dist/bench-peers if it is not the whole)")
 	flag.StringVar(&cores, "cores", "", "which cores: kamailio,gocscf,core,floor (default: all that there are)")
 	flag.IntVar(&s.repeats, "repeats", 0, "how often each is measured (default 3; with -quick 1)")
 	flag.BoolVar(&s.quick, "quick", false, "a short form, under five minutes")
@@ -55,6 +57,7 @@ func run(ctx context.Context) error {
 	flag.BoolVar(&s.keep, "keep", false, "keep the directories with configurations and logs")
 	flag.Parse()
 	s.lengths()
+	s.part = *memoryOnly || *noMemory || cores != ""
 	if runtime.NumCPU() < 2 {
 		return fmt.Errorf("there is %d processor: services and phones need one each", runtime.NumCPU())
 	}
@@ -64,7 +67,7 @@ func run(ctx context.Context) error {
 	}
 	if s.out == "" {
 		s.out = filepath.Join(s.root, "docs", "performance")
-		if s.quick || s.check {
+		if s.quick || s.check || s.part {
 			s.out = filepath.Join(s.root, "dist", "bench-peers")
 		}
 	}
@@ -84,6 +87,7 @@ func run(ctx context.Context) error {
 	r := newResults(ctx, &s)
 	if !*memoryOnly {
 		for i := range s.repeats {
+			r.repeat = i
 			for _, core := range s.cores {
 				if err := r.measure(ctx, &s, core); err != nil {
 					if ctx.Err() != nil {
@@ -108,12 +112,12 @@ func run(ctx context.Context) error {
 
 // lengths chooses how long everything takes: under 30 minutes in all, or under five.
 func (s *settings) lengths() {
-	s.stir, s.low, s.rate, s.full, s.half, s.flood = time.Second, 5*time.Second, 4*time.Second, 4*time.Second, 5*time.Second, 8*time.Second
+	s.before, s.stir, s.low, s.rate, s.full, s.half, s.flood = time.Second, time.Second, 5*time.Second, 4*time.Second, 4*time.Second, 4*time.Second, 6*time.Second
 	s.populations, s.pace, s.rest = []int{1000, 10_000, 50_000}, 300, time.Minute
 	s.subscribers = 250_000
 	repeats := 3
 	if s.quick || s.check {
-		s.stir, s.low, s.rate, s.full, s.half, s.flood = 500*time.Millisecond, 2*time.Second, 1500*time.Millisecond, 2*time.Second, 2*time.Second, 3*time.Second
+		s.before, s.stir, s.low, s.rate, s.full, s.half, s.flood = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second, 1500*time.Millisecond, 2*time.Second, 2*time.Second, 3*time.Second
 		s.populations, s.pace, s.rest = []int{500, 1500, 3000}, 250, 5*time.Second
 		repeats, s.subscribers = 1, 80_000
 	}

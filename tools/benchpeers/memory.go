@@ -1,99 +1,120 @@
 package main
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
+	"sync"
+	"time"
 )
 
-const syscallTerm = syscall.SIGTERM
-
-// pss is the proportional set size of the services and their children, in KiB.
-func (c *core) pss() (sum float64, err error) {
-	pids, err := c.pids()
-	for _, pid := range pids {
-		kib, err := pssOf(pid)
-		if err != nil {
-			return 0, err
+// memory has all cores hold more and more registered phones, all at the same time, as
+// it is no time that is measured.
+func (r *results) memory(ctx context.Context, s *settings) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	n := 0
+	for _, name := range s.cores {
+		if name == floorCore {
+			continue
 		}
-		sum += kib
-	}
-	return sum, err
-}
-
-// ticks is the processor time that the services and their children have taken, in the
-// kernel's hundredths of a second.
-func (c *core) ticks() (sum float64, err error) {
-	pids, err := c.pids()
-	for _, pid := range pids {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return 0, err
-		}
-		fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-		if len(fields) < 13 {
-			return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
-		}
-		for _, f := range fields[11:13] { // utime, stime
-			n, err := strconv.ParseFloat(string(f), 64)
+		n++
+		wg.Add(1)
+		go func(n int) {
+			defer wg.Done()
+			list, err := hold(ctx, s, name, n)
+			mu.Lock()
+			defer mu.Unlock()
+			r.Memory[name] = list
 			if err != nil {
-				return 0, err
+				r.problem("memory of %s: %v", name, err)
 			}
-			sum += n
-		}
+		}(n)
 	}
-	return sum, err
+	wg.Wait()
+	return ctx.Err()
 }
 
-// pids are the services and their children.
-func (c *core) pids() (list []int, err error) {
-	children := map[int][]int{}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+// held is the proportional set size of the services, in KiB, with so many registered.
+type held struct {
+	Phones     int     `json:"phones"`     // that were to be registered
+	Registered int     `json:"registered"` // that were told so
+	KiB        float64 `json:"kib"`
+	Idle       float64 `json:"idle_cpu_percent"` // of a processor, in the second half of the rest
+}
+
+func hold(ctx context.Context, s *settings, name string, n int) (list []held, err error) {
+	// All at once are too much for one processor, and memory is not the worse for it.
+	cpu := phonesCPU
+	if name == kamailioCore {
+		cpu = servicesCPU
+	}
+	c, err := start(ctx, s, name, cpu, n)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range stats {
-		b, err := os.ReadFile(f)
-		fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-		if err != nil || len(fields) < 2 { // it has ended
-			continue
-		}
-		parent, _ := strconv.Atoi(string(fields[1]))
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
-		children[parent] = append(children[parent], pid)
-	}
-	for _, w := range c.watch {
-		_, file, _ := strings.Cut(w, "=")
-		b, err := os.ReadFile(file)
+	defer func() { err = errors.Join(err, c.stop()) }()
+	have, registered := 0, 0
+	for _, size := range s.populations {
+		// A Poisson process at the pace, not a burst: that would be another question.
+		length := time.Duration(float64(size-have) / float64(s.pace) * float64(time.Second))
+		p, err := c.load(ctx, "register", have, size-have, "--count", strconv.Itoa(size-have), "--duration", (2*length + time.Minute).String(), "--rate", strconv.Itoa(s.pace))
 		if err != nil {
-			return nil, err
+			return list, err
 		}
-		root, err := strconv.Atoi(string(bytes.TrimSpace(b)))
+		have, registered = size, registered+p.Registered
+		// A few may have failed; they are in the figure of nobody.
+		if least := size - size/100; registered < least {
+			return list, fmt.Errorf("%d of %d phones are registered: %v", registered, size, p.Load.Causes)
+		}
+		if err := wait(ctx, s.rest/2); err != nil {
+			return list, err
+		}
+		busy, err := c.idle(ctx, s.rest/2)
 		if err != nil {
-			return nil, err
+			return list, err
 		}
-		list = append(list, root)
-	}
-	for i := 0; i < len(list); i++ {
-		list = append(list, children[list[i]]...)
+		kib, err := c.pss()
+		if err != nil {
+			return list, err
+		}
+		list = append(list, held{size, registered, kib, 100 * busy})
+		fmt.Fprintf(os.Stderr, "%-9s %d registered: %.1f MiB, %.3f %% of a processor at rest\n", name, registered, kib/1024, 100*busy)
 	}
 	return list, nil
 }
 
-func pssOf(pid int) (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+// each is what a phone has taken beyond those of the first of the list, in KiB.
+func each(list []held, i int) float64 {
+	more := list[i].Registered - list[0].Registered
+	if more <= 0 {
+		return 0
+	}
+	return (list[i].KiB - list[0].KiB) / float64(more)
+}
+
+// idle is the share of a processor that the services take now that nobody asks them
+// for anything.
+func (c *core) idle(ctx context.Context, length time.Duration) (share float64, err error) {
+	before, err := c.ran()
+	began := time.Now()
+	if err == nil {
+		err = wait(ctx, length)
+	}
 	if err != nil {
 		return 0, err
 	}
-	for line := range bytes.Lines(b) {
-		if f := bytes.Fields(line); len(f) == 3 && string(f[0]) == "Pss:" {
-			return strconv.ParseFloat(string(f[1]), 64)
-		}
+	after, err := c.ran()
+	return (after - before) / time.Since(began).Seconds(), err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return 0, errors.New("smaps_rollup has no Pss")
 }

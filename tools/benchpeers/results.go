@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,11 +17,13 @@ import (
 
 // sample is one measurement of a work with a core.
 type sample struct {
+	Repeat     int               `json:"repeat"` // from 0
 	CPU        float64           `json:"cpu_ms"` // of the services, an operation that succeeded
 	Rate       float64           `json:"rate"`   // succeeded while the load lasted, a second
 	P50        float64           `json:"p50_ms"`
 	P99        float64           `json:"p99_ms"`
 	Busy       float64           `json:"busy"`        // share of the services' processor that they took
+	Rest       float64           `json:"rest"`        // the same, right before a low rate, when nothing was asked of them
 	PhonesBusy float64           `json:"phones_busy"` // share of the other one that HSS and phones took
 	Attempts   uint64            `json:"attempts"`
 	Failed     uint64            `json:"failed"`
@@ -50,7 +53,8 @@ type results struct {
 	// Outside are the ratios that check found out of their bounds.
 	Outside []string `json:"outside,omitempty"`
 
-	began time.Time
+	began  time.Time
+	repeat int // the one that runs
 }
 
 func newResults(ctx context.Context, s *settings) *results {
@@ -61,6 +65,8 @@ func newResults(ctx context.Context, s *settings) *results {
 	}
 	command := "make bench-peers"
 	switch {
+	case s.part:
+		command = strings.Join(append([]string{"bin/benchpeers"}, os.Args[1:]...), " ")
 	case s.check:
 		command = "make bench-peers CHECK=1"
 	case s.quick:
@@ -87,10 +93,10 @@ func machine() string {
 	return fmt.Sprintf("%d × %s, Linux %s, %s", runtime.NumCPU(), model, release, runtime.Version())
 }
 
-func (r *results) add(core, work string, p *report) {
+func (r *results) add(core, work string, rest float64, p *report) {
 	l := p.Load
 	x := sample{
-		P50: l.Latency.P50, P99: l.Latency.P99, Attempts: l.Attempts, Failed: l.Failed, Inadequate: l.Inadequate,
+		Rest: rest, P50: l.Latency.P50, P99: l.Latency.P99, Attempts: l.Attempts, Failed: l.Failed, Inadequate: l.Inadequate,
 		Skipped: l.Skipped, Dropped: p.Generator.Dropped, Causes: l.Causes,
 	}
 	services, hss := l.services()
@@ -111,23 +117,45 @@ func (r *results) put(core, work string, x sample) {
 	if r.Samples[core] == nil {
 		r.Samples[core] = map[string][]sample{}
 	}
+	x.Repeat = r.repeat
 	r.Samples[core][work] = append(r.Samples[core][work], x)
-	fmt.Fprintf(os.Stderr, "%5.0f s  %-9s %-34s %7.3f ms CPU, %7.1f/s, p50 %.1f, p99 %.1f ms, %d of %d failed; services %.0f %%, HSS and phones %.0f %%\n",
-		time.Since(r.began).Seconds(), core, work, x.CPU, x.Rate, x.P50, x.P99, x.Failed, x.Attempts, x.Busy*100, x.PhonesBusy*100)
+	fmt.Fprintf(os.Stderr, "%5.0f s  %-9s %-34s %7.3f ms CPU, %7.1f/s, p50 %.1f, p99 %.1f ms, %d of %d failed; services %.0f %% (before %.1f), HSS and phones %.0f %%\n",
+		time.Since(r.began).Seconds(), core, work, x.CPU, x.Rate, x.P50, x.P99, x.Failed, x.Attempts, x.Busy*100, x.Rest*100, x.PhonesBusy*100)
 }
 
 // median is of one figure of the samples of a work; false if there are none.
 func (r *results) median(core, work string, of func(sample) float64) (float64, bool) {
 	var list []float64
 	for _, x := range r.Samples[core][work] {
-		list = append(list, of(x))
+		if v := of(x); !math.IsNaN(v) { // not a number: it says nothing of that
+			list = append(list, v)
+		}
 	}
-	if len(list) == 0 {
+	return medianOf(list)
+}
+
+// medianOf is false for an empty list.
+func medianOf(list []float64) (float64, bool) {
+	n := len(list)
+	if n == 0 {
 		return 0, false
 	}
-	slices.Sort(list)
-	n := len(list)
+	list = slices.Sorted(slices.Values(list))
 	return (list[(n-1)/2] + list[n/2]) / 2, true
+}
+
+// ratio is the median of a work's rates, each by that of another work in the same
+// repeat: each repeat offers multiples of its own capacity.
+func (r *results) ratio(core, work, to string) (float64, bool) {
+	var list []float64
+	for _, x := range r.Samples[core][work] {
+		for _, y := range r.Samples[core][to] {
+			if x.Repeat == y.Repeat && y.Rate > 0 {
+				list = append(list, x.Rate/y.Rate)
+			}
+		}
+	}
+	return medianOf(list)
 }
 
 // problem notes what did not work out.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -33,6 +34,16 @@ func (r *results) table(s *settings) string {
 	r.rows(&b, "The same: share of their processor that the services took, %", "work", saturated, func(w work) string { return w.String() }, func(x sample) float64 { return 100 * x.Busy }, "%.0f", false)
 	r.rows(&b, "The same: share of theirs that HSS and phones took, %", "work", saturated, func(w work) string { return w.String() }, func(x sample) float64 { return 100 * x.PhonesBusy }, "%.0f", false)
 
+	var low []work
+	for _, w := range s.works() {
+		if w.rate > 0 {
+			low = append(low, w)
+		}
+	}
+	if len(low) > 0 {
+		r.rows(&b, "Right before a low rate: share of their processor that the services took with nothing to do, %", "before", low, func(w work) string { return w.String() }, func(x sample) float64 { return 100 * x.Rest }, "%.1f", false)
+	}
+
 	if s.check {
 		for _, p := range append(r.Problems, r.Outside...) {
 			fmt.Fprintf(&b, "\nNot as it must be: %s.\n", p)
@@ -44,11 +55,20 @@ func (r *results) table(s *settings) string {
 	rowsOf(r, &b, "Latency at half of capacity, median in ms", "work", half, self, func(x sample) float64 { return x.P50 }, "%.1f", false)
 	rowsOf(r, &b, "Latency at half of capacity, 99th percentile in ms", "work", half, self, func(x sample) float64 { return x.P99 }, "%.1f", false)
 
+	rowsOf(r, &b, "Half of capacity: share of their processor that the services took, %", "work", half, self, func(x sample) float64 { return 100 * x.Busy }, "%.0f", false)
+
 	over := []string{"registration, 1.5 times capacity", "registration, 2 times capacity"}
 	rowsOf(r, &b, "Above capacity: registrations completed a second", "offered", over, self, func(x sample) float64 { return x.Rate }, "%.0f", false)
 	r.goodput(&b, over)
 	rowsOf(r, &b, "Above capacity: median latency of those, ms", "offered", over, self, func(x sample) float64 { return x.P50 }, "%.0f", false)
-	rowsOf(r, &b, "Above capacity: answered 503, 99th percentile of that, ms", "offered", over, self, func(x sample) float64 { return x.RefusedP99 }, "%.0f", false)
+	rowsOf(r, &b, "Above capacity: attempts that were answered 503 in time, %", "offered", over, self, func(x sample) float64 { return share(x.Refused, x.Attempts) }, "%.0f", false)
+	rowsOf(r, &b, "Above capacity: attempts that failed otherwise, %", "offered", over, self, func(x sample) float64 { return share(x.Failed-min(x.Failed, x.Refused), x.Attempts) }, "%.1f", false)
+	rowsOf(r, &b, "Above capacity: 99th percentile of the 503s, ms", "offered", over, self, func(x sample) float64 {
+		if x.Refused == 0 {
+			return math.NaN()
+		}
+		return x.RefusedP99
+	}, "%.0f", false)
 	r.memoryTable(&b)
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, "\nNot measured: %s.\n", p)
@@ -103,15 +123,16 @@ func rowsOf[W any](r *results, b *strings.Builder, title, head string, list []W,
 	}
 }
 
+// share is a part in percent.
+func share(part, of uint64) float64 { return 100 * float64(part) / float64(max(of, 1)) }
+
 // goodput compares what is completed above capacity with capacity.
 func (r *results) goodput(b *strings.Builder, over []string) {
-	b.WriteString("\nOf capacity (the closed loop's rate of the same run):")
+	b.WriteString("\nOf capacity (the closed loop's rate of the same repeat, then the median):")
 	for _, c := range r.Cores {
 		for _, w := range over {
-			good, ok := r.median(c, w, func(x sample) float64 { return x.Rate })
-			capacity, known := r.median(c, work{"registration", 0}.String(), func(x sample) float64 { return x.Rate })
-			if ok && known && capacity > 0 {
-				fmt.Fprintf(b, " %s %.0f %% at %s;", titles[c], 100*good/capacity, strings.TrimPrefix(w, "registration, "))
+			if v, ok := r.ratio(c, w, work{"registration", 0}.String()); ok {
+				fmt.Fprintf(b, " %s %.0f %% at %s;", titles[c], 100*v, strings.TrimPrefix(w, "registration, "))
 			}
 		}
 	}
@@ -141,7 +162,7 @@ func (r *results) memoryTable(b *strings.Builder) {
 			if list := r.Memory[c]; i < len(list) {
 				fmt.Fprintf(b, " %.1f MiB", list[i].KiB/1024)
 				if i > 0 {
-					fmt.Fprintf(b, " (%.1f KiB each beyond %d)", (list[i].KiB-list[0].KiB)/float64(list[i].Phones-list[0].Phones), list[0].Phones)
+					fmt.Fprintf(b, " (%.1f KiB each beyond %d)", each(list, i), list[0].Phones)
 				}
 				b.WriteString(" |")
 			} else {
@@ -159,7 +180,7 @@ func (r *results) memoryTable(b *strings.Builder) {
 		fmt.Fprintf(b, "| %d |", h.Phones)
 		for _, c := range cores {
 			if list := r.Memory[c]; i < len(list) {
-				fmt.Fprintf(b, " %.2f |", list[i].Idle)
+				fmt.Fprintf(b, " %.3f |", list[i].Idle)
 			} else {
 				b.WriteString(" – |")
 			}

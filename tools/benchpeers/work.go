@@ -9,7 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
+	"syscall"
 	"time"
 )
 
@@ -96,15 +96,18 @@ func (w work) busy() int {
 	return 40
 }
 
-// works are all that there are; the short form leaves some out.
+// works are all that there are; the short form leaves some out. Low rates come before
+// saturation: Kamailio goes on working on what that has left, some of a processor for
+// longer than a measurement, which would be counted as the next one's.
 var works = []struct {
 	work
 	short bool
 }{
-	{work{"registration", 50}, true}, {work{"registration", 200}, true}, {work{"registration", 0}, true},
-	{work{"reregistration", 50}, false}, {work{"reregistration", 200}, false}, {work{"reregistration", 0}, true},
-	{work{"message", 50}, false}, {work{"message", 200}, true}, {work{"message", 0}, true},
-	{work{"call", 20}, true}, {work{"call", 0}, true},
+	{work{"registration", 50}, true}, {work{"registration", 200}, true},
+	{work{"reregistration", 50}, false}, {work{"reregistration", 200}, false},
+	{work{"message", 50}, false}, {work{"message", 200}, true},
+	{work{"call", 20}, true},
+	{work{"registration", 0}, true}, {work{"reregistration", 0}, true}, {work{"message", 0}, true}, {work{"call", 0}, true},
 }
 
 // works are those to do.
@@ -141,11 +144,12 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 	if err != nil {
 		return err
 	}
-	next := 0 // phones that nobody has used
+	next := 0                          // phones that nobody has used
+	seed := strconv.Itoa(r.repeat + 1) // operations are due at the same times for all cores
 	capacity := map[string]float64{}
 	// try measures a work and gives its rate, 0 if there is none.
 	try := func(w work, row string, length time.Duration, phones int) float64 {
-		args := []string{"--duration", length.String(), "--stir", s.stir.String()}
+		args := []string{"--duration", length.String(), "--stir", s.stir.String(), "--seed", seed}
 		if strings.HasSuffix(row, "times capacity") {
 			args = append(args, "--patience", "12s")
 		} else {
@@ -158,17 +162,28 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 		}
 		var problem error
 		for range 3 {
+			rest := 0.0
+			if w.rate > 0 && row == w.String() {
+				var err error
+				if rest, err = c.idle(ctx, s.before); err != nil {
+					r.problem("%s, %s: at rest before it: %v", name, row, err)
+				}
+			}
 			p, err := c.load(ctx, w.scenario(), next, phones, args...)
 			if ctx.Err() != nil {
 				return 0
 			}
-			if err == nil && w.what == "registration" {
+			switch {
+			case err != nil:
+			case w.what == "registration":
 				next += min(phones, p.Registered+int(p.Load.Failed)+500)
+			default:
+				next += phones // they are registered, and a registration is of one that is not
 			}
 			// Above capacity nothing may succeed, and that is what was to be seen. Otherwise
 			// the machine had something else to do.
 			if err == nil && (p.Load.Succeeded > 0 || strings.HasSuffix(row, "times capacity")) {
-				r.add(name, row, p)
+				r.add(name, row, rest, p)
 				return float64(p.Load.Done) / p.Load.Seconds
 			}
 			if problem = err; err == nil {
@@ -228,7 +243,9 @@ func (c *core) load(ctx context.Context, mix string, first, phones int, args ...
 		"--first", fmt.Sprintf("%015d", firstIMSI+first), "--from", address(first), "--phones", strconv.Itoa(phones), "--mix", mix, "--json", file,
 		"--cpu", strings.Join(append(c.watch, "hss="+c.file("hss.pid")), ",")}, args...)
 	cmd := exec.CommandContext(ctx, "taskset", all...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscallTerm) }
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, runErr := cmd.CombinedOutput()
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -254,93 +271,4 @@ func tail(out []byte) []byte { return out[max(0, len(out)-1500):] }
 // Kamailio's P-CSCF finds it by that.
 func address(first int) string {
 	return fmt.Sprintf("127.%d.%d.%d", 16+first/62500, first/250%250, 1+first%250)
-}
-
-// memory has all cores hold more and more registered phones, all at the same time, as
-// it is no time that is measured.
-func (r *results) memory(ctx context.Context, s *settings) error {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	n := 0
-	for _, name := range s.cores {
-		if name == floorCore {
-			continue
-		}
-		n++
-		wg.Add(1)
-		go func(n int) {
-			defer wg.Done()
-			list, err := hold(ctx, s, name, n)
-			mu.Lock()
-			defer mu.Unlock()
-			r.Memory[name] = list
-			if err != nil {
-				r.problem("memory of %s: %v", name, err)
-			}
-		}(n)
-	}
-	wg.Wait()
-	return ctx.Err()
-}
-
-// held is the proportional set size of the services, in KiB, with so many registered.
-type held struct {
-	Phones int     `json:"phones"`
-	KiB    float64 `json:"kib"`
-	Idle   float64 `json:"idle_cpu_percent"` // of a processor, in the second half of the rest
-}
-
-func hold(ctx context.Context, s *settings, name string, n int) (list []held, err error) {
-	// All at once are too much for one processor, and memory is not the worse for it.
-	cpu := phonesCPU
-	if name == kamailioCore {
-		cpu = servicesCPU
-	}
-	c, err := start(ctx, s, name, cpu, n)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, c.stop()) }()
-	have := 0
-	for _, size := range s.populations {
-		// A Poisson process at the pace, not a burst: that would be another question.
-		length := time.Duration(float64(size-have) / float64(s.pace) * float64(time.Second))
-		if _, err := c.load(ctx, "register", have, size-have, "--count", strconv.Itoa(size-have), "--duration", (2*length + time.Minute).String(), "--rate", strconv.Itoa(s.pace)); err != nil {
-			return list, err
-		}
-		have = size
-		idle, err := c.idle(ctx, s.rest/2)
-		if err != nil {
-			return list, err
-		}
-		kib, err := c.pss()
-		if err != nil {
-			return list, err
-		}
-		list = append(list, held{size, kib, idle})
-		fmt.Fprintf(os.Stderr, "%-9s %d registered: %.1f MiB, %.2f %% of a processor at rest\n", name, size, kib/1024, idle)
-	}
-	return list, nil
-}
-
-// idle waits twice so long, and is what the services took in the second half, in percent
-// of a processor.
-func (c *core) idle(ctx context.Context, half time.Duration) (percent float64, err error) {
-	var before float64
-	for i := range 2 {
-		select {
-		case <-time.After(half):
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-		now, err := c.ticks()
-		if err != nil {
-			return 0, err
-		}
-		if i == 1 {
-			percent = (now - before) / half.Seconds()
-		}
-		before = now
-	}
-	return percent, nil
 }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestRatioIsOfOneRepeat(t *testing.T) {
+	full, twice := work{"registration", 0}.String(), "registration, 2 times capacity"
+	r := &results{Samples: map[string]map[string][]sample{gocscfCore: {
+		full:  {{Repeat: 0, Rate: 1000}, {Repeat: 1, Rate: 2000}, {Repeat: 2, Rate: 1500}},
+		twice: {{Repeat: 0, Rate: 900}, {Repeat: 2, Rate: 1500}}, // the second was not measured
+	}}}
+	if got, ok := r.ratio(gocscfCore, twice, full); !ok || math.Abs(got-0.95) > 1e-9 {
+		t.Errorf("the median of 0.9 and 1 is %g (%v)", got, ok)
+	}
+	if _, ok := r.ratio(kamailioCore, twice, full); ok {
+		t.Error("a core that was not measured has a ratio")
+	}
+}
+
+func TestMedianLeavesOutWhatSaysNothing(t *testing.T) {
+	r := &results{Samples: map[string]map[string][]sample{kamailioCore: {"x": {{P99: 3}, {P99: math.NaN()}, {P99: 5}}, "y": {{P99: math.NaN()}}}}}
+	p99 := func(x sample) float64 { return x.P99 }
+	if v, ok := r.median(kamailioCore, "x", p99); !ok || v != 4 {
+		t.Errorf("x: %g (%v), 4 is right", v, ok)
+	}
+	if _, ok := r.median(kamailioCore, "y", p99); ok {
+		t.Error("y has a median of nothing")
+	}
+}
+
+func TestEachIsOfThoseWhoRegistered(t *testing.T) {
+	list := []held{{Phones: 1000, Registered: 1000, KiB: 10_000}, {Phones: 10_000, Registered: 9_900, KiB: 54_500}}
+	if got := each(list, 1); got != 5 {
+		t.Errorf("44,500 KiB for 8,900 phones are %g each", got)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	s := &settings{check: true, cores: []string{kamailioCore, gocscfCore, oneProcess, floorCore}}
+	good := map[string]float64{kamailioCore: 1, gocscfCore: 0.6, oneProcess: 0.5, floorCore: 0.1}
+	for _, tt := range []struct {
+		name string
+		core string
+		x    sample
+		want string // of what is outside, empty: nothing
+	}{
+		{"good", gocscfCore, sample{CPU: 0.6, Attempts: 1000}, ""},
+		{"as dear as Kamailio", gocscfCore, sample{CPU: 1.1, Attempts: 1000}, "gocscf 1.100 ms and kamailio 1.000 ms"},
+		{"no processor time", gocscfCore, sample{Attempts: 1000}, "no processor time was seen"},
+		{"below the floor", oneProcess, sample{CPU: 0.05, Attempts: 1000}, "floor 0.100 ms and core 0.050 ms"},
+		{"failures", gocscfCore, sample{CPU: 0.6, Attempts: 1000, Failed: 11}, "11 of 1000 failed"},
+		{"refusals", gocscfCore, sample{CPU: 0.6, Attempts: 1000, Failed: 11, Refused: 11}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &results{Cores: s.cores, Samples: map[string]map[string][]sample{}}
+			for core, cpu := range good {
+				r.Samples[core] = map[string][]sample{}
+				for _, w := range s.works() {
+					r.Samples[core][w.String()] = []sample{{CPU: cpu, Attempts: 1000}}
+				}
+			}
+			r.Samples[tt.core][work{"registration", 0}.String()] = []sample{tt.x}
+			r.check(s)
+			if got := strings.Join(r.Outside, "; "); tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+				t.Errorf("outside: %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// What a table says of refusals is nothing where there were none: 0 would be the best of
+// all values.
+func TestNoRefusalsAreNoTime(t *testing.T) {
+	s := &settings{}
+	row := "registration, 2 times capacity"
+	r := &results{Cores: []string{kamailioCore, gocscfCore}, Samples: map[string]map[string][]sample{
+		kamailioCore: {row: {{Attempts: 100, Failed: 50}}}, gocscfCore: {row: {{Attempts: 100, Failed: 50, Refused: 50, RefusedP99: 61}}},
+	}}
+	_, rest, _ := strings.Cut(r.table(s), "99th percentile of the 503s")
+	if !strings.Contains(rest, "| "+row+" | – | 61 |") {
+		t.Errorf("the table says\n%s", rest)
+	}
+}
