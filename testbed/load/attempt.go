@@ -18,6 +18,7 @@ type attempt struct {
 	own       time.Duration // what the phones waited by themselves
 	connected time.Duration // when the caller had the 200 to its INVITE
 	retrans   int
+	begun     bool // its first request has been sent
 
 	state      state
 	challenges int
@@ -75,6 +76,7 @@ type transaction struct {
 	method     string
 	branch     uint64
 	request    []byte
+	asked, own time.Duration // when it was due, and what the phones had waited by then
 	proceeding bool
 	next       time.Duration // when it is sent again, 0 for never
 	interval   time.Duration
@@ -103,6 +105,10 @@ func (e *engine) start(a *attempt, t *transaction, method string) {
 	t.active, t.method, t.invite, t.proceeding = true, method, method == "INVITE", false
 	t.interval = e.cfg.T1
 	t.next = e.now + t.interval
+	t.asked, t.own = e.now, a.own
+	if !a.begun {
+		a.begun, t.asked = true, a.due
+	}
 	e.cfg.Traffic.request(method)
 	e.transmit(a.from, t.request)
 }

@@ -102,3 +102,42 @@ func TestStrayMessages(t *testing.T) {
 		t.Errorf("%d strays, %d attempts", e.stray, len(e.active))
 	}
 }
+
+// How long a refusal takes counts for the request that is refused, not for what the
+// attempt has done before it.
+func TestRefusals(t *testing.T) {
+	const ms = time.Millisecond
+	for name, refuse := range map[string]struct {
+		steps func(e *engine, a *attempt)
+		want  time.Duration
+	}{
+		"the first, from when it was due": {func(e *engine, a *attempt) {
+			e.now = 130 * ms
+		}, 30 * ms},
+		"the answer to a challenge, from when it was sent": {func(e *engine, a *attempt) {
+			e.now = 150 * ms
+			e.after(a, 20*ms, answerChallenge)
+			e.now = 170 * ms
+			e.tick(a)
+			e.now = 180 * ms
+		}, 10 * ms},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, _ := still(t, 1)
+			rec := &recorder{}
+			o := e.newOffer(Only(Register), 0, 1, rec)
+			e.lock()
+			defer e.mu.Unlock()
+			e.now = 110 * ms // late by 10 ms
+			if !e.try(o, Register, 100*ms) {
+				t.Fatal("no phone")
+			}
+			a := e.phones[0].doing
+			refuse.steps(e, a)
+			e.refused(a, &heard{status: 503, method: []byte("REGISTER")})
+			if l := rec.refused.latency(); l.Count != 1 || l.Max < 0.95*refuse.want.Seconds()*1000 || l.Max > 1.05*refuse.want.Seconds()*1000 {
+				t.Errorf("%+v, want %v", l, refuse.want)
+			}
+		})
+	}
+}

@@ -6,7 +6,7 @@ import "time"
 type recorder struct {
 	began, ended time.Duration
 	tallies      [scenarios]tally
-	refused      histogram // 503, from when it was due
+	refused      histogram // 503, from when the request that is refused was due
 	noRetryAfter uint64
 }
 

@@ -73,7 +73,8 @@ type Step struct {
 	*Phase
 }
 
-// Refused are requests answered 503.
+// Refused are requests answered 503. Their latency counts from when that very request was
+// due: the first of an attempt when that was, a later one when it was sent.
 type Refused struct {
 	NoRetryAfter uint64  `json:"without_retry_after"`
 	Latency      Latency `json:"latency"`

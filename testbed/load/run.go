@@ -193,7 +193,11 @@ func (e *engine) fail(a *attempt, cause string) { e.finish(a, cause) }
 // refused ends an attempt by an answer that says no.
 func (e *engine) refused(a *attempt, h *heard) {
 	if h.status == 503 {
-		a.rec.refused.add(e.now - a.due - a.own)
+		t := &a.main
+		if string(h.method) == "CANCEL" {
+			t = &a.cancel
+		}
+		a.rec.refused.add(e.now - t.asked - (a.own - t.own))
 		if !h.retryAfter {
 			a.rec.noRetryAfter++
 		}
