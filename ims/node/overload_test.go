@@ -93,7 +93,7 @@ func TestOverloadIsSeen(t *testing.T) {
 				var why admission.Reason
 				var ok bool
 				if underWay {
-					why, ok = c.Admission.Enter(now, admission.New)
+					_, why, ok = c.Admission.Enter(now, admission.New, 0)
 				} else {
 					ok = c.Admission.Admit(now, admission.New)
 				}
@@ -102,7 +102,7 @@ func TestOverloadIsSeen(t *testing.T) {
 					c.Admission.Refused(now, admission.New, 0, why)
 				case underWay: // the core answers later and later
 					c.Admission.Began(now, admission.New, 0)
-					c.Admission.Heard(now, time.Duration(now/3), true)
+					c.Admission.Heard(now, now-now/3, true)
 				default:
 					c.Admission.Began(now, admission.New, time.Duration(now/10))
 				}

@@ -134,26 +134,27 @@ func (c *Controller) take(now int64, class Class) bool {
 }
 
 // Enter is Admit for a request that goes on to others, of which Left tells when they
-// answer: how many are under way decides, and where those others refuse, their pace. It
-// says why the request may not be worked on.
-func (c *Controller) Enter(now int64, class Class) (why Reason, ok bool) {
+// answer: how many are under way decides, and where those others refuse, their pace;
+// waited is how long it has been here unread. It says why the request may not be worked on,
+// and for Heard when its time began.
+func (c *Controller) Enter(now int64, class Class, waited time.Duration) (since int64, why Reason, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.flight.enter(now, class) {
-		return Crowd, false
+	if since, ok = c.flight.enter(now, class, waited); !ok {
+		return since, Crowd, false
 	}
 	if class != Vital && c.limiting.Load() && !c.take(now, class) && c.further {
 		c.flight.open--
-		return Rate, false
+		return since, Rate, false
 	}
-	return 0, true
+	return since, 0, true
 }
 
-// Heard notes the first answer to a request that Enter has let in so long ago; ok is
-// whether it is not a refusal for load. Left follows.
-func (c *Controller) Heard(now int64, took time.Duration, ok bool) {
+// Heard notes the first answer to a request that Enter has let in, whose time began at
+// since; ok is whether it is not a refusal for load. Left follows.
+func (c *Controller) Heard(now, since int64, ok bool) {
 	c.mu.Lock()
-	c.flight.answer(now, took, ok)
+	c.flight.answer(now, time.Duration(now-since), ok)
 	c.mu.Unlock()
 }
 

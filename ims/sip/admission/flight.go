@@ -42,6 +42,9 @@ type flight struct {
 	recent float64 // how long answers take, a moving average
 	heard  int64   // when the last answer came, or the first of the open requests
 	lasted int     // windows in a row in which answers were slow, or something refused
+	let    int64   // when something was let in
+	acted  int64   // when something came or was answered
+	back   int64   // when something did after a pause longer than slack
 
 	// The window that is being measured.
 	began    int64
@@ -53,34 +56,62 @@ type flight struct {
 	low      int     // windows in a row in which a limit as low as may be has not helped
 }
 
-// enter takes a request in, or reports that it has to be refused.
-func (f *flight) enter(now int64, class Class) bool {
-	if class != Vital && f.full(now, class) {
+// enter takes a request in, or reports that it has to be refused. The time to its answer
+// counts from since.
+func (f *flight) enter(now int64, class Class, waited time.Duration) (since int64, ok bool) {
+	f.acts(now)
+	// While this process had nothing to do, or did not get the processor, what came has
+	// waited for that, and not for others.
+	since = max(now-int64(waited), f.back)
+	if class != Vital && f.full(now, class, f.unread(now, waited, since)) {
 		f.hit = true
-		return false
+		return since, false
 	}
+	f.let = now
 	if f.open == 0 {
 		f.heard = now
 	}
 	f.open++
-	return true
+	return since, true
 }
 
-func (f *flight) full(now int64, class Class) bool {
-	limit := f.limit
+// unread is how many wait behind one that has waited so long, and are in nobody's count
+// yet: as many as are answered in that time. They keep no more out than leaves the least
+// pace, or it would never be learnt that they are fewer.
+func (f *flight) unread(now int64, waited time.Duration, since int64) float64 {
+	switch {
+	case float64(now-f.let) >= 1e9/f.least:
+		return 0
+	case f.lasted < lasts:
+		waited = time.Duration(now - since)
+	}
+	return f.pace * waited.Seconds()
+}
+
+// full reports whether there is no room for one more before which so many are unread.
+func (f *flight) full(now int64, class Class, unread float64) bool {
+	open, limit := float64(f.open)+unread, f.limit
 	if class == Begun {
 		limit *= 2
 	}
 	if f.lasted >= lasts {
-		return float64(f.open) >= limit
+		return open >= limit
 	}
 	most := f.base + f.slack
-	return float64(f.open) >= max(atOnce, 2*limit) && f.base > 0 && (f.recent > most || float64(now-f.heard) > most)
+	return open >= max(atOnce, 2*limit) && f.base > 0 && (f.recent > most || f.open > 0 && float64(now-f.heard) > most)
+}
+
+func (f *flight) acts(now int64) {
+	if float64(now-f.acted) > f.slack {
+		f.back = now
+	}
+	f.acted = now
 }
 
 // answer takes into account how long the answer to a request has taken, and whether it
 // was something else than a refusal for load.
 func (f *flight) answer(now int64, took time.Duration, ok bool) {
+	f.acts(now)
 	f.heard = now
 	t := float64(min(max(took, 1), longestAnswer))
 	f.recent += (t - f.recent) / 16

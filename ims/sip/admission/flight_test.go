@@ -14,7 +14,8 @@ type far struct {
 	pace  float64
 	busy  int64 // with what has been let in until then
 	queue []asked
-	sheds bool // answers with 503, as soon as it can
+	sheds bool          // answers with 503, as soon as it can
+	wait  time.Duration // of each request before it is read
 }
 
 type asked struct{ came, answered int64 }
@@ -23,14 +24,14 @@ type asked struct{ came, answered int64 }
 func (f *far) offer(rate float64, d time.Duration, class Class) (in int) {
 	for end := f.now + int64(d); f.now < end; f.now += int64(1e9 / rate) {
 		f.answer()
-		if why, ok := f.c.Enter(f.now, class); !ok {
+		if _, why, ok := f.c.Enter(f.now, class, f.wait); !ok {
 			f.c.Refused(f.now, class, 0, why)
 			continue
 		}
 		f.c.Began(f.now, class, 0)
 		in++
 		f.busy = max(f.busy, f.now) + int64(1e9/f.pace)
-		f.queue = append(f.queue, asked{f.now, max(f.busy, f.now+int64(f.delay))})
+		f.queue = append(f.queue, asked{f.now - int64(f.wait), max(f.busy, f.now+int64(f.delay))})
 	}
 	return in
 }
@@ -39,7 +40,7 @@ func (f *far) answer() {
 	for len(f.queue) > 0 && f.queue[0].answered <= f.now {
 		q := f.queue[0]
 		f.queue = f.queue[1:]
-		f.c.Heard(q.answered, time.Duration(q.answered-q.came), !f.sheds)
+		f.c.Heard(q.answered, q.came, !f.sheds)
 		f.c.Left()
 	}
 }
@@ -172,5 +173,46 @@ func TestGiveBack(t *testing.T) {
 	}
 	if first := c.Admit(now, New); first != (in == 1000) {
 		t.Errorf("%d of 1000 repetitions let in, and then a new request: %v", in, first)
+	}
+}
+
+// pause has what comes in d stay unread until it is over, as in a process that is stopped.
+func (f *far) pause(rate float64, d time.Duration, class Class) (in int) {
+	var came []int64
+	for end := f.now + int64(d); f.now < end; f.now += int64(1e9 / rate) {
+		came = append(came, f.now)
+	}
+	for i := 0; i < len(came); i++ { // what comes while they are read waits behind them
+		f.answer()
+		if since, _, ok := f.c.Enter(f.now, class, time.Duration(f.now-came[i])); ok {
+			in++
+			f.busy = max(f.busy, f.now) + int64(1e9/f.pace)
+			f.queue = append(f.queue, asked{since, max(f.busy, f.now+int64(f.delay))})
+		}
+		f.now += int64(50 * time.Microsecond)
+	}
+	return in
+}
+
+// What has come while this process was stopped has waited for that, and is no overload.
+func TestStoppedIsNoOverload(t *testing.T) {
+	f := newFar()
+	f.pace = 4000
+	f.offer(1000, 3*time.Second, New)
+	if in := f.pause(1000, 300*time.Millisecond, New); in < 300 {
+		t.Errorf("%d of 300 let in that came while the process was stopped: %+v", in, f.c.State(f.now))
+	}
+}
+
+// However long what comes has waited: some are let in, or nobody would learn that those
+// before it have gone.
+func TestUnreadLeaveTheLeastPace(t *testing.T) {
+	f := newFar()
+	f.offer(900, 3*time.Second, New)
+	f.wait = 300 * time.Millisecond
+	f.offer(900, time.Second/2, New)
+	f.wait = 5 * time.Second
+	if in := f.offer(900, time.Second, New); in < 90 || in > 300 {
+		t.Errorf("%d of 900 let in that waited five seconds, want at least 90: %+v", in, f.c.State(f.now))
 	}
 }

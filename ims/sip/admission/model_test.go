@@ -11,8 +11,10 @@ import (
 
 // The model: elements that share one processor in turns of a scheduler's slice, each
 // with a socket's buffer, a reader that decides about what arrives, and an inbox that
-// is worked on when the reader has read all there is. An operation is a REGISTER, its
-// challenge and the REGISTER that answers it, through one or three elements.
+// is worked on when the reader has read all there is. One that works on each message as
+// it is read has a socket for each side in place of that, and their readers take turns.
+// An operation is a REGISTER, its challenge and the REGISTER that answers it, through one
+// or three elements.
 type model struct {
 	now    int64
 	random *rand.Rand
@@ -29,7 +31,11 @@ type model struct {
 type node struct {
 	counts  bool                  // by how many are under way
 	ctl     *admission.Controller // nil takes all
-	socket  []job                 // arrived, unread
+	asRead  bool                  // what is read is worked on at once
+	socket  []job                 // arrived, unread; with asRead of this side alone
+	core    []job                 // with asRead, what came from further on
+	inCore  bool                  // whose reader it is that has the turn
+	read    int                   // in this turn
 	inbox   []job
 	dropped int
 	request time.Duration // processor time of a request
@@ -50,7 +56,7 @@ type job struct {
 }
 
 type operation struct {
-	came   int64 // at the first element
+	since  int64 // its time at the first element counts
 	began  int64
 	second int64
 	path   []*node
@@ -58,6 +64,7 @@ type operation struct {
 
 const (
 	slice    = 3 * time.Millisecond
+	turn     = 64 // messages that a reader takes before the other's turn
 	buffer   = 3000
 	read     = 4 * time.Microsecond // of a message, and deciding about it
 	refuse   = 6 * time.Microsecond // answering with 503
@@ -98,15 +105,21 @@ func (m *model) after(d time.Duration, do func()) {
 
 // arrive puts a message into a socket's buffer.
 func (m *model) arrive(n *node, j job) {
-	if len(n.socket) >= buffer {
+	socket := &n.socket
+	if n.asRead && j.answer != 0 {
+		socket = &n.core
+	}
+	if len(*socket) >= buffer {
 		n.dropped++
 		return
 	}
 	if j.at == 0 {
 		j.at = m.now
 	}
-	n.socket = append(n.socket, j)
+	*socket = append(*socket, j)
 }
+
+func (n *node) busy() bool { return len(n.socket)+len(n.core)+len(n.inbox) > 0 }
 
 // load offers rate operations a second for d, at random times.
 func (m *model) load(rate float64, d time.Duration) {
@@ -137,7 +150,7 @@ func (m *model) run(end int64) {
 			m.now = m.events[0].at
 			continue
 		}
-		for until := m.now + int64(slice); m.now < until && len(n.socket)+len(n.inbox) > 0; m.due() {
+		for until := m.now + int64(slice); m.now < until && n.busy(); m.due() {
 			m.step(n)
 		}
 	}
@@ -153,7 +166,7 @@ func (m *model) due() {
 func (m *model) pick() *node {
 	for range m.nodes {
 		m.turn = (m.turn + 1) % len(m.nodes)
-		if n := m.nodes[m.turn]; len(n.socket)+len(n.inbox) > 0 {
+		if n := m.nodes[m.turn]; n.busy() {
 			return n
 		}
 	}
@@ -164,27 +177,53 @@ func (m *model) spend(d time.Duration) { m.now += int64(d) }
 
 // step reads one message, or works on one when all are read.
 func (m *model) step(n *node) {
+	if n.asRead {
+		m.work(n, m.receive(n, n.whose()))
+		return
+	}
 	if len(n.inbox) == 0 {
 		for len(n.socket) > 0 {
-			j := n.socket[0]
-			n.socket = n.socket[1:]
-			m.spend(read)
-			if n.ctl != nil && j.answer == 0 && !j.hss {
-				if n.counts {
-					var ok bool
-					j.why, ok = n.ctl.Enter(m.now, j.class())
-					j.shed, j.op.came = !ok, m.now
-				} else {
-					j.shed = !n.ctl.Admit(m.now, j.class())
-				}
-			}
-			n.inbox = append(n.inbox, j)
+			n.inbox = append(n.inbox, m.receive(n, &n.socket))
 			m.due()
 		}
 		return
 	}
 	j := n.inbox[0]
 	n.inbox = n.inbox[1:]
+	m.work(n, j)
+}
+
+// whose is the socket whose reader has the turn.
+func (n *node) whose() *[]job {
+	sockets := map[bool]*[]job{false: &n.socket, true: &n.core}
+	if n.read++; n.read > turn || len(*sockets[n.inCore]) == 0 {
+		n.read = 1
+		if len(*sockets[!n.inCore]) > 0 {
+			n.inCore = !n.inCore
+		}
+	}
+	return sockets[n.inCore]
+}
+
+// receive reads a message and decides about it.
+func (m *model) receive(n *node, socket *[]job) job {
+	j := (*socket)[0]
+	*socket = (*socket)[1:]
+	m.spend(read)
+	if n.ctl != nil && j.answer == 0 && !j.hss {
+		if n.counts {
+			var ok bool
+			j.op.since, j.why, ok = n.ctl.Enter(m.now, j.class(), time.Duration(m.now-j.at))
+			j.shed = !ok
+		} else {
+			j.shed = !n.ctl.Admit(m.now, j.class())
+		}
+	}
+	return j
+}
+
+// work works on a message that has been read.
+func (m *model) work(n *node, j job) {
 	if j.answer == 0 && !j.hss && n.ctl != nil {
 		waited := time.Duration(m.now - j.at)
 		if j.shed {
@@ -205,7 +244,7 @@ func (m *model) step(n *node) {
 		if n.ctl != nil && n == m.nodes[0] {
 			n.ctl.Further(m.now, j.answer == 503)
 			if n.counts {
-				n.ctl.Heard(m.now, time.Duration(m.now-j.op.came), j.answer != 503)
+				n.ctl.Heard(m.now, j.op.since, j.answer != 503)
 				n.ctl.Left()
 			}
 		}

@@ -18,6 +18,12 @@ func chain(p, pa, i, ia, s time.Duration) *model {
 		&node{ctl: admission.NewController(admission.Config{}), request: s, hss: time.Millisecond})
 }
 
+// asRead has the first element work on each message as it reads it.
+func (m *model) asRead() *model {
+	m.nodes[0].asRead = true
+	return m
+}
+
 // capacity is how many operations a second the processor can do.
 func (m *model) capacity() float64 {
 	var cost time.Duration
@@ -42,7 +48,9 @@ func TestGoodput(t *testing.T) {
 			return newModel(&node{ctl: admission.NewController(admission.Config{}), request: 250 * us, hss: time.Millisecond})
 		}},
 		{"all three equally busy", func() *model { return chain(60*us, 30*us, 60*us, 20*us, 80*us) }},
+		{"all three equally busy, work as read", func() *model { return chain(60*us, 30*us, 60*us, 20*us, 80*us).asRead() }},
 		{"the last one is the bottleneck", func() *model { return chain(30*us, 15*us, 30*us, 10*us, 200*us) }},
+		{"the first one is the bottleneck, work as read", func() *model { return chain(150*us, 75*us, 40*us, 15*us, 60*us).asRead() }},
 		{"slow machine", func() *model { return chain(600*us, 300*us, 600*us, 200*us, 800*us) }},
 	}
 	for _, tt := range models {

@@ -69,3 +69,40 @@ func TestRetransmissionsFillNoBucket(t *testing.T) {
 		}
 	})
 }
+
+// What waits in the socket that this element itself is too slow to empty counts as under
+// way: who works on what he reads has no other queue.
+func TestUnreadRequestsCount(t *testing.T) {
+	c := admission.NewController(admission.Config{})
+	all := func(sip.Flow, *sip.Message) bool { return true }
+	bubble(t, Config{Admission: c, UnderWay: all, Shards: 1}, func(r *rig) {
+		r.tu.request = func(s *Server) {
+			s.Shard.After(5*time.Millisecond, func() { s.Heard(200); answer(s, 200) })
+		}
+		refused, n := 0, 0
+		offer := func(d time.Duration, waited time.Duration) int {
+			before := refused
+			for end := time.Since(r.wire.start) + d; time.Since(r.wire.start) < end; time.Sleep(time.Millisecond) {
+				n++
+				r.l.ReceiveNow(udp, request("MESSAGE", fmt.Sprint("b", n), ""), waited, 0)
+				for _, s := range r.wire.take() {
+					if s.msg.Status() == 503 {
+						refused++
+					}
+				}
+			}
+			return refused - before
+		}
+		if n := offer(time.Second, 0); n > 0 {
+			t.Errorf("%d refused while none waits", n)
+		}
+		offer(time.Second/2, 150*time.Millisecond)
+		if n := offer(time.Second/2, 150*time.Millisecond); n < 400 {
+			t.Errorf("%d of 500 refused that have waited 150 ms: %+v", n, c.State(r.l.Now()))
+		}
+		offer(time.Second/4, 0)
+		if n := offer(time.Second, 0); n > 0 {
+			t.Errorf("%d refused a quarter of a second after the queue is gone: %+v", n, c.State(r.l.Now()))
+		}
+	})
+}

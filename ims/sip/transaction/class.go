@@ -2,7 +2,6 @@ package transaction
 
 import (
 	"strings"
-	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/admission"
@@ -96,8 +95,7 @@ func (s *Server) Class() admission.Class { return s.class }
 func (s *Server) Heard(status int) {
 	if s.under {
 		l := s.Shard.layer
-		now := l.Now()
-		l.cfg.Admission.Heard(now, time.Duration(now-s.came), status != 503)
+		l.cfg.Admission.Heard(l.Now(), s.since, status != 503)
 		l.left(s)
 	}
 }

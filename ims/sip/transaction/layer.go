@@ -308,7 +308,7 @@ func (l *Layer) shed(s *Server, waited time.Duration) (why string) {
 		now := l.Now()
 		s.came, s.kernel, s.class = now, waited, l.cfg.Classify(s.Flow, s.Req)
 		if l.cfg.UnderWay != nil && l.cfg.UnderWay(s.Flow, s.Req) {
-			if s.why, s.under = a.Enter(now, s.class); !s.under {
+			if s.since, s.why, s.under = a.Enter(now, s.class, waited); !s.under {
 				return overloaded
 			}
 			return ""

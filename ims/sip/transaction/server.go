@@ -28,7 +28,8 @@ type Server struct {
 	came         int64         // when it was read, as Layer.Now has it; with Config.Admission only
 	kernel       time.Duration // how long it had waited by then
 	class        admission.Class
-	under        bool             // Admission counts it among those under way
+	under        bool             // Admission counts it among those under way,
+	since        int64            // from when on
 	why          admission.Reason // with shed
 
 	// Of the top Via, for the key.
@@ -44,7 +45,7 @@ func (s *Server) reset() {
 	s.Req, s.Flow, s.Shard, s.Data = nil, sip.Flow{}, nil, nil
 	s.to, s.fallback = sip.Flow{}, sip.Flow{}
 	s.tx, s.onEnd, s.err, s.status = nil, nil, nil, 0
-	s.cancelled, s.retired, s.shed, s.came, s.kernel, s.class, s.under, s.why = false, false, "", 0, 0, 0, false, 0
+	s.cancelled, s.retired, s.shed, s.came, s.kernel, s.class, s.under, s.since, s.why = false, false, "", 0, 0, 0, false, 0, 0
 	s.host, s.branch, s.port = "", "", 0
 }
 
