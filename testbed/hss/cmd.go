@@ -70,5 +70,6 @@ func (c *Cmd) program() (node.Program, error) {
 		},
 		Explain: cfg.Explain,
 		New:     func(d node.Deps) (node.Service, error) { return New(cfg, Deps{Deps: d}) },
+		Admin:   Admin,
 	}, nil
 }
