@@ -20,6 +20,7 @@ type Interceptor struct {
 	upstream string
 	bending  atomic.Int64 // one frame in so many, 0 for none
 	bent     atomic.Int64
+	ended    atomic.Int64 // connections of peers that had exchanged capabilities
 	running  sync.WaitGroup
 
 	mu      sync.Mutex
@@ -48,6 +49,9 @@ func (x *Interceptor) Bend(n int) { x.bending.Store(int64(n)) }
 
 // Bent returns how many frames have been bent.
 func (x *Interceptor) Bent() int64 { return x.bent.Load() }
+
+// Ended returns how many connections of peers have ended.
+func (x *Interceptor) Ended() int64 { return x.ended.Load() }
 
 // Close ends it.
 func (x *Interceptor) Close() {
@@ -96,6 +100,9 @@ func (x *Interceptor) serve(c net.Conn) {
 	c.Close()
 	both.Wait()
 	x.mu.Lock()
+	if x.conns[c] != nil {
+		x.ended.Add(1)
+	}
 	delete(x.conns, c)
 	x.opening = slices.DeleteFunc(x.opening, func(o net.Conn) bool { return o == c || o == up })
 	x.mu.Unlock()

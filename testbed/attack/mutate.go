@@ -173,14 +173,11 @@ func (m *mutation) check(ctx context.Context, rep *MutateReport) error {
 	t := m.target
 	if t.Cx != nil {
 		t.Cx.Bend(0)
-		if err := t.ready(ctx); err != nil {
-			return err
-		}
 		rep.Diameter = t.Cx.Bent()
 	}
 	rep.Messages, rep.Asked, rep.Answered = m.bent(), m.good.Load(), m.replied.Load()
 	rep.Registered, rep.Calls = m.registered.Load(), m.answered.Load()
-	if err := t.Check(ctx); err != nil {
+	if err := t.served(ctx); err != nil {
 		return fmt.Errorf("after %d bent messages: %w", rep.Messages, err)
 	}
 	rep.Checks++
@@ -198,6 +195,43 @@ func (m *mutation) check(ctx context.Context, rep *MutateReport) error {
 	m.say("%8d bent, %6d on Cx, %5.1f%% of good ones answered, %d registrations, %d calls; %s", rep.Messages, rep.Diameter,
 		100*float64(rep.Answered)/float64(max(rep.Asked, 1)), rep.Registered, rep.Calls, show(now))
 	return nil
+}
+
+// mostLost is how often a check may lose its Cx connection.
+const mostLost = 5
+
+// served is Check with Cx up all the time. A frame that was bent before may end a
+// connection later, when the peer gets to read it: what fails then is that frame's fault,
+// and the honest phones try again.
+func (t *Target) served(ctx context.Context) error {
+	if t.Cx == nil {
+		return t.Check(ctx)
+	}
+	for i := 1; ; i++ {
+		if err := t.ready(ctx); err != nil {
+			return err
+		}
+		ended := t.Cx.Ended()
+		err := t.Check(ctx)
+		if err == nil || i == mostLost || !t.lost(ctx, ended) {
+			return err
+		}
+	}
+}
+
+// lost reports whether a Cx connection has ended since, or does so within a second: who
+// was refused for that may hear of it earlier.
+func (t *Target) lost(ctx context.Context, ended int64) bool {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.Now().Add(time.Second); ; <-tick.C {
+		if t.Cx.Ended() != ended {
+			return true
+		}
+		if time.Now().After(late) || ctx.Err() != nil {
+			return false
+		}
+	}
 }
 
 // ready waits until Cx is up again: a frame that cannot be framed ends a connection,

@@ -31,3 +31,27 @@ func TestMutation(t *testing.T) {
 		t.Errorf("the P-CSCF holds %d transactions after %d messages", g.Open, rep.Messages+rep.Asked)
 	}
 }
+
+// TestCheckBesideALostConnection: a frame that ends the Cx connections while honest
+// phones are checked is not held against the core; that they are not served for another
+// reason is.
+func TestCheckBesideALostConnection(t *testing.T) {
+	target := startTarget(t, 1, 1)
+	if err := target.ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	late := append([]byte{9}, make([]byte, 19)...) // of no version that there is
+	if n := target.Cx.Inject(late); n != 2 {
+		t.Fatalf("%d connections took the frame", n)
+	}
+	if err := target.served(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := target.Cx.Ended(); n != 2 {
+		t.Errorf("%d connections ended", n)
+	}
+	target.Domain = "elsewhere.test"
+	if err := target.served(t.Context()); err == nil {
+		t.Error("phones of another network are served")
+	}
+}
