@@ -68,6 +68,7 @@ func (v *Verdicts) Refuse(x *proxy.Exchange, r Refusal) {
 		b.Body("application/3gpp-ims+xml", r.IMSXML)
 	}
 	x.Send(r.Status, b)
+	b.Free()
 }
 
 // Warn lets a response that is passed on say r.Text, as a refusal does.

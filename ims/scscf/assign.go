@@ -59,7 +59,7 @@ func (r *registration) myTurn() {
 	case len(r.contacts) > 0:
 		r.tell(reg.Has(r.impi))
 	case reg.Has(r.impi): // a query (RFC 3261 10.2.3)
-		r.accept(reg)
+		r.accept(reg).Free()
 	default:
 		r.release(nil, nil, "not registered") // a query that leaves nothing behind
 	}
@@ -143,7 +143,9 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 			if old.Registered() {
 				kind = profile.ReRegistration
 			}
-			r.tellServers(now, kind, r.accept(now))
+			answer := r.accept(now)
+			r.tellServers(now, kind, answer)
+			answer.Free()
 			return
 		case errors.As(err, &taken):
 			if !s.giveWay(taken.By, r.impi) {
@@ -237,7 +239,9 @@ func (r *registration) leave() {
 	})
 	if after.Has(r.impi) {
 		r.changed(before, after)
-		r.tellServers(after, profile.ReRegistration, r.accept(after))
+		answer := r.accept(after)
+		r.tellServers(after, profile.ReRegistration, answer)
+		answer.Free()
 		return
 	}
 	r.release(before, after, "de-registered")
@@ -253,6 +257,7 @@ func (r *registration) release(before, after *registrar.Registration, text strin
 			if before.Registered() && !after.Registered() {
 				r.tellServers(before, profile.DeRegistration, answer)
 			}
+			answer.Free()
 		})
 	})
 }
@@ -286,7 +291,7 @@ func (r *registration) log(text string, now *registrar.Registration) {
 }
 
 // accept sends the 200 with what the registration is now, nil for none (TS 24.229
-// 5.4.1.2.2F step h), and returns it.
+// 5.4.1.2.2F step h), and returns it, to be freed.
 func (r *registration) accept(reg *registrar.Registration) *sip.Builder {
 	s := r.s
 	s.metrics.registers.WithLabelValues("200").Inc()

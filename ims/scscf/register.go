@@ -268,6 +268,7 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 	b := r.x.Response(401, "")
 	b.Add(sip.HWWWAuthenticate, string(head.AppendTo(make([]byte, 0, 384))))
 	r.x.Send(401, b)
+	b.Free()
 }
 
 // hssRefusal says what an error of the HSS means for a REGISTER.

@@ -26,7 +26,10 @@ import (
 	"github.com/gocscf/gocscf/ims/trace"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	sip.PoisonBuffers()
+	goleak.VerifyTestMain(m)
+}
 
 // The network of the tests. Service-Route entries and ODIs are at scscfAddr.
 const (

@@ -41,7 +41,7 @@ type thirdParty struct {
 	reg    *registrar.Registration // at a de-registration, as it was
 	kind   profile.RegistrationType
 	req    *sip.Message // the phone's REGISTER, nil when the network acts
-	answer *sip.Builder // its 200
+	answer *sip.Builder // its 200; lent to tell
 }
 
 // tellServers is tell for a REGISTER that has just been answered.

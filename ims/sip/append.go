@@ -135,9 +135,20 @@ func (d *draft) write(dst []byte, e *Edits, body string) []byte {
 	return append(dst, body...)
 }
 
-// Edited returns the message with the edits of e in an allocation of its own, as
-// large as it takes.
-func (m *Message) Edited(e *Edits) []byte { return m.AppendTo(nil, e) }
+// Edited returns the message with the edits of e, in a Buffer that is the caller's.
+func (m *Message) Edited(e *Edits) *Buffer {
+	if e.IsZero() {
+		b := NewBuffer(len(m.raw))
+		b.data = append(b.data, m.raw...)
+		return b
+	}
+	d := m.draft()
+	body := d.edit(e)
+	b := NewBuffer(d.size(e) + len(body))
+	b.data = d.write(b.data, e, body)
+	d.free()
+	return b
+}
 
 // Apply returns the edited message, indexed anew. The message itself is returned
 // when e changes nothing.
@@ -145,7 +156,9 @@ func (m *Message) Apply(e *Edits) (*Message, error) {
 	if e.IsZero() {
 		return m, nil
 	}
-	return Parse(string(m.Edited(e)))
+	b := m.Edited(e)
+	defer b.Free()
+	return Parse(string(b.data))
 }
 
 // lengthMark stands for the value of a Content-Length that is not known yet.

@@ -16,7 +16,7 @@ type Field struct {
 // the order in which they are added; Content-Length is written by itself.
 type Builder struct {
 	head        []byte   // start line and header lines
-	scratch     *scratch // where head is, until Bytes
+	scratch     *scratch // where head is, until Bytes or Free
 	ctype, body string
 }
 
@@ -140,12 +140,44 @@ func (b *Builder) Body(contentType, body string) *Builder {
 
 // Bytes returns the message, which is the caller's.
 func (b *Builder) Bytes() []byte {
-	out := append(make([]byte, 0, len(b.head)+len(b.ctype)+len(b.body)+48), b.head...)
+	out := append(make([]byte, 0, b.size()), b.head...)
 	b.head = out[:len(out):len(out)] // what is behind it is the caller's now
-	if b.scratch != nil {
-		scratches.Put(b.scratch)
-		b.scratch = nil
+	b.letGo()
+	return b.finish(out)
+}
+
+// Buffer returns the message in a Buffer that is the caller's. The Builder stays as it is.
+func (b *Builder) Buffer() *Buffer {
+	out := NewBuffer(b.size())
+	out.data = b.finish(append(out.data, b.head...))
+	return out
+}
+
+// Free gives back what the Builder needs, who has nothing in it any more. It is for who
+// has made it, and not a duty.
+func (b *Builder) Free() {
+	b.letGo()
+	*b = Builder{}
+}
+
+func (b *Builder) letGo() {
+	if b.scratch == nil {
+		return
 	}
+	if poison {
+		for i := range b.scratch {
+			b.scratch[i] = poisoned
+		}
+	}
+	scratches.Put(b.scratch)
+	b.scratch = nil
+}
+
+// size is how many octets the message takes at most.
+func (b *Builder) size() int { return len(b.head) + len(b.ctype) + len(b.body) + 48 }
+
+// finish appends all that follows head.
+func (b *Builder) finish(out []byte) []byte {
 	if b.ctype != "" {
 		out = append(appendValue(append(out, "Content-Type: "...), b.ctype), "\r\n"...)
 	}

@@ -29,7 +29,10 @@ import (
 	"github.com/gocscf/gocscf/testbed/ladder"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	sip.PoisonBuffers()
+	goleak.VerifyTestMain(m)
+}
 
 // core is a core of which some functions are ours and the others Kamailio's. The
 // HSS is ours.

@@ -15,7 +15,10 @@ import (
 	"github.com/gocscf/gocscf/testbed/hss"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	sip.PoisonBuffers()
+	goleak.VerifyTestMain(m)
+}
 
 // A Samsung SM-T515 at Kamailio 5 and FHoSS, 2020-04-17: values of a public
 // capture of the Open5GS project (ipsec_reg).

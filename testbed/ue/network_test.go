@@ -22,7 +22,10 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	sip.PoisonBuffers()
+	goleak.VerifyTestMain(m)
+}
 
 const domain = "ims.mnc001.mcc001.3gppnetwork.org"
 

@@ -78,6 +78,7 @@ func (s *Session) progress(status int, reason string, reliably bool, body Part, 
 		s.sendReliable(status, b)
 	} else {
 		s.in.send(status, b)
+		b.Free()
 	}
 	s.out.again.start(s.dialog.shard, ringAgain, func() {
 		if !s.ended && !s.answered && !s.out.busy() {

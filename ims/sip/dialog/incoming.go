@@ -41,6 +41,7 @@ func (in *Incoming) Reply(status int, reason string, body Part, fields ...sip.Fi
 	}
 	b := in.build(status, reason, body, fields)
 	in.send(status, b)
+	b.Free()
 }
 
 func (in *Incoming) send(status int, b *sip.Builder) {

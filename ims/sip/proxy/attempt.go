@@ -75,9 +75,10 @@ func (b *Branch) send(flow sip.Flow, hop *Hop) {
 	b.client, b.heard, b.second = nil, false, nil
 	b.ready = b.write(flow)
 	switch {
-	case flow.Proto == sip.UDP && len(b.ready) > x.core.transport.MaxDatagram(flow):
+	case flow.Proto == sip.UDP && b.ready.Len() > x.core.transport.MaxDatagram(flow):
 		if stream, ok := x.core.stream(hop, flow); ok {
 			b.other(flow)
+			b.ready.Free()
 			flow, b.ready = stream, nil
 		}
 	case hop.Flow.Remote.IsValid() && hop.Addr.IsValid():
@@ -118,7 +119,7 @@ func (b *Branch) other(f sip.Flow) {
 
 // render gives the layer the request for a flow; the first time it is written
 // already.
-func (b *Branch) render(f sip.Flow) []byte {
+func (b *Branch) render(f sip.Flow) *sip.Buffer {
 	if data := b.ready; data != nil {
 		b.ready = nil
 		return data
@@ -127,7 +128,7 @@ func (b *Branch) render(f sip.Flow) []byte {
 }
 
 // write writes the request for a flow, with Via and Record-Route.
-func (b *Branch) write(f sip.Flow) []byte {
+func (b *Branch) write(f sip.Flow) *sip.Buffer {
 	x := b.x
 	// Via and Record-Route are one string, the branch a piece of it.
 	var buf [512]byte

@@ -33,8 +33,8 @@ type Branch struct {
 
 	id     string // branch of our Via, new for each attempt
 	client *transaction.Client
-	ready  []byte    // rendered already, for the flow that is tried first
-	second *sip.Flow // where to go when the flow fails; nil: nowhere
+	ready  *sip.Buffer // rendered already, for the flow that is tried first
+	second *sip.Flow   // where to go when the flow fails; nil: nowhere
 
 	began        int64 // of the current attempt's Timer C, as Layer.Now has it
 	provisional  bool  // a 101–199 has come

@@ -161,7 +161,9 @@ func (x *Exchange) Reply(status int, reason string, fields ...sip.Field) {
 		x.late("Reply")
 		return
 	}
-	x.Send(status, x.Response(status, reason).AddFields(fields...))
+	b := x.Response(status, reason).AddFields(fields...)
+	x.Send(status, b)
+	b.Free()
 }
 
 // Response begins a response with Via, From, To with our tag, Call-ID, CSeq and
@@ -178,7 +180,7 @@ func (x *Exchange) Stranger() {
 	}
 }
 
-// Send sends a response made with Response; status must be the same.
+// Send sends a response made with Response; status must be the same. b is not changed.
 func (x *Exchange) Send(status int, b *sip.Builder) {
 	if x.server == nil || x.done {
 		x.late("Send")
@@ -193,11 +195,13 @@ func (x *Exchange) Send(status int, b *sip.Builder) {
 		x.ringing = true
 		x.guard.stop()
 	}
+	data := b.Buffer()
 	if x.stranger && status >= 200 {
-		x.server.RespondAndForget(status, b.Bytes())
+		x.server.RespondAndForget(status, data.Bytes())
 	} else {
-		x.server.Respond(status, b.Bytes())
+		x.server.Respond(status, data.Bytes())
 	}
+	data.Free()
 	if status >= 200 {
 		x.CancelBranches()
 		x.end()

@@ -175,10 +175,10 @@ func (x *Exchange) Relay(f *Final) {
 }
 
 // relay sends a branch's response towards the caller. e has dropped our Via.
-func (x *Exchange) relay(status int, m *sip.Message, e *sip.Edits) (data []byte) {
-	data = m.Edited(e)
-	x.server.Respond(status, data)
-	return data
+func (x *Exchange) relay(status int, m *sip.Message, e *sip.Edits) {
+	data := m.Edited(e)
+	x.server.Respond(status, data.Bytes())
+	data.Free()
 }
 
 // giveUp ends the exchange with a response of our own.

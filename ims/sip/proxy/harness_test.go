@@ -20,6 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	sip.PoisonBuffers()
 	code := m.Run()
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)

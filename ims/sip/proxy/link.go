@@ -13,7 +13,7 @@ type link struct {
 	core     *Core
 	b        *Branch
 	edits    sip.Edits // of the response in hand
-	render   func(sip.Flow) []byte
+	render   func(sip.Flow) *sip.Buffer
 	response func(*transaction.Client, sip.Flow, *sip.Message)
 	failed   func(*transaction.Client, error)
 }
@@ -22,7 +22,7 @@ func (c *Core) link(b *Branch) *link {
 	l, ok := c.links.Get().(*link)
 	if !ok {
 		l = &link{core: c}
-		l.render = func(f sip.Flow) []byte { return l.b.render(f) }
+		l.render = func(f sip.Flow) *sip.Buffer { return l.b.render(f) }
 		l.response = l.onResponse
 		l.failed = l.onFailed
 	}

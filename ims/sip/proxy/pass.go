@@ -63,19 +63,20 @@ func (x *Exchange) passTo(e *sip.Edits, viaParams string, hop Hop) {
 	l.add(x.Req.First(sip.HVia))
 	var buf [64]byte
 	id := string(x.loop.appendTo(append(l.sum().appendTo(append(buf[:0], sip.MagicCookie...)), loopMark)))
-	write := func(f sip.Flow) []byte {
+	write := func(f sip.Flow) *sip.Buffer {
 		edits := e.Clone()
 		edits.Prepend(sip.HVia, string(c.via(nil, f, id, viaParams)))
 		if f.Proto.Stream() {
 			edits.EnsureLength()
 		}
-		return x.Req.AppendTo(make([]byte, 0, len(x.Req.Raw())+256), &edits)
+		return x.Req.Edited(&edits)
 	}
 	data := write(flow)
 	second := sip.Flow{}
-	if flow.Proto == sip.UDP && len(data) > c.transport.MaxDatagram(flow) {
+	if flow.Proto == sip.UDP && data.Len() > c.transport.MaxDatagram(flow) {
 		if stream, ok := c.stream(&hop, flow); ok {
 			second, flow = flow, stream
+			data.Free()
 			data = write(flow)
 		}
 	} else if hop.Flow.Remote.IsValid() && hop.Addr.IsValid() {
@@ -83,7 +84,12 @@ func (x *Exchange) passTo(e *sip.Edits, viaParams string, hop Hop) {
 	}
 	var fail func(error)
 	if second.Remote.IsValid() {
-		fail = func(error) { c.out.Send(second, write(second), nil) }
+		fail = func(error) {
+			data := write(second)
+			c.out.Send(second, data.Bytes(), nil)
+			data.Free()
+		}
 	}
-	c.out.Send(flow, data, fail)
+	c.out.Send(flow, data.Bytes(), fail)
+	data.Free()
 }

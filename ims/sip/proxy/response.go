@@ -101,11 +101,13 @@ func (x *Exchange) succeed(b *Branch, m *sip.Message, e *sip.Edits, current bool
 		return
 	}
 	x.finish()
-	var data []byte
+	var data *sip.Buffer
 	if x.origin != nil {
 		x.origin.Response(x, m)
 	} else {
-		data = x.relay(m.Status(), m, e)
+		data = m.Edited(e)
+		defer data.Free()
+		x.server.Respond(m.Status(), data.Bytes())
 	}
 	if current {
 		b.complete(nil, false)
@@ -115,7 +117,7 @@ func (x *Exchange) succeed(b *Branch, m *sip.Message, e *sip.Edits, current bool
 	}
 	x.end()
 	if current && !again && data != nil && x.Req.Method() == "INVITE" {
-		x.retire(b, m, data)
+		x.retire(b, m, data.Bytes())
 	}
 }
 

@@ -40,7 +40,10 @@ func (l *Layer) answer(s *Server, status int, reason, why string) {
 	if status == 503 {
 		b.Add(sip.HRetryAfter, strconv.Itoa(l.retryAfter(s)))
 	}
-	l.cfg.Sender.Send(s.to, b.Bytes(), nil)
+	data := b.Buffer()
+	b.Free()
+	l.cfg.Sender.Send(s.to, data.Bytes(), nil)
+	data.Free()
 	if o := l.cfg.Observer; o != nil && why != "" {
 		o.Rejected(s.Flow, m.Raw(), status, why)
 	}
@@ -58,9 +61,9 @@ func (l *Layer) statelessTag(s *Server) string {
 	return l.tagPrefix + strconv.FormatUint(h, 36)
 }
 
-// makeTrying builds the 100 to a request: one allocation, since every INVITE
+// makeTrying builds the 100 to a request: without an allocation, since every INVITE
 // gets one (RFC 3261 §8.2.6.1).
-func makeTrying(m *sip.Message) []byte {
+func makeTrying(m *sip.Message) *sip.Buffer {
 	const start, end = "SIP/2.0 100 Trying\r\n", "Content-Length: 0\r\n\r\n"
 	n := len(start) + len(end)
 	wanted := func(id sip.ID) bool {
@@ -75,12 +78,13 @@ func makeTrying(m *sip.Message) []byte {
 			n += len(name) + len(value) + 4
 		}
 	}
-	b := append(make([]byte, 0, n), start...)
+	b := sip.NewBuffer(n)
+	b.Append(start)
 	for i := range m.Len() {
 		if id, name, value := m.Line(i); wanted(id) {
-			b = append(append(b, name...), ": "...)
-			b = append(append(b, value...), "\r\n"...)
+			b.Append(name, ": ", value, "\r\n")
 		}
 	}
-	return append(b, end...)
+	b.Append(end)
+	return b
 }

@@ -52,7 +52,7 @@ func newBench(tb testing.TB, proto sip.Proto) *bench {
 	raw := []byte(text)
 	b.req = ClientRequest{
 		Method: "MESSAGE", Branch: "z9hG4bKbench", Flow: flow,
-		Render:   func(sip.Flow) []byte { return raw },
+		Render:   func(sip.Flow) *sip.Buffer { return sip.BufferOf(raw) },
 		Response: func(*Client, sip.Flow, *sip.Message) { b.done <- struct{}{} },
 	}
 	return b

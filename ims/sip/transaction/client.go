@@ -14,8 +14,8 @@ type ClientRequest struct {
 	Flow   sip.Flow
 
 	// Render writes the request for a flow; the Via, at least, depends on it. The
-	// bytes are kept and sent again.
-	Render func(f sip.Flow) []byte
+	// Buffer is the layer's, which may send it again: a new one for each call.
+	Render func(f sip.Flow) *sip.Buffer
 	// Fallback, if set, is asked for another flow when a message did not leave,
 	// or may be lost, and nothing has been answered yet. The transaction starts
 	// anew there.
@@ -84,7 +84,7 @@ func (c *Client) start(f sip.Flow) {
 	}
 	t.timers = t.timers.orDefault()
 	c.flow, t.to = f, f
-	t.last = c.req.Render(f)
+	t.own(c.req.Render(f))
 	c.attempt++
 	n := c.attempt
 	c.fail = func(err error) { sh.Post(func() { c.sendFailed(n, err) }) }
@@ -163,7 +163,7 @@ func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 		}
 		sh.release(sh.clients, &sh.layer.count.clients, t)
 	case t.state == completed:
-		t.last = nil
+		t.forgetLast()
 		if c != nil && (t.kind == nonInviteClient || t.linger > 0) {
 			c.tx, t.client = nil, nil // only the key is needed from here on, and the ACK
 			if t.linger > 0 {
@@ -174,7 +174,7 @@ func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 			}
 		}
 	case t.state == accepted:
-		t.last = nil
+		t.forgetLast()
 	}
 	switch {
 	case c == nil:
@@ -288,7 +288,7 @@ func (c *Client) sendCancel() {
 	}
 	c.shard.Client(ClientRequest{
 		Method: "CANCEL", Branch: c.req.Branch, Flow: c.flow, Timers: t.timers,
-		Render:   func(sip.Flow) []byte { return data },
+		Render:   func(sip.Flow) *sip.Buffer { return sip.BufferOf(data) },
 		Fallback: c.shard.layer.redial,
 	})
 }

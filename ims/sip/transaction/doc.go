@@ -20,6 +20,14 @@
 // or logs it needs to know nothing about it. Retransmissions, CANCELs and ACKs
 // to non-2xx finals never reach the User as requests.
 //
+// # Whose octets they are
+//
+// What Server.Respond is given is the caller's again when it returns, and what
+// ClientRequest.Render returns is the layer's. A transaction that may have to send a
+// message again has it in a [sip.Buffer] of its own, and frees it when that is over: with
+// its end, with another message in its place, or because past has a copy. The Sender is
+// lent it for each call.
+//
 // # Bounds
 //
 // Live transactions, queued messages and stateless answers are all bounded by

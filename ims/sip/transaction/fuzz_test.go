@@ -27,7 +27,7 @@ func (fuzzUser) Request(s *Server) {
 	c := s.Shard.Client(ClientRequest{
 		Method: s.Req.Method(), Branch: s.branch, Flow: s.Flow,
 		// The request itself, as it came: what it holds is for makeAck to survive.
-		Render:   func(sip.Flow) []byte { return []byte(s.Req.Raw()) },
+		Render:   func(sip.Flow) *sip.Buffer { return sip.BufferOf([]byte(s.Req.Raw())) },
 		Response: func(c *Client, _ sip.Flow, m *sip.Message) { answer(s, m.Status()); c.Cancel() },
 		Failed:   func(*Client, error) { s.Abandon() },
 	})

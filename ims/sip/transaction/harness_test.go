@@ -13,7 +13,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	sip.PoisonBuffers()
+	goleak.VerifyTestMain(m)
+}
 
 // wire is a Sender that keeps what was sent, with its time, and can lose it.
 type wire struct {
@@ -237,9 +240,9 @@ func answer(s *Server, status int) {
 func (u *tu) client(f sip.Flow, method, b string) ClientRequest {
 	return ClientRequest{
 		Method: method, Branch: "z9hG4bK" + b, Flow: f,
-		Render: func(f sip.Flow) []byte {
+		Render: func(f sip.Flow) *sip.Buffer {
 			via := fmt.Sprintf("SIP/2.0/%s 192.0.2.9;branch=z9hG4bK%s", f.Proto, b)
-			return []byte(requestVia(method, via, "", "Via: SIP/2.0/UDP 192.0.2.77;branch=z9hG4bKprev\r\nRoute: <sip:r1;lr>\r\nRoute: <sip:r2;lr>, <sip:r3;lr>\r\n"))
+			return sip.BufferOf([]byte(requestVia(method, via, "", "Via: SIP/2.0/UDP 192.0.2.77;branch=z9hG4bKprev\r\nRoute: <sip:r1;lr>\r\nRoute: <sip:r2;lr>, <sip:r3;lr>\r\n")))
 		},
 		Response: func(_ *Client, _ sip.Flow, m *sip.Message) { u.note("%s", line(m)) },
 		Failed:   func(_ *Client, err error) { u.note("failed: %v", err) },

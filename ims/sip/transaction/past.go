@@ -78,11 +78,12 @@ const voidKind = 0xff
 // server reports whether a server transaction stood where the record is.
 func (r record) server() bool { return r.kind() == nonInviteServer || r.kind() == inviteServer }
 
-// response returns where the final response went, and a copy of it.
+// response returns where the final response went, and the response, as the record has it:
+// for the event in hand.
 func (r record) response() (to sip.Flow, data []byte) {
 	to, rest := readFlow(r[pastHeader:])
 	n := binary.NativeEndian.Uint32(rest)
-	return to, append([]byte(nil), rest[4:4+n]...)
+	return to, rest[4 : 4+n]
 }
 
 // flow returns where the final response, or the request of a client, went.

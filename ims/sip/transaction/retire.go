@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/maphash"
 	"strings"
@@ -99,7 +100,7 @@ func (sh *Shard) anew(r record, f sip.Flow, m *sip.Message) {
 	default:
 		x := r.retired()
 		if x.hash == maphash.String(sh.layer.seed, m.Raw()) {
-			sh.relayAgain(x.to, x.fallback, append([]byte(nil), x.data...))
+			sh.relayAgain(x.to, x.fallback, x.data)
 			return
 		}
 		sh.revive(r, x, f, m)
@@ -130,6 +131,7 @@ func (sh *Shard) revive(r record, x retired, f sip.Flow, m *sip.Message) {
 func (sh *Shard) relayAgain(to, fallback sip.Flow, data []byte) {
 	var fail func(error)
 	if to.Proto.Stream() && to != fallback {
+		data := bytes.Clone(data)
 		fail = func(error) { sh.Post(func() { sh.layer.cfg.Sender.Send(fallback, data, nil) }) }
 	}
 	sh.layer.cfg.Sender.Send(to, data, fail)

@@ -1,6 +1,7 @@
 package transaction
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -82,7 +83,8 @@ func (s *Server) Cancelled() bool { return s.cancelled }
 // answered) or the last error of the transport; nil when it ended as it should.
 func (s *Server) Err() error { return s.err }
 
-// Respond sends a response, data being all of it with this status code. What
+// Respond sends a response, data being all of it with this status code, and the
+// caller's again when it returns. What
 // the state does not allow is ignored: a second final, a provisional after the
 // final, a provisional other than 100 to a non-INVITE, and a 100 to one over UDP
 // (the layer sends it by itself when it is due: RFC 4320 §4.1). After a 2xx to
@@ -126,9 +128,10 @@ func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
 	a := t.advance(ev)
 	switch {
 	case a.do&doSendNew != 0:
-		t.last, s.status = data, status
+		t.borrow(data)
+		s.status = status
 	case a.do&doSend100 != 0:
-		t.last = makeTrying(s.Req)
+		t.own(makeTrying(s.Req))
 	}
 	if a.do&(doSend|doSendNew|doSend100) != 0 && t.last != nil {
 		t.sendResponse()
@@ -159,13 +162,14 @@ func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
 		}
 	case t.state == confirmed:
 		if t.linger > 0 {
-			t.last = nil
+			t.forgetLast()
 			t.letGo()
 			sh.pass(sh.servers, t)
 		}
 	case t.state == accepted:
-		t.last = nil // nothing is sent again but by its maker
+		t.forgetLast() // nothing is sent again but by its maker
 	}
+	t.keep() // unless it has ended, and is a record for reuse
 	return a
 }
 
@@ -176,7 +180,7 @@ func (t *tx) sendResponse() {
 	sh, s := t.shard, t.server
 	var fail func(error)
 	if t.reliable && s != nil {
-		data, to := t.last, t.to
+		data, to := bytes.Clone(t.last), t.to // on a stream the Sender may need long to see that it is broken
 		fail = func(err error) {
 			sh.Post(func() { sh.responseFailed(s, to, data, err) })
 		}
@@ -304,7 +308,9 @@ func (sh *Shard) crowded(hash uint64) bool {
 
 // trying answers an INVITE with 100.
 func (s *Server) trying() {
-	s.tx.serverEvent(evTrying, 100, makeTrying(s.Req), nil)
+	b := makeTrying(s.Req)
+	defer b.Free()
+	s.tx.serverEvent(evTrying, 100, b.Bytes(), nil)
 	s.status = 0 // the User's last, not ours
 }
 

@@ -107,12 +107,12 @@ func TestSoak(t *testing.T) {
 				first := true
 				c := sh.Client(ClientRequest{
 					Method: method, Branch: "z9hG4bK" + id, Flow: flow,
-					Render: func(sip.Flow) []byte {
+					Render: func(sip.Flow) *sip.Buffer {
 						b := sip.NewRequest(method, "sip:"+user+"@example.com")
 						b.Add(sip.HVia, "SIP/2.0/UDP 192.0.2.1;rport;branch=z9hG4bK"+id)
 						b.Add(sip.HFrom, "<sip:a@example.com>;tag=1").Add(sip.HTo, "<sip:b@example.com>")
 						b.Add(sip.HCallID, id).Add(sip.HCSeq, "1 "+method).Add(sip.HMaxForwards, "70")
-						return b.Bytes()
+						return b.Buffer()
 					},
 					Response: func(_ *Client, _ sip.Flow, m *sip.Message) {
 						if m.Status() >= 200 && first {

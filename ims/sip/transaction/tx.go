@@ -25,9 +25,10 @@ type tx struct {
 	key  []byte // owned; its first prefix bytes are shared by INVITE, ACK and CANCEL
 	pre  int
 
-	to   sip.Flow // where last goes
-	last []byte   // client: the request; server: the last response
-	ack  []byte   // INVITE client: the ACK to a non-2xx
+	to   sip.Flow    // where last goes
+	last []byte      // client: the request; server: the last response
+	kept *sip.Buffer // what last is in; nil while it is somebody else's, for the event in hand
+	ack  []byte      // INVITE client: the ACK to a non-2xx
 
 	shard  *Shard
 	server *Server
@@ -51,6 +52,28 @@ func (t *tx) letGo() {
 	t.server.tx, t.server = nil, nil
 	t.shard.layer.octets.Add(-int64(t.octets))
 }
+
+// own has t send what is in b, which is t's from here on.
+func (t *tx) own(b *sip.Buffer) {
+	t.kept.Free()
+	t.last, t.kept = b.Bytes(), b
+}
+
+// borrow has t send what is somebody else's: until keep, or forgetLast.
+func (t *tx) borrow(data []byte) {
+	t.own(nil)
+	t.last = data
+}
+
+// keep makes what is borrowed t's own.
+func (t *tx) keep() {
+	if t.kept == nil && t.last != nil {
+		t.own(sip.BufferOf(t.last))
+	}
+}
+
+// forgetLast is for what will not be sent again.
+func (t *tx) forgetLast() { t.own(nil) }
 
 // class is how a transaction counts.
 type class uint8
@@ -197,6 +220,7 @@ func (sh *Shard) release(tb table, count *atomic.Int64, t *tx) {
 // reuse is release for what is still counted.
 func (sh *Shard) reuse(tb table, t *tx) {
 	tb.remove(t)
+	t.forgetLast()
 	*t = tx{shard: sh, key: t.key[:0], retransmit: t.retransmit, end: t.end}
 	if len(sh.free) < maxFree && cap(t.key) <= 512 {
 		sh.free = append(sh.free, t)

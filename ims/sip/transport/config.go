@@ -19,7 +19,8 @@ type Config struct {
 	// MaxConnsPerAddr bounds connections accepted from one address. Default 1000.
 	MaxConnsPerAddr int
 	// MaxQueue bounds the octets that wait for one stream connection; a peer
-	// that lets it overflow is closed. Default 256 KiB.
+	// that lets it overflow is closed. They may take twice as much memory. Default
+	// 256 KiB.
 	MaxQueue int
 	// MaxDatagrams bounds the octets that wait for one UDP socket. Default 4 MiB.
 	MaxDatagrams int

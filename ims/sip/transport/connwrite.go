@@ -32,6 +32,7 @@ func (c *conn) enqueue(o *Outgoing) bool {
 		o.fail(ErrSlowConsumer)
 		return true
 	}
+	o.keep()
 	c.queue = append(c.queue, *o)
 	c.octets += len(o.Data)
 	if c.state == open {
@@ -93,7 +94,7 @@ func (c *conn) flush() {
 			}
 			break
 		}
-		clear(all)
+		drop(all)
 		c.mu.Lock()
 		c.spare = all[:0]
 		c.octets -= octets
@@ -209,6 +210,7 @@ func (c *conn) close(cause error) {
 		c.t.dropped(queue[i].Flow, Unsendable, cause)
 		queue[i].fail(cause)
 	}
+	drop(queue)
 }
 
 // forsake has the end of a protected connection, where the peer has not ended it,

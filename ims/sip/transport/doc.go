@@ -17,8 +17,13 @@
 // # Sending
 //
 // [Transport.Send] never blocks and never fails by return value: the message
-// goes into a bounded queue of its socket or connection. A queue that was empty
-// starts a goroutine which writes until the queue is empty again; what gathers
+// is copied into a bounded queue of its socket or connection, in a [sip.Buffer] that is
+// the queue's until it has been written, or has failed; what the sender passed is his
+// again when Send returns. Copying a kilobyte is nothing beside writing it, and spares
+// a rule about who may touch it until when. A network copies what it keeps of a write,
+// as [net.PacketConn] and [net.Conn] ask, an [Observer] what it keeps of what it sees.
+//
+// A queue that was empty starts a goroutine which writes until the queue is empty again; what gathers
 // meanwhile leaves together (sendmmsg, or one write of a stream). So an idle
 // connection costs one goroutine, and load makes batches by itself. Writing UDP
 // from the caller instead was measured (two cores, messages of 1000 octets, CPU of

@@ -17,7 +17,10 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	sip.PoisonBuffers()
+	goleak.VerifyTestMain(m)
+}
 
 // arrival is one call of a Handler.
 type arrival struct {

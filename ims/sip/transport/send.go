@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 
@@ -18,9 +19,8 @@ type Outgoing struct {
 	// Conn and in Remote the sent-by to dial should it have ended (RFC 3261
 	// §18.2.2).
 	Flow sip.Flow
-	// Data is the whole message. Send takes it over: it is read until it has
-	// left and never changed; nor must the caller change it. The same octets
-	// may be sent again.
+	// Data is the whole message. Send copies what has to wait: when it returns the
+	// octets are the caller's again.
 	Data []byte
 	// NoDial fails the message where otherwise a connection would be dialled.
 	NoDial bool
@@ -34,7 +34,30 @@ type Outgoing struct {
 	// not block.
 	Fail func(error)
 
-	shown bool // the Observer has seen it
+	shown bool        // the Observer has seen it
+	kept  *sip.Buffer // Data is in it; nil: in an allocation of its own
+}
+
+// fewOctets is up to what length a message that waits gets just the memory it takes: a
+// peer must not have us keep a Buffer for a CRLF.
+const fewOctets = 288
+
+// keep makes Data the queue's own.
+func (o *Outgoing) keep() {
+	if len(o.Data) <= fewOctets {
+		o.Data = bytes.Clone(o.Data)
+		return
+	}
+	o.kept = sip.BufferOf(o.Data)
+	o.Data = o.kept.Bytes()
+}
+
+// drop empties messages that have left, or never will. Nobody reads their octets then.
+func drop(outs []Outgoing) {
+	for i := range outs {
+		outs[i].kept.Free()
+	}
+	clear(outs)
 }
 
 func (o *Outgoing) fail(err error) {

@@ -194,6 +194,7 @@ func (s *socket) send(o *Outgoing) {
 		s.t.refuse(o, QueueFull, ErrQueueFull)
 		return
 	}
+	o.keep()
 	s.queue = append(s.queue, *o)
 	s.octets += len(o.Data)
 	if !s.writing {
@@ -266,11 +267,11 @@ func (s *socket) flushBy(write writeFunc) {
 			rest = rest[n-left:]
 		}
 		clear(bufs[:])
+		drop(all[:len(all)-len(rest)]) // neither messages nor senders are kept by an idle socket
 		if left > 0 {
 			s.putBack(rest, octets)
 			return
 		}
-		clear(all) // neither messages nor senders are kept by an idle socket
 		s.mu.Lock()
 		s.spare = all[:0]
 		s.octets -= octets

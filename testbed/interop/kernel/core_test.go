@@ -33,6 +33,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	sip.PoisonBuffers()
 	guest.Main(m, guest.Options{
 		Programs: []string{"nft"}, Build: []string{"github.com/gocscf/gocscf/cmd/pcscf", "github.com/gocscf/gocscf/testbed"}, Memory: 2048, Limit: 9 * time.Minute,
 	})

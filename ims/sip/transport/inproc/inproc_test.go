@@ -17,7 +17,10 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/transport"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	sip.PoisonBuffers()
+	goleak.VerifyTestMain(m)
+}
 
 // below is the kernel, with a count of what it carries.
 type below struct {
