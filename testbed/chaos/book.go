@@ -151,11 +151,12 @@ func overload(from, to load.TrafficCount, a account) (less, more float64) {
 
 // book holds the counters of the services against each other's.
 type book struct {
-	list    []Check
-	ways    []Check
-	last    reading // when the calm began
-	lives   map[string]*birth
-	refused float64 // between faults
+	list  []Check
+	ways  []Check
+	last  reading // when the calm began
+	lives map[string]*birth
+	// refused are requests between faults, overloads those of them for overload.
+	refused, overloads float64
 }
 
 // birth is when a service's counters began.
@@ -194,13 +195,14 @@ func (k *book) calm(now reading) {
 			k.list[i].add(when, is-was, a.counted(now.metrics)-a.counted(k.last.metrics), low1-high0-less, high1-low0+more)
 		}
 		k.cx(when, now)
+		grown := map[string]float64{}
 		for _, name := range services {
-			grown := map[string]float64{}
 			for full, v := range now.metrics[name] {
-				grown[full] = v - k.last.metrics[name][full]
+				grown[name+": "+full] = v - k.last.metrics[name][full]
 			}
-			k.refused += refusals(grown)
 		}
+		k.refused += refusals(grown)
+		k.overloads += overloads(grown)
 	}
 	k.last = now
 }

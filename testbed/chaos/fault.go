@@ -27,6 +27,10 @@ type Fault struct {
 	own     bool // see Own
 	// silent faults leave requests without any answer.
 	silent bool
+	// ends is the service that the fault ends, whose counters begin anew; besides are
+	// causes of refusals, in its time, of what is no attempt of a phone.
+	ends    string
+	besides []string
 	// least is how long it must stay to be felt.
 	least time.Duration
 	come  func(context.Context, *bench) error
@@ -68,7 +72,7 @@ func Faults() []Fault {
 		{
 			Name: "hss-dies", What: "the HSS is killed and comes back",
 			Signs: []Sign{{Service: icscf, Log: "diameter peer is down"}, {Service: icscf, Metric: "gocscf_icscf_refused_total", Label: `cause="hss"`}},
-			come:  killed(hss), gone: back(hss),
+			ends:  hss, come: killed(hss), gone: back(hss),
 		},
 		{
 			Name: "hss-slow", What: "each answer of the HSS takes 1 s",
@@ -89,12 +93,12 @@ func Faults() []Fault {
 		{
 			Name: "scscf-dies", silent: true, What: "the S-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},
 			Signs: []Sign{{Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="registration_lost"`}, {Service: icscf, Metric: "gocscf_icscf_refused_total", Label: `cause="no_scscf"`}},
-			come:  killed(scscf), gone: back(scscf),
+			ends:  scscf, come: killed(scscf), gone: back(scscf),
 		},
 		{
 			Name: "icscf-dies", What: "the I-CSCF is killed and comes back",
 			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="home_silent"`}, {Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="next_hop_silent"`}},
-			come:  killed(icscf), gone: back(icscf),
+			ends:  icscf, come: killed(icscf), gone: back(icscf),
 		},
 		{
 			Name: "icscf-stalls", What: "the I-CSCF reads nothing, over TCP neither, and its connections stand",
@@ -103,17 +107,18 @@ func Faults() []Fault {
 		{
 			Name: "as-stalls", What: "the application server of all MESSAGEs reads nothing", needsAS: true,
 			Signs: []Sign{{Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="as_skipped"`}},
-			least: 4 * time.Second,
-			come:  frozen(as), gone: thawed(as),
+			least: 4 * time.Second, besides: []string{"unknown_odi"}, // the server's own, when it sends back what went on without it
+			come: frozen(as), gone: thawed(as),
 		},
 		{
 			Name: "pcscf-dies", silent: true, What: "the P-CSCF is killed and comes back", Forgets: Forgotten{Phones: true, Calls: true},
 			Signs: forgottenPhones,
-			come:  killed(pcscf), gone: back(pcscf),
+			ends:  pcscf, come: killed(pcscf), gone: back(pcscf),
 		},
 		{
 			Name: "pcscf-stops", silent: true, What: "the P-CSCF is stopped in order (SIGTERM) and started again", Forgets: Forgotten{Phones: true, Calls: true},
 			Signs: forgottenPhones,
+			ends:  pcscf,
 			come:  func(ctx context.Context, b *bench) error { return b.core.end(ctx, pcscf, syscall.SIGTERM) }, gone: back(pcscf),
 		},
 		{
@@ -131,9 +136,9 @@ func Faults() []Fault {
 		{
 			Name: "phone-stalls", What: "four TCP connections on Gm send requests and read no answer",
 			Signs: []Sign{{Service: pcscf, Metric: "gocscf_sip_dropped_total", Label: `reason="slow_consumer"`}},
-			least: 4 * time.Second,
-			come:  func(_ context.Context, b *bench) error { return b.stall(4) },
-			gone:  func(_ context.Context, b *bench) error { b.letGo(); return nil },
+			least: 4 * time.Second, besides: []string{"not_registered"}, // all that those connections ask
+			come: func(_ context.Context, b *bench) error { return b.stall(4) },
+			gone: func(_ context.Context, b *bench) error { b.letGo(); return nil },
 		},
 		{
 			Name: "descriptors", What: "the P-CSCF has no descriptor left, and connections wait for one",

@@ -115,6 +115,8 @@ type Losses struct {
 	// Subscriptions are those of failed that were refreshed and not known any more. They
 	// do not count in Recovery.
 	Subscriptions uint64 `json:"subscriptions_lost"`
+	// Late are those of failed that were answered when the window had ended.
+	Late uint64 `json:"late,omitempty"`
 	// Again are the phones that registered anew because of an answer.
 	Again int `json:"phones_registered_anew"`
 	// Recovery is the time from the end of the fault to the first second from which on
@@ -155,6 +157,9 @@ func (g *ledger) settle(attempts []load.Attempt, windows []window) {
 		}
 		if lostSubscription(a) {
 			continue
+		}
+		if status(a.Cause) > 0 && a.Ended.After(windows[at].ended) {
+			l.Late++
 		}
 		if late := due(a).Sub(windows[at].mended); a.Cause != "" && late > 0 {
 			l.Recovery = max(l.Recovery, float64(late/time.Second+1))

@@ -34,6 +34,7 @@ func TestSettle(t *testing.T) {
 		attempt(load.Recover, 1, 16, 17, ""),
 		attempt(load.Recover, 2, 16, 17, ""),
 		attempt(load.Message, 3, 17.2, 33, "MESSAGE: no final answer"), // due in the first, over in the second
+		attempt(load.Message, 3, 17.1, 32, "MESSAGE: 504"),
 		call(25, 25.5, 27.5, ""),
 		call(28, 28.5, 35, "BYE: 504"), // all was well when it was due
 		call(32, 33, 36, ""),
@@ -45,8 +46,8 @@ func TestSettle(t *testing.T) {
 	g.settle(attempts[4:], windows)
 	list, outside := g.list, g.outside
 	want := []Losses{
-		{Attempts: 8, Failed: 5, Subscriptions: 1, Calls: 2, CallsLost: 1, Again: 2, Recovery: 3,
-			Causes: map[string]uint64{"call: BYE: 481": 1, "message: MESSAGE: 504": 1, "recover: REGISTER: 504": 1, "subscribe: SUBSCRIBE: 403": 1, "message: MESSAGE: no final answer": 1}},
+		{Attempts: 9, Failed: 6, Late: 1, Subscriptions: 1, Calls: 2, CallsLost: 1, Again: 2, Recovery: 3,
+			Causes: map[string]uint64{"call: BYE: 481": 1, "message: MESSAGE: 504": 2, "recover: REGISTER: 504": 1, "subscribe: SUBSCRIBE: 403": 1, "message: MESSAGE: no final answer": 1}},
 		{Attempts: 2, Failed: 1, Calls: 2, CallsLost: 1, Causes: map[string]uint64{"call: BYE: 504": 1}},
 	}
 	if d := cmp.Diff(want, list); d != "" {

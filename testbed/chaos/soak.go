@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gocscf/gocscf/testbed/load"
@@ -39,18 +37,20 @@ type SoakReport struct {
 	Capacity float64 `json:"capacity,omitempty"` // of a closed loop, a second
 	// Planned faults came or not.
 	Planned int `json:"planned"`
-	// Refusals are requests refused by the services and counted by them while a fault's
-	// window was open, in the order of Outcomes, and in the end those outside of all.
-	Refusals []float64         `json:"refusals"`
-	Checks   []Check           `json:"checks"`
-	Levels   []Level           `json:"levels"`
-	Left     map[string]int    `json:"left"` // what is still held in the end, by service and gauge
-	Traffic  load.TrafficCount `json:"traffic"`
-	Examples []string          `json:"examples,omitempty"` // of failures without a fault
-	Wrong    []string          `json:"wrong"`
-	Samples  []Sample          `json:"-"`
-	loaded   time.Time         // when the first sample was taken
-	Minutes  []Sample          `json:"series"` // their medians
+	// Refusals are requests refused by the services and counted by them, each once, while
+	// a fault's window was open, in the order of Outcomes, and in the end those outside of
+	// all; Overloads are those of the latter that were refused for overload.
+	Refusals  []float64         `json:"refusals"`
+	Overloads float64           `json:"overloads"`
+	Checks    []Check           `json:"checks"`
+	Levels    []Level           `json:"levels"`
+	Left      map[string]int    `json:"left"` // what is still held in the end, by service and gauge
+	Traffic   load.TrafficCount `json:"traffic"`
+	Examples  []string          `json:"examples,omitempty"` // of failures without a fault
+	Wrong     []string          `json:"wrong"`
+	Samples   []Sample          `json:"-"`
+	loaded    time.Time         // when the first sample was taken
+	Minutes   []Sample          `json:"series"` // their medians
 }
 
 // soaking is a soak under way.
@@ -112,16 +112,6 @@ func (s *soaking) faults(ctx context.Context, began time.Time, faults []Fault) e
 	return ctx.Err()
 }
 
-// refusals adds up what metrics that have grown tell of refused requests.
-func refusals(grown map[string]float64) (n float64) {
-	for name, v := range grown {
-		if base, _, _ := strings.Cut(name, "{"); strings.HasSuffix(base, "_refused_total") || strings.HasSuffix(base, "_sip_rejected_total") {
-			n += v
-		}
-	}
-	return n
-}
-
 // heldNow are the gauges of what exists for a registration, a call or a request
 // and goes with it; what heldLong are of outlives that a little.
 var heldNow = []gauge{
@@ -178,7 +168,7 @@ func (s *soaking) finish() {
 	r.settle(s.bench)
 	r.Examples = s.ledger.samples
 	r.Traffic = s.traffic.Count()
-	r.Refusals = append(r.Refusals, s.book.refused)
+	r.Refusals, r.Overloads = append(r.Refusals, s.book.refused), s.book.overloads
 	r.Checks = s.book.checks()
 	r.Samples, r.loaded = s.sample.all(), s.sample.began
 	r.Levels = levels(r.Samples, s.cfg.Warm)
@@ -200,13 +190,16 @@ func (r *SoakReport) judge(missed int) (list []string) {
 	}
 	var attempts, failed uint64
 	sum := func(l *Losses) { attempts, failed = attempts+l.Attempts, failed+l.Failed }
-	for i, o := range r.Outcomes {
+	for _, o := range r.Outcomes {
 		sum(&o.Losses)
-		answered, silent := o.answered()
-		if i < len(r.Refusals) && float64(answered) > r.Refusals[i] {
-			wrong("%s: %d attempts were refused, and the services count %.0f refusals", o.Fault, answered, r.Refusals[i])
+		f, err := byName([]string{o.Fault})
+		if err != nil {
+			continue // Faulty has said so
 		}
-		if f, err := byName([]string{o.Fault}); err == nil && silent > 0 && !f[0].silent {
+		if attempts, counted, short, over := o.refused(&f[0]); short > 0 || over > 0 {
+			wrong("%s: %.0f attempts were refused, and the services count %.0f refusals of them", o.Fault, attempts, counted)
+		}
+		if _, silent := o.answered(); silent > 0 && !f[0].silent {
 			wrong("%s: %d attempts had no answer, and nobody was away for so long: %v", o.Fault, silent, o.Causes)
 		}
 	}
@@ -234,30 +227,12 @@ func (r *SoakReport) judge(missed int) (list []string) {
 }
 
 // overloaded are failures outside of all windows that the services explain: they were
-// refused with 503, or with the 500 that a proxy makes of its next hop's 503 (RFC 3261
-// 16.7), and the services count refusals.
+// answered 503, and the services count that they have refused as many for overload.
 func (r *SoakReport) overloaded() (n uint64) {
-	if len(r.Refusals) == 0 {
-		return 0
-	}
 	for cause, k := range r.Outside.Causes {
-		if strings.HasSuffix(cause, ": 503") || strings.HasSuffix(cause, ": 500") {
+		if status(cause) == 503 {
 			n += k
 		}
 	}
-	return min(n, uint64(r.Refusals[len(r.Refusals)-1]))
-}
-
-// answered are the failures by a status, silent those without one.
-func (l *Losses) answered() (answered, silent uint64) {
-	for cause, n := range l.Causes {
-		if i := strings.LastIndexByte(cause, ' '); i >= 0 {
-			if _, err := strconv.Atoi(cause[i+1:]); err == nil {
-				answered += n
-				continue
-			}
-		}
-		silent += n
-	}
-	return answered, silent
+	return min(n, uint64(r.Overloads))
 }

@@ -74,17 +74,11 @@ func (r *SoakReport) Table() string {
 	for _, c := range r.Checks {
 		fmt.Fprintf(&b, "| %s | %.0f | %.0f | %.0f, %.0f | %d |\n", c.What, c.Phones, c.Service, c.Low, c.High, c.Spans)
 	}
-	b.WriteString("\n| fault | attempts refused | without an answer | refusals that the services counted |\n| --- | --- | --- | --- |\n")
-	line := func(name string, l *Losses, i int) {
-		if i < len(r.Refusals) {
-			answered, silent := l.answered()
-			fmt.Fprintf(&b, "| %s | %d | %d | %.0f |\n", name, answered, silent, r.Refusals[i])
-		}
-	}
+	b.WriteString("\n| fault | attempts refused | of them subscriptions lost | without an answer | requests that the services refused, each once |\n| --- | --- | --- | --- | --- |\n")
 	for i, o := range r.Outcomes {
-		line(o.Fault, &o.Losses, i)
+		b.WriteString(r.refusedLine(o.Fault, &o.Losses, i))
 	}
-	line("between the faults", &r.Outside, len(r.Outcomes))
+	b.WriteString(r.refusedLine("between the faults", &r.Outside, len(r.Outcomes)))
 	b.WriteString("\n| | | from, to | median | growth | allowed | |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, l := range r.Levels {
 		flat := "flat"
@@ -111,4 +105,13 @@ func (r *SoakReport) Table() string {
 	}
 	b.WriteString("\n")
 	return b.String()
+}
+
+// refusedLine compares attempts and refusals of one time.
+func (r *SoakReport) refusedLine(name string, l *Losses, i int) string {
+	if i >= len(r.Refusals) {
+		return ""
+	}
+	answered, silent := l.answered()
+	return fmt.Sprintf("| %s | %d | %d | %d | %.0f |\n", name, answered, l.Subscriptions, silent, r.Refusals[i])
 }
