@@ -17,13 +17,19 @@ type reading struct {
 	before, after load.TrafficCount
 	metrics       map[string]series
 	lives         map[string]int
+	unread        []string // why a service's are not there, each in a sentence
 }
 
 func (b *bench) read(ctx context.Context) reading {
 	r := reading{at: time.Now(), before: b.traffic.Count(), metrics: map[string]series{}, lives: map[string]int{}}
 	for _, name := range services {
 		_, r.lives[name] = b.core.of(name)
-		r.metrics[name], _ = b.core.scrape(ctx, name)
+		m, err := b.core.ask(ctx, name)
+		if err != nil {
+			r.unread = append(r.unread, r.at.Format("15:04:05")+": "+err.Error())
+			continue
+		}
+		r.metrics[name] = m
 	}
 	r.after = b.traffic.Count()
 	return r
@@ -57,9 +63,12 @@ type account struct {
 	requests []string // methods
 	status   string   // of their answers; "" is any but 503
 	counted  func(m map[string]series) float64
-	needs    []string // services that must have lived throughout
-	calm     bool     // holds between faults alone: in a fault others repeat, ask twice, give up
+	// life is the service over each of whose lives it holds, faults included; without one
+	// it holds between faults alone: in a fault others repeat, ask twice, give up.
+	life string
 }
+
+func (a *account) calm() bool { return a.life == "" }
 
 func metric(service, name, label string) func(map[string]series) float64 {
 	return func(m map[string]series) float64 { return m[service].sum(name, label) }
@@ -77,23 +86,31 @@ func answeredElse(m map[string]series) float64 {
 // for each request to a user (TS 24.229 5.3.2.1).
 func accounts() []account {
 	register := []string{"REGISTER"}
-	all := []string{hss, icscf, scscf, pcscf}
 	list := []account{
-		{"REGISTERs answered 200: phones, P-CSCF", register, "200", metric(pcscf, "gocscf_pcscf_registers_total", `status="200"`), []string{pcscf}, false},
-		{"REGISTERs answered 401: phones, P-CSCF", register, "401", metric(pcscf, "gocscf_pcscf_registers_total", `status="401"`), []string{pcscf}, false},
-		{"REGISTERs answered, but for 503: phones, P-CSCF", register, "", answeredElse, []string{pcscf}, false},
-		{"REGISTERs answered 200: phones, S-CSCF", register, "200", metric(scscf, "gocscf_scscf_registers_total", `status="200"`), all, true},
-		{"REGISTERs answered 401: phones, S-CSCF", register, "401", metric(scscf, "gocscf_scscf_registers_total", `status="401"`), all, true},
-		{"REGISTERs answered: phones, UARs answered by the HSS", register, "", metric(hss, "gocscf_hss_answers_total", `command="UAR"`), all, true},
-		{"challenges: phones, MARs answered by the HSS", register, "401", metric(hss, "gocscf_hss_answers_total", `command="MAR",result="2001"`), all, true},
-		{"registrations: phones, SARs answered by the HSS", register, "200", metric(hss, "gocscf_hss_answers_total", `command="SAR",result="2001"`), all, true},
-		{"INVITEs and MESSAGEs: phones, LIRs answered by the HSS", []string{"INVITE", "MESSAGE"}, "", metric(hss, "gocscf_hss_answers_total", `command="LIR"`), all, true},
+		{"REGISTERs answered 200: phones, P-CSCF", register, "200", metric(pcscf, "gocscf_pcscf_registers_total", `status="200"`), pcscf},
+		{"REGISTERs answered 401: phones, P-CSCF", register, "401", metric(pcscf, "gocscf_pcscf_registers_total", `status="401"`), pcscf},
+		{"REGISTERs answered, but for 503: phones, P-CSCF", register, "", answeredElse, pcscf},
+		{"REGISTERs answered 200: phones, S-CSCF", register, "200", metric(scscf, "gocscf_scscf_registers_total", `status="200"`), ""},
+		{"REGISTERs answered 401: phones, S-CSCF", register, "401", metric(scscf, "gocscf_scscf_registers_total", `status="401"`), ""},
+		{"REGISTERs answered: phones, UARs answered by the HSS", register, "", metric(hss, "gocscf_hss_answers_total", `command="UAR"`), ""},
+		{"challenges: phones, MARs answered by the HSS", register, "401", metric(hss, "gocscf_hss_answers_total", `command="MAR",result="2001"`), ""},
+		{"registrations: phones, SARs answered by the HSS", register, "200", metric(hss, "gocscf_hss_answers_total", `command="SAR",result="2001"`), ""},
+		{"INVITEs and MESSAGEs: phones, LIRs answered by the HSS", []string{"INVITE", "MESSAGE"}, "", metric(hss, "gocscf_hss_answers_total", `command="LIR"`), ""},
 	}
 	return list
 }
 
-// pairs are the two ends of Cx: who asks, and the HSS.
-var pairs = []struct{ request, answer, asks string }{{"UAR", "UAA", icscf}, {"LIR", "LIA", icscf}, {"MAR", "MAA", scscf}, {"SAR", "SAA", scscf}}
+// pairs are the two ends of Cx: who asks, and the HSS; of are the requests for which that
+// is done.
+var pairs = []struct {
+	request, answer, asks string
+	of                    []string
+}{
+	{"UAR", "UAA", icscf, []string{"REGISTER"}},
+	{"LIR", "LIA", icscf, []string{"INVITE", "MESSAGE"}},
+	{"MAR", "MAA", scscf, []string{"REGISTER"}},
+	{"SAR", "SAA", scscf, []string{"REGISTER"}},
+}
 
 // tally adds up what was counted of some methods, and what is without an answer.
 func tally(c load.TrafficCount, methods []string, status string) (matching, open float64) {
@@ -131,7 +148,7 @@ func overload(from, to load.TrafficCount, a account) (less, more float64) {
 	count := func(m map[string]uint64, key string) float64 { return float64(m[key]) }
 	for _, method := range a.requests {
 		refused := count(to.Answers, method+" 503") - count(from.Answers, method+" 503")
-		if a.calm { // it may be refused, or given up, before or after the S-CSCF and the HSS have it
+		if a.calm() { // it may be refused, or given up, before or after the S-CSCF and the HSS have it
 			more += refused + count(to.Answers, method+" 504") - count(from.Answers, method+" 504")
 			if a.status == "" {
 				less += refused + count(to.Answers, method+" 500") - count(from.Answers, method+" 500")
@@ -157,6 +174,7 @@ type book struct {
 	lives map[string]*birth
 	// refused are requests between faults, overloads those of them for overload.
 	refused, overloads float64
+	unread             []string // what no reading has
 }
 
 // birth is when a service's counters began.
@@ -166,7 +184,7 @@ type birth struct {
 }
 
 func (k *book) begin(now reading) {
-	k.last = now
+	k.last, k.unread = now, now.unread
 	k.lives = map[string]*birth{}
 	for _, name := range services {
 		k.lives[name] = &birth{life: 1}
@@ -181,10 +199,11 @@ func (k *book) begin(now reading) {
 
 // calm takes a reading at the end of a time without a fault.
 func (k *book) calm(now reading) {
+	k.unread = append(k.unread, now.unread...)
 	if same(k.last, now, services) {
 		when := k.last.at.Format("15:04:05") + " to " + now.at.Format("15:04:05")
 		for i, a := range accounts() {
-			if !a.calm {
+			if !a.calm() {
 				continue
 			}
 			low0, high0 := bounds(k.last.before, k.last.after, a)
@@ -210,16 +229,16 @@ func (k *book) calm(now reading) {
 // cx holds both ends against each other. What was under way at either reading may have
 // been counted at one end only.
 func (k *book) cx(when string, now reading) {
-	open := func(r reading) float64 {
-		low, high := bounds(r.before, r.after, account{requests: []string{"REGISTER", "INVITE", "MESSAGE"}})
+	open := func(r reading, methods []string) float64 {
+		low, high := bounds(r.before, r.after, account{requests: methods})
 		return high - low
 	}
-	slack := open(k.last) + open(now)
 	count := func(service, direction, command string) float64 {
 		c := metric(service, "gocscf_cx_messages_total", fmt.Sprintf(`command="%s",direction="%s"`, command, direction))
 		return c(now.metrics) - c(k.last.metrics)
 	}
 	for i, p := range pairs {
+		slack := open(k.last, p.of) + open(now, p.of)
 		sent, got := count(p.asks, "out", p.request), count(hss, "in", p.request)
 		k.ways[2*i].add(when, sent, got, sent-slack, sent+slack)
 		sent, got = count(hss, "out", p.answer), count(p.asks, "in", p.answer)
@@ -229,6 +248,7 @@ func (k *book) cx(when string, now reading) {
 
 // fault notes whose counters have begun anew, and where the calm begins.
 func (k *book) fault(f Fault, o *Outcome, now reading) {
+	k.unread = append(k.unread, now.unread...)
 	for name, life := range now.lives {
 		if b := k.lives[name]; b.life != life {
 			k.whole(f.Name+" ends a life of the "+name, name, k.last)
@@ -240,6 +260,7 @@ func (k *book) fault(f Fault, o *Outcome, now reading) {
 
 // end takes the last reading.
 func (k *book) end(now reading) {
+	k.unread = append(k.unread, now.unread...)
 	for _, name := range services {
 		k.whole("in the end", name, now)
 	}
@@ -250,7 +271,7 @@ func (k *book) end(now reading) {
 func (k *book) whole(when, service string, now reading) {
 	from := k.lives[service].at
 	for i, a := range accounts() {
-		if a.calm || a.needs[0] != service || now.metrics[service] == nil {
+		if a.life != service || now.metrics[service] == nil {
 			continue
 		}
 		was, open := tally(from, a.requests, a.status)

@@ -52,6 +52,7 @@ type core struct {
 	gm               netip.AddrPort
 	esp              netip.AddrPort    // where the P-CSCF takes ESP in UDP, invalid without IPsec
 	http             map[string]string // where a service tells its metrics
+	client           http.Client       // that asks for them
 	ways             [2]*relay         // the HSS's two front ends
 	as               netip.AddrPort    // of the application server, if there is one
 
@@ -230,7 +231,7 @@ func (c *core) isReady(ctx context.Context, name string) bool {
 	if err != nil {
 		return false
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.client.Do(req)
 	if err != nil {
 		return false
 	}

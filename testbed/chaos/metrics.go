@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -17,7 +18,22 @@ type series map[string]float64
 const (
 	scrapeTime = 2 * time.Second
 	maxScrape  = 4 << 20
+	// askTimes is how often a service that should be there is asked: on a busy machine one
+	// answer may be too late.
+	askTimes = 5
+	askPause = 200 * time.Millisecond
 )
+
+// ask is scrape for those that must answer.
+func (c *core) ask(ctx context.Context, name string) (s series, err error) {
+	for range askTimes {
+		if s, err = c.scrape(ctx, name); err == nil || ctx.Err() != nil {
+			break
+		}
+		pause(ctx, askPause)
+	}
+	return s, err
+}
 
 // scrape asks a service for its metrics.
 func (c *core) scrape(ctx context.Context, name string) (series, error) {
@@ -27,12 +43,22 @@ func (c *core) scrape(ctx context.Context, name string) (series, error) {
 	if err != nil {
 		return nil, fmt.Errorf("asking %s for its metrics: %w", name, err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := c.client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s for its metrics: %w", name, err)
 	}
 	defer resp.Body.Close()
-	return readSeries(io.LimitReader(resp.Body, maxScrape))
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("asking %s for its metrics: it answers %s", name, resp.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxScrape+1))
+	if err != nil {
+		return nil, fmt.Errorf("asking %s for its metrics: %w", name, err)
+	}
+	if len(body) > maxScrape {
+		return nil, fmt.Errorf("asking %s for its metrics: they are more than %d octets", name, maxScrape)
+	}
+	return readSeries(bytes.NewReader(body))
 }
 
 // readSeries reads the text format of Prometheus.
@@ -52,6 +78,16 @@ func readSeries(r io.Reader) (series, error) {
 		out[line[:i]] = v
 	}
 	return out, lines.Err()
+}
+
+// has reports whether there is a series that sum would add up.
+func (s series) has(metric, label string) bool {
+	for name := range s {
+		if base, labels, _ := strings.Cut(name, "{"); base == metric && strings.Contains(labels, label) {
+			return true
+		}
+	}
+	return false
 }
 
 // sum adds up the series of a metric, those alone whose labels hold a text if one is

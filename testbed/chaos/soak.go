@@ -173,7 +173,7 @@ func (s *soaking) finish() {
 	r.Samples, r.loaded = s.sample.all(), s.sample.began
 	r.Levels = levels(r.Samples, s.cfg.Warm)
 	r.Minutes = minutes(r.Samples, time.Minute)
-	r.Wrong = r.judge(s.journal.missed())
+	r.Wrong = slices.Concat(s.book.unread, r.judge(s.journal.missed()))
 }
 
 // longEnough is a soak after which each service's level must be known.
@@ -207,7 +207,13 @@ func (r *SoakReport) judge(missed int) (list []string) {
 	if missed > 0 || attempts != r.All.Attempts || failed != r.All.Failed {
 		wrong("the phones count %d attempts of which %d failed, their journal has %d of which %d failed, and %d found no room in it", r.All.Attempts, r.All.Failed, attempts, failed, missed)
 	}
+	if want := len(accounts()) + 2*len(pairs); len(r.Checks) != want {
+		wrong("%d numbers were counted twice, want %d", len(r.Checks), want)
+	}
 	for _, c := range r.Checks {
+		if want := r.spans(c.What); c.Spans != want || c.Phones == 0 {
+			wrong("%s: %.0f were held against the other hand's count in %d stretches of time, want some in %d", c.What, c.Phones, c.Spans, want)
+		}
 		for _, b := range c.Bad {
 			wrong("%s: %s", c.What, b)
 		}
@@ -224,6 +230,24 @@ func (r *SoakReport) judge(missed int) (list []string) {
 		wrong("when nobody is registered any more: %s is %d", name, r.Left[name])
 	}
 	return list
+}
+
+// spans are the stretches of time over which a number must have been held against
+// another: the lives of a service, or the time before each fault and after the last.
+func (r *SoakReport) spans(what string) int {
+	n := 1 + len(r.Outcomes)
+	for _, a := range accounts() {
+		if a.what != what || a.calm() {
+			continue
+		}
+		n = 1
+		for _, o := range r.Outcomes {
+			if f, err := byName([]string{o.Fault}); err == nil && f[0].ends == a.life {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // overloaded are failures outside of all windows that the services explain: they were

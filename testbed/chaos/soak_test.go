@@ -47,7 +47,7 @@ func alive(p int) map[string]int { return map[string]int{hss: 1, icscf: 1, scscf
 // hand and the span that it is in, and one by what is under way is not.
 func TestBook(t *testing.T) {
 	zero := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	run := func(change func(core map[string]series, restarted *reading)) (bad []string) {
+	run := func(change func(core map[string]series, last *reading)) (bad []string) {
 		var k book
 		k.begin(reading{at: zero, metrics: core0(0, 0, 0), lives: alive(1)})
 		// While the services are asked one more is answered, and two are under way.
@@ -61,7 +61,7 @@ func TestBook(t *testing.T) {
 		last := reading{at: zero.Add(3 * time.Minute), before: count(440, 219, 218), after: count(440, 219, 218), metrics: core0(440, 219, 218), lives: alive(2)}
 		last.metrics[pcscf] = series{`gocscf_pcscf_registers_total{status="200"}`: 115, `gocscf_pcscf_registers_total{status="401"}`: 115}
 		if change != nil {
-			change(last.metrics, &healed)
+			change(last.metrics, &last)
 		}
 		k.calm(last)
 		k.end(last)
@@ -70,13 +70,14 @@ func TestBook(t *testing.T) {
 				bad = append(bad, c.What+": "+b)
 			}
 		}
+		bad = append(bad, k.unread...)
 		if k.refused != 3 { // of the first minute; afterwards none were added
 			t.Errorf("%g refusals between faults, want 3", k.refused)
 		}
 		return bad
 	}
 	for name, tt := range map[string]struct {
-		change func(core map[string]series, restarted *reading)
+		change func(core map[string]series, last *reading)
 		want   []string
 	}{
 		"all agree": {nil, nil},
@@ -90,6 +91,15 @@ func TestBook(t *testing.T) {
 		"questions do not arrive": {func(m map[string]series, _ *reading) {
 			m[hss][`gocscf_cx_messages_total{command="SAR",direction="in"}`] -= 10
 		}, []string{"SAR over Cx"}},
+		// Phones whose calls ring are no reason for a REGISTER's question to be missing.
+		"questions do not arrive while phones ring": {func(m map[string]series, last *reading) {
+			m[hss][`gocscf_cx_messages_total{command="SAR",direction="in"}`] -= 10
+			last.before.Requests["INVITE"], last.after.Requests["INVITE"] = 100, 100
+		}, []string{"SAR over Cx"}},
+		"a service does not tell": {func(m map[string]series, last *reading) {
+			delete(m, scscf)
+			last.unread = []string{"scscf is silent"}
+		}, []string{"scscf is silent", "scscf is silent"}}, // in the last calm, and in the end
 	} {
 		bad := run(tt.change)
 		if len(bad) != len(tt.want) {
@@ -152,7 +162,12 @@ func TestSoakJudges(t *testing.T) {
 			Metrics: map[string]float64{`pcscf: gocscf_pcscf_refused_total{cause="home_silent"}`: 5}}}
 		r.Outside = Losses{Attempts: 90, Failed: 2, Causes: map[string]uint64{"message: MESSAGE: 503": 2}}
 		r.All = load.Counts{Attempts: 100, Succeeded: 93, Failed: 7}
-		r.Checks = []Check{{What: "a number"}}
+		var k book
+		k.begin(reading{})
+		for _, c := range k.checks() {
+			c.Phones, c.Service, c.Spans = 100, 100, r.spans(c.What)
+			r.Checks = append(r.Checks, c)
+		}
 		r.Levels = []Level{{Service: pcscf, Of: memory, Samples: 100, Flat: true}}
 		return r
 	}
@@ -169,7 +184,15 @@ func TestSoakJudges(t *testing.T) {
 		}, "11 attempts were refused, and the services count 5"},
 		"silence":                        {func(r *SoakReport) { r.Outcomes[0].Causes = map[string]uint64{"call: INVITE: no final answer": 5} }, "had no answer"},
 		"attempts that nobody has seen":  {func(r *SoakReport) { r.All.Attempts, r.All.Succeeded = 101, 94 }, "their journal has 100"},
-		"counters that do not agree":     {func(r *SoakReport) { r.Checks[0].add("then", 5, 5, 6, 7) }, "a number: then: counted 5, want 6 to 7"},
+		"counters that do not agree":     {func(r *SoakReport) { r.Checks[0].add("then", 5, 5, 6, 7); r.Checks[0].Spans-- }, "phones, P-CSCF: then: counted 5, want 6 to 7"},
+		"a check that holds nothing":     {func(r *SoakReport) { r.Checks[3].Spans = 0 }, "in 0 stretches of time, want some in 2"},
+		"a stretch that nobody has read": {func(r *SoakReport) { r.Checks[16].Spans = 1 }, "in 1 stretches of time, want some in 2"},
+		"a number that is always zero":   {func(r *SoakReport) { r.Checks[8].Phones = 0 }, "LIRs answered by the HSS: 0 were held"},
+		"an empty book":                  {func(r *SoakReport) { r.Checks = nil }, "0 numbers were counted twice, want 17"},
+		"a life that nobody has read": {func(r *SoakReport) {
+			r.Outcomes[0].Fault, r.Outcomes[0].Metrics = "pcscf-dies", map[string]float64{`pcscf: gocscf_pcscf_refused_total{cause="not_registered"}`: 5}
+			r.Checks[1].Spans, r.Checks[2].Spans = 2, 2
+		}, "REGISTERs answered 200: phones, P-CSCF: 100 were held against the other hand's count in 1 stretches of time, want some in 2"},
 		"a leak":                         {func(r *SoakReport) { r.Levels[0].Flat = false }, "is not flat"},
 		"nobody knows":                   {func(r *SoakReport) { r.Levels[0] = Level{} }, "too few"},
 		"something stays":                {func(r *SoakReport) { r.Left = map[string]int{"pcscf: dialogs": 3} }, "dialogs is 3"},
@@ -254,12 +277,12 @@ func TestOverloadInTheBook(t *testing.T) {
 		a          account
 		less, more float64
 	}{
-		{account{requests: []string{"REGISTER"}, status: "200", needs: []string{pcscf}}, 0, 0},
-		{account{requests: []string{"REGISTER"}, status: "401", needs: []string{pcscf}}, 0, 3},
-		{account{requests: []string{"REGISTER"}, needs: []string{pcscf}}, 0, 3},
-		{account{requests: []string{"REGISTER"}, needs: services, calm: true}, 10, 9},
-		{account{requests: []string{"REGISTER"}, status: "401", needs: services, calm: true}, 0, 9},
-		{account{requests: []string{"MESSAGE"}, needs: services, calm: true}, 0, 0},
+		{account{requests: []string{"REGISTER"}, status: "200", life: pcscf}, 0, 0},
+		{account{requests: []string{"REGISTER"}, status: "401", life: pcscf}, 0, 3},
+		{account{requests: []string{"REGISTER"}, life: pcscf}, 0, 3},
+		{account{requests: []string{"REGISTER"}}, 10, 9},
+		{account{requests: []string{"REGISTER"}, status: "401"}, 0, 9},
+		{account{requests: []string{"MESSAGE"}}, 0, 0},
 	} {
 		if less, more := overload(from, to, tt.a); less != tt.less || more != tt.more {
 			t.Errorf("%+v: %g less, %g more, want %g and %g", tt.a, less, more, tt.less, tt.more)
