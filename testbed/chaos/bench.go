@@ -157,8 +157,9 @@ type Outcome struct {
 	// Held is how long the fault lasted, until the core said that it was ready again.
 	Held float64 `json:"held_s"`
 	Losses
-	// Phones were registered when the fault came. PhonesLost of them the S-CSCF or the
-	// P-CSCF had forgotten when it was over, and after PhonesBack all had come back.
+	// Phones were registered when the fault came. PhonesLost of them, at most, the S-CSCF
+	// or the P-CSCF did not know in the fault's window, and PhonesBack after the fault all
+	// had come back.
 	Phones     int     `json:"phones"`
 	PhonesLost int     `json:"phones_lost"`
 	PhonesBack float64 `json:"phones_back_s"`
@@ -177,31 +178,68 @@ type Outcome struct {
 	broken load.TrafficCount // what phones had counted when the fault had come
 }
 
-// registered are the phones that both S-CSCF and P-CSCF know, -1 if one does not say.
-func (b *bench) registered(ctx context.Context) int {
-	s, errS := b.core.scrape(ctx, scscf)
-	p, errP := b.core.scrape(ctx, pcscf)
-	if errS != nil || errP != nil {
-		return -1
+// registered are the phones that both S-CSCF and P-CSCF know, asked by core.ask or
+// core.scrape.
+func (b *bench) registered(ctx context.Context, ask func(context.Context, string) (series, error)) (n int, err error) {
+	n = math.MaxInt
+	for _, g := range []gauge{{scscf, "gocscf_scscf_registered_sets", ""}, {pcscf, "gocscf_pcscf_registered_contacts", ""}} {
+		m, err := ask(ctx, g.service)
+		if err != nil {
+			return 0, err
+		}
+		if !m.has(g.metric, g.label) {
+			return 0, fmt.Errorf("looking for registered phones: nobody tells %s", g)
+		}
+		n = min(n, int(m.sum(g.metric, g.label)))
 	}
-	return int(min(s.sum("gocscf_scscf_registered_sets", ""), p.sum("gocscf_pcscf_registered_contacts", "")))
+	return n, nil
+}
+
+// lookEvery is between looks at who is registered.
+const lookEvery = 200 * time.Millisecond
+
+// watchPhones looks for phones that are missing, until stop is called, which gives the
+// most that were. Who is away or frozen does not tell meanwhile.
+func (b *bench) watchPhones(ctx context.Context, registered int) (stop func() int) {
+	ctx, cancel := context.WithCancel(ctx)
+	most := make(chan int)
+	go func() {
+		lost := 0
+		for ctx.Err() == nil {
+			if n, err := b.registered(ctx, b.core.scrape); err == nil {
+				lost = max(lost, registered-n)
+			}
+			pause(ctx, lookEvery)
+		}
+		most <- lost
+	}()
+	return func() int { cancel(); return <-most }
 }
 
 // strike lets a fault come and go and waits until all is well. The losses are settled
 // when the load has ended.
 func (b *bench) strike(ctx context.Context, f Fault) (*Outcome, error) {
-	o := &Outcome{Fault: f.Name, What: f.What, own: f.own, Phones: b.registered(ctx), Warned: map[string]int{}, Metrics: map[string]float64{}}
+	o := &Outcome{Fault: f.Name, What: f.What, own: f.own, Warned: map[string]int{}, Metrics: map[string]float64{}}
 	o.window.dialogs = f.Forgets.Calls
-	seen := b.look(ctx)
+	var err error
+	if o.Phones, err = b.registered(ctx, b.core.ask); err != nil {
+		return nil, fmt.Errorf("before %s: %w", f.Name, err)
+	}
+	seen, err := b.look(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("before %s: %w", f.Name, err)
+	}
 	o.window.began = time.Now()
 	if err := f.come(ctx, b); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name, err)
 	}
 	o.broken = b.traffic.Count()
+	missing := b.watchPhones(ctx, o.Phones)
 	pause(ctx, max(b.cfg.Hold, f.least))
 	mended, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	err := f.gone(mended, b)
+	err = f.gone(mended, b)
 	cancel()
+	o.PhonesLost = missing()
 	if err != nil {
 		return nil, fmt.Errorf("%s: the core does not come back: %w", f.Name, err)
 	}
@@ -209,7 +247,9 @@ func (b *bench) strike(ctx context.Context, f Fault) (*Outcome, error) {
 	o.Held = round(o.window.mended.Sub(o.window.began))
 	b.wellAgain(ctx, o)
 	o.window.ended = time.Now()
-	b.told(ctx, f, seen, o)
+	if err := b.told(ctx, f, seen, o); err != nil {
+		return nil, fmt.Errorf("after %s: %w", f.Name, errors.Join(err, b.core.ended()))
+	}
 	b.cfg.Say("%-13s %d of %d phones lost, back after %.1f s; recovered: %v", f.Name, o.PhonesLost, o.Phones, o.PhonesBack, o.Recovered)
 	return o, b.core.ended()
 }
@@ -219,19 +259,14 @@ const maxWindow = 150 * time.Second
 
 // wellAgain waits until all phones are back and nothing has failed for a while.
 func (b *bench) wellAgain(ctx context.Context, o *Outcome) {
-	away, first := true, true
+	away := true // until both have said otherwise
 	for ctx.Err() == nil {
 		now := time.Now()
-		if n := b.registered(ctx); n >= 0 {
+		if n, err := b.registered(ctx, b.core.scrape); err == nil {
 			lost := max(0, o.Phones-n)
-			if first {
-				o.PhonesLost, first = lost, false
-			}
-			if lost > 0 {
-				away = true
+			o.PhonesLost = max(o.PhonesLost, lost)
+			if away = lost > 0; away {
 				o.PhonesBack = round(time.Since(o.window.mended))
-			} else {
-				away = false
 			}
 		}
 		since := o.window.mended
@@ -246,7 +281,7 @@ func (b *bench) wellAgain(ctx context.Context, o *Outcome) {
 		if now.Sub(o.window.mended) > maxWindow {
 			return
 		}
-		pause(ctx, 200*time.Millisecond)
+		pause(ctx, lookEvery)
 	}
 }
 
@@ -257,16 +292,18 @@ type sight struct {
 	metrics map[string]series
 }
 
-func (b *bench) look(ctx context.Context) sight {
-	s := sight{logs: map[string]int64{}, lives: map[string]int{}, metrics: map[string]series{}}
+func (b *bench) look(ctx context.Context) (s sight, err error) {
+	s = sight{logs: map[string]int64{}, lives: map[string]int{}, metrics: map[string]series{}}
 	for _, name := range services {
 		if i, err := os.Stat(b.core.log(name)); err == nil {
 			s.logs[name] = i.Size()
 		}
 		_, s.lives[name] = b.core.of(name)
-		s.metrics[name], _ = b.core.scrape(ctx, name)
+		if s.metrics[name], err = b.core.ask(ctx, name); err != nil {
+			return s, err
+		}
 	}
-	return s
+	return s, nil
 }
 
 // failureMetrics begin the names of what is of interest beside a fault's signs.
@@ -276,9 +313,12 @@ var failureMetrics = []string{"gocscf_sip_dropped_total", "gocscf_sip_rejected_t
 var digits = regexp.MustCompile("[0-9]+")
 
 // told gathers what the services have said since.
-func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) {
+func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) error {
 	var texts = map[string]string{}
-	now := b.look(ctx)
+	now, err := b.look(ctx)
+	if err != nil {
+		return err
+	}
 	grown := func(name, metric, label string) float64 {
 		was := 0.0
 		if before.lives[name] == now.lives[name] {
@@ -310,6 +350,7 @@ func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) {
 			o.Unnamed = append(o.Unnamed, s.String())
 		}
 	}
+	return nil
 }
 
 // maxLog bounds what is read of a log.

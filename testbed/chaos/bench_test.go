@@ -1,0 +1,80 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// struck has a core of stand-ins befallen by a fault; phones are those that S- and P-CSCF
+// know, and deaf services do not tell.
+func struck(t *testing.T, f Fault, phones *atomic.Int64, deaf *atomic.Bool) (o *Outcome, err error) {
+	synctest.Test(t, func(t *testing.T) {
+		c := coreOf(func(string) (string, error) {
+			if deaf.Load() {
+				return "", errors.New("refused")
+			}
+			n := phones.Load()
+			return fmt.Sprintf("gocscf_scscf_registered_sets %d\ngocscf_pcscf_registered_contacts %d\n", n, n), nil
+		})
+		c.dir = t.TempDir()
+		b := &bench{core: c, cfg: Config{Hold: 4 * time.Second, Quiet: time.Second, Say: t.Logf}}
+		o, err = b.strike(t.Context(), f)
+	})
+	return o, err
+}
+
+// after runs f in a while.
+func after(d time.Duration, f func()) { go func() { time.Sleep(d); f() }() }
+
+// TestPhonesLost: phones that are missing at any time of a fault are lost, even if they
+// are back when it is over; who cannot be asked is no reason to say that none is.
+func TestPhonesLost(t *testing.T) {
+	nothing := func(context.Context, *bench) error { return nil }
+	var phones atomic.Int64
+	var deaf atomic.Bool
+	for name, tt := range map[string]struct {
+		come, gone func()
+		lost       int
+		back       bool // after the fault
+	}{
+		"none":                    {nil, nil, 0, false},
+		"while it lasts":          {func() { phones.Store(7); after(2*time.Second, func() { phones.Store(10) }) }, nil, 3, false},
+		"and some have come back": {func() { phones.Store(2) }, func() { phones.Store(6); after(3*time.Second, func() { phones.Store(10) }) }, 8, true},
+		"when it is over": {nil, func() {
+			after(500*time.Millisecond, func() { phones.Store(9); after(2*time.Second, func() { phones.Store(10) }) })
+		}, 1, true},
+		"while nobody can be asked": {func() { deaf.Store(true); phones.Store(5) }, func() {
+			after(time.Second, func() { deaf.Store(false) })
+			after(3*time.Second, func() { phones.Store(10) })
+		}, 5, true},
+		"more than there were is none": {func() { phones.Store(12) }, nil, 0, false},
+	} {
+		phones.Store(10)
+		deaf.Store(false)
+		f := Fault{Name: name, come: nothing, gone: nothing}
+		if tt.come != nil {
+			f.come = func(context.Context, *bench) error { tt.come(); return nil }
+		}
+		if tt.gone != nil {
+			f.gone = func(context.Context, *bench) error { tt.gone(); return nil }
+		}
+		o, err := struck(t, f, &phones, &deaf)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if o.Phones != 10 || o.PhonesLost != tt.lost || tt.back != (o.PhonesBack > 0) || !o.Recovered {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+	// Without a number from before nobody can say what was lost.
+	deaf.Store(true)
+	if o, err := struck(t, Fault{Name: "rain", come: nothing, gone: nothing}, &phones, &deaf); err == nil {
+		t.Errorf("nobody could be asked, and it came to %+v", o)
+	}
+}
