@@ -47,6 +47,7 @@ type bench struct {
 	traffic load.Traffic // of the phones, those that look for the capacity too
 	held    held
 	capable float64 // what a closed loop reaches, 0 if nobody has looked
+	hurt    uint64  // datagrams that were damaged before the damage of now
 	files   uint64  // the limit on descriptors, before it was lowered
 
 	end  chan struct{} // closed: the load ends
@@ -164,6 +165,8 @@ type Outcome struct {
 	PhonesLost int     `json:"phones_lost"`
 	PhonesBack float64 `json:"phones_back_s"`
 	Recovered  bool    `json:"recovered"`
+	// Damaged are the datagrams on Gm that were lost, doubled or late.
+	Damaged uint64 `json:"damaged,omitempty"`
 	// Named are the signs of the cause that were seen, Unnamed those that were not.
 	Named   []string `json:"named,omitempty"`
 	Unnamed []string `json:"unnamed,omitempty"`
@@ -229,6 +232,7 @@ func (b *bench) strike(ctx context.Context, f Fault) (*Outcome, error) {
 	if err != nil {
 		return nil, fmt.Errorf("before %s: %w", f.Name, err)
 	}
+	hurt := b.damages()
 	o.window.began = time.Now()
 	if err := f.come(ctx, b); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name, err)
@@ -239,7 +243,7 @@ func (b *bench) strike(ctx context.Context, f Fault) (*Outcome, error) {
 	mended, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	err = f.gone(mended, b)
 	cancel()
-	o.PhonesLost = missing()
+	o.PhonesLost, o.Damaged = missing(), b.damages()-hurt
 	if err != nil {
 		return nil, fmt.Errorf("%s: the core does not come back: %w", f.Name, err)
 	}
@@ -336,7 +340,8 @@ func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) err
 		}
 		for full := range now.metrics[name] {
 			base, labels, _ := strings.Cut(full, "{")
-			if slices.ContainsFunc(failureMetrics, func(p string) bool { return strings.HasPrefix(base, p) }) {
+			ofSign := func(s Sign) bool { return s.Service == name && s.Metric == base }
+			if slices.ContainsFunc(failureMetrics, func(p string) bool { return strings.HasPrefix(base, p) }) || slices.ContainsFunc(f.Signs, ofSign) {
 				if n := grown(name, base, labels); n > 0 {
 					o.Metrics[name+": "+full] = n
 				}
@@ -344,7 +349,7 @@ func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) err
 		}
 	}
 	for _, s := range f.Signs {
-		if s.Log != "" && strings.Contains(texts[s.Service], s.Log) || s.Metric != "" && grown(s.Service, s.Metric, s.Label) > 0 {
+		if s.Log != "" && strings.Contains(texts[s.Service], s.Log) || s.shown(o.Metrics) > 0 {
 			o.Named = append(o.Named, s.String())
 		} else {
 			o.Unnamed = append(o.Unnamed, s.String())

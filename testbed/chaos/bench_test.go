@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gocscf/gocscf/testbed/load"
 )
 
 // struck has a core of stand-ins befallen by a fault; phones are those that S- and P-CSCF
@@ -77,4 +79,17 @@ func TestPhonesLost(t *testing.T) {
 	if o, err := struck(t, Fault{Name: "rain", come: nothing, gone: nothing}, &phones, &deaf); err == nil {
 		t.Errorf("nobody could be asked, and it came to %+v", o)
 	}
+}
+
+// TestDamage: a fault on Gm has come when a datagram was damaged.
+func TestDamage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{}
+		if err := damaged(load.Damage{Lost: 1})(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if err := afterDamage(t.Context(), b); err == nil {
+			t.Error("nothing was damaged, and that is taken for a fault")
+		}
+	})
 }

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -19,8 +20,13 @@ type Fault struct {
 	// Forgets says what the fault ends that is held in memory alone: registered phones,
 	// established calls, neither.
 	Forgets Forgotten
-	// Signs are the words in which the services name the cause: one of them must show.
+	// Signs are the words in which the services name the cause: one of them must show, of
+	// a mild fault only if something fails. Where there are none nothing may fail.
 	Signs []Sign
+	mild  bool
+	// leaves are signs of what the fault leaves behind and later requests run into, when
+	// its window has ended.
+	leaves []Sign
 
 	// needsAS has MESSAGEs go through an application server, in the whole run.
 	needsAS bool
@@ -66,18 +72,24 @@ var forgottenPhones = []Sign{
 	{Service: pcscf, Metric: "gocscf_pcscf_esp_drops_total", Label: `reason="unknown SPI"`},
 }
 
+// slowCore shows that the P-CSCF lets no more in because the core does not answer.
+var slowCore = Sign{Service: pcscf, Metric: "gocscf_overload_refused_total", Label: `reason="under_way"`}
+
 // Faults are all that there are, in the order in which they come.
 func Faults() []Fault {
 	return []Fault{
 		{
 			Name: "hss-dies", What: "the HSS is killed and comes back",
 			Signs: []Sign{{Service: icscf, Log: "diameter peer is down"}, {Service: icscf, Metric: "gocscf_icscf_refused_total", Label: `cause="hss"`}},
-			ends:  hss, come: killed(hss), gone: back(hss),
+			// It forgets who is registered: until a phone's next registration calls to it fail.
+			leaves: []Sign{{Service: icscf, Metric: "gocscf_icscf_refused_total", Label: `cause="not_registered"`}},
+			ends:   hss, come: killed(hss), gone: back(hss),
 		},
 		{
-			Name: "hss-slow", What: "each answer of the HSS takes 1 s",
-			come: func(_ context.Context, b *bench) error { b.slow(time.Second); return nil },
-			gone: func(_ context.Context, b *bench) error { b.slow(0); return nil },
+			Name: "hss-slow", What: "each answer of the HSS takes 1 s", mild: true,
+			Signs: []Sign{{Service: icscf, Metric: "gocscf_icscf_refused_total", Label: `cause="hss_slow"`}, {Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="hss_slow"`}, slowCore},
+			come:  func(_ context.Context, b *bench) error { b.slow(time.Second); return nil },
+			gone:  func(_ context.Context, b *bench) error { b.slow(0); return nil },
 		},
 		{
 			Name: "hss-freezes", What: "the HSS answers nothing, and its connections stand",
@@ -101,8 +113,9 @@ func Faults() []Fault {
 			ends:  icscf, come: killed(icscf), gone: back(icscf),
 		},
 		{
-			Name: "icscf-stalls", What: "the I-CSCF reads nothing, over TCP neither, and its connections stand",
-			come: frozen(icscf), gone: thawed(icscf),
+			Name: "icscf-stalls", What: "the I-CSCF reads nothing, over TCP neither, and its connections stand", mild: true,
+			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="home_silent"`}, {Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="next_hop_silent"`}, slowCore},
+			come:  frozen(icscf), gone: thawed(icscf),
 		},
 		{
 			Name: "as-stalls", What: "the application server of all MESSAGEs reads nothing", needsAS: true,
@@ -122,16 +135,16 @@ func Faults() []Fault {
 			come:  func(ctx context.Context, b *bench) error { return b.core.end(ctx, pcscf, syscall.SIGTERM) }, gone: back(pcscf),
 		},
 		{
-			Name: "gm-loses", silent: true, What: "5 % of Gm's datagrams are lost, each way",
-			come: damaged(load.Damage{Lost: 0.05}), gone: damaged(load.Damage{}),
+			Name: "gm-loses", What: "5 % of Gm's datagrams are lost, each way",
+			come: damaged(load.Damage{Lost: 0.05}), gone: afterDamage,
 		},
 		{
 			Name: "gm-doubles", What: "20 % of Gm's datagrams come twice, the second up to 300 ms later",
-			come: damaged(load.Damage{Doubled: 0.2, Delay: 300 * time.Millisecond}), gone: damaged(load.Damage{}),
+			come: damaged(load.Damage{Doubled: 0.2, Delay: 300 * time.Millisecond}), gone: afterDamage,
 		},
 		{
 			Name: "gm-reorders", What: "20 % of Gm's datagrams are up to 300 ms late",
-			come: damaged(load.Damage{Late: 0.2, Delay: 300 * time.Millisecond}), gone: damaged(load.Damage{}),
+			come: damaged(load.Damage{Late: 0.2, Delay: 300 * time.Millisecond}), gone: afterDamage,
 		},
 		{
 			Name: "phone-stalls", What: "four TCP connections on Gm send requests and read no answer",
@@ -156,6 +169,17 @@ func Faults() []Fault {
 			gone:  func(_ context.Context, b *bench) error { return b.disk(noLimit) },
 		},
 	}
+}
+
+// shown is by how much a sign's metric has grown, of what metrics have.
+func (s Sign) shown(grown map[string]float64) (n float64) {
+	for key, v := range grown {
+		service, full, _ := strings.Cut(key, ": ")
+		if base, labels, _ := strings.Cut(full, "{"); s.Metric != "" && service == s.Service && base == s.Metric && strings.Contains(labels, s.Label) {
+			n += v
+		}
+	}
+	return n
 }
 
 // byName finds faults.
@@ -208,7 +232,32 @@ func thawed(name string) func(context.Context, *bench) error {
 }
 
 func damaged(d load.Damage) func(context.Context, *bench) error {
-	return func(_ context.Context, b *bench) error { b.gm.Set(d); return nil }
+	return func(_ context.Context, b *bench) error {
+		b.hurt = b.damages()
+		b.gm.Set(d)
+		return nil
+	}
+}
+
+// damages are all datagrams so far that did not pass as they should.
+func (b *bench) damages() uint64 {
+	lost, doubled, late := b.gm.Counts()
+	return lost + doubled + late
+}
+
+// damageTime is how long a datagram may take to be damaged, beyond the time that the
+// fault stays: with few phones not many pass.
+const damageTime = 30 * time.Second
+
+// afterDamage takes the damage away when there has been some: no fault has come before.
+func afterDamage(ctx context.Context, b *bench) error {
+	defer b.gm.Set(load.Damage{})
+	for end := time.Now().Add(damageTime); b.damages() == b.hurt; pause(ctx, lookEvery) {
+		if ctx.Err() != nil || time.Now().After(end) {
+			return errors.New("no datagram on Gm was damaged: want more phones, or a higher rate")
+		}
+	}
+	return nil
 }
 
 func (b *bench) slow(by time.Duration) {

@@ -58,6 +58,12 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// forgotten is what a mild fault comes to in which calls go to phones that are not registered.
+func forgotten(failed uint64, refused float64) *Outcome {
+	return &Outcome{Fault: "hss-slow", Recovered: true, Losses: Losses{Failed: failed}, Unnamed: []string{"a metric"},
+		Metrics: map[string]float64{`icscf: gocscf_icscf_refused_total{cause="not_registered"}`: refused}}
+}
+
 // TestFaulty: what a fault may not cost is said, what it may is not.
 func TestFaulty(t *testing.T) {
 	report := func(change func(*Report)) *Report {
@@ -81,7 +87,26 @@ func TestFaulty(t *testing.T) {
 		"nothing names the cause":           {func(r *Report) { r.Outcomes[0].Named, r.Outcomes[0].Unnamed = nil, []string{"a line"} }, 1},
 		"a failure without a fault":         {func(r *Report) { r.Outside.Failed = 1 }, 1},
 		"attempts that are lost from sight": {func(r *Report) { r.All.Failed = 1 }, 1},
-		"a fault that there is not":         {func(r *Report) { r.Outcomes[0].Fault = "rain" }, 1},
+		"a failure that nothing names": {func(r *Report) {
+			r.Outcomes[0].Named, r.Outcomes[0].Failed = nil, 1
+			r.All.Succeeded, r.All.Failed = 4, 1
+		}, 1},
+		"a mild fault that costs nothing": {func(r *Report) {
+			r.Outcomes[0].Fault, r.Outcomes[0].Named, r.Outcomes[0].Unnamed = "hss-slow", nil, []string{"a metric"}
+		}, 0},
+		"a mild fault that nothing names": {func(r *Report) {
+			r.Outcomes[0].Fault, r.Outcomes[0].Failed, r.Outcomes[0].Named, r.Outcomes[0].Unnamed = "hss-slow", 1, nil, []string{"a metric"}
+		}, 1},
+		"a mild fault that is named":    {func(r *Report) { r.Outcomes[0].Fault, r.Outcomes[0].Failed = "hss-slow", 1 }, 0},
+		"a fault that may cost nothing": {func(r *Report) { r.Outcomes[0].Fault, r.Outcomes[0].Failed, r.Outcomes[0].Named = "gm-loses", 1, nil }, 1},
+		"what an earlier fault has left": {func(r *Report) {
+			r.Outcomes[0].Fault, r.Outcomes[1] = "hss-dies", forgotten(2, 2)
+		}, 0},
+		"more than an earlier fault has left": {func(r *Report) {
+			r.Outcomes[0].Fault, r.Outcomes[1] = "hss-dies", forgotten(3, 2)
+		}, 1},
+		"what no earlier fault has left": {func(r *Report) { r.Outcomes[1] = forgotten(2, 2) }, 1},
+		"a fault that there is not":      {func(r *Report) { r.Outcomes[0].Fault = "rain" }, 1},
 	} {
 		if got := report(tt.change).Faulty(); len(got) != tt.want {
 			t.Errorf("%s: %q", name, got)

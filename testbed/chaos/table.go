@@ -26,8 +26,12 @@ func (r *Report) Table() string {
 		if !o.Recovered {
 			again = "not within the window"
 		}
+		what := o.What
+		if o.Damaged > 0 {
+			what += fmt.Sprintf(" (%d datagrams)", o.Damaged)
+		}
 		fmt.Fprintf(&b, "| %s: %s | %.1f s | %d | %s | %s | %d, %d | %s | %s |\n",
-			o.Fault, o.What, o.Held, o.Attempts, o.causes(), lost, o.Calls, o.CallsLost, again, strings.Join(o.Named, "; "))
+			o.Fault, what, o.Held, o.Attempts, o.causes(), lost, o.Calls, o.CallsLost, again, strings.Join(o.Named, "; "))
 	}
 	fmt.Fprintf(&b, "\n%d attempts in all = %d that succeeded + %d that failed; outside of the faults' windows %d of %d failed.\n",
 		r.All.Attempts, r.All.Succeeded, r.All.Failed, r.Outside.Failed, r.Outside.Attempts)
@@ -62,14 +66,16 @@ func (l *Losses) causes() string {
 // Faulty says what was lost that should not have been.
 func (r *Report) Faulty() (list []string) {
 	wrong := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	var left []Sign // of what earlier faults have left behind
 	for _, o := range r.Outcomes {
-		var forgets Forgotten // nothing, where the fault is the caller's own
-		if f, err := byName([]string{o.Fault}); err == nil {
-			forgets = f[0].Forgets
+		var f Fault // nothing is forgotten where the fault is the caller's own
+		if list, err := byName([]string{o.Fault}); err == nil {
+			f = list[0]
 		} else if !o.own {
 			wrong("%v", err)
 			continue
 		}
+		forgets := f.Forgets
 		if o.PhonesLost > 0 && !forgets.Phones {
 			wrong("%s: %d registered phones were lost", o.Fault, o.PhonesLost)
 		} else if o.CallsLost > 0 && !forgets.Calls {
@@ -78,8 +84,17 @@ func (r *Report) Faulty() (list []string) {
 		if !o.Recovered {
 			wrong("%s: it does not recover", o.Fault)
 		}
-		if len(o.Unnamed) > 0 && len(o.Named) == 0 {
+		felt := float64(o.Failed)
+		for _, s := range left {
+			felt -= s.shown(o.Metrics)
+		}
+		left = append(left, f.leaves...)
+		switch {
+		case len(o.Named) > 0:
+		case len(o.Unnamed) > 0 && (felt > 0 || !f.mild):
 			wrong("%s: nothing names the cause: want %s", o.Fault, strings.Join(o.Unnamed, " or "))
+		case felt > 0:
+			wrong("%s: %.0f attempts failed, and it may cost none: %v", o.Fault, felt, o.Causes)
 		}
 	}
 	if r.Outside.Failed > 0 {
