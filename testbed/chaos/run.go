@@ -20,6 +20,11 @@ type Report struct {
 	All      load.Counts `json:"all"`
 	Outside  Losses      `json:"outside"`
 	Outcomes []*Outcome  `json:"faults"`
+	// Missed are attempts that found no room in the journal: which window they belong to
+	// is not known.
+	Missed int `json:"missed,omitempty"`
+	// excused are of those outside that somebody says the reason of.
+	excused uint64
 }
 
 // Run lets the faults come one after the other.
@@ -59,7 +64,7 @@ func (r *Report) settle(b *bench) {
 	for i, o := range r.Outcomes {
 		o.Losses = b.ledger.list[i]
 	}
-	r.Outside = b.ledger.outside
+	r.Outside, r.Missed = b.ledger.outside, b.journal.missed()
 	if b.out != nil && b.out.Load != nil {
 		r.All = b.out.Load.Counts
 		for _, p := range []*load.Phase{b.out.PreRegistration, b.out.Leave} {

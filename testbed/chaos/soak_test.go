@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/testbed/load"
@@ -197,6 +200,7 @@ func TestSoakJudges(t *testing.T) {
 		"a leak":                         {func(r *SoakReport) { r.Levels[0].Flat = false }, "is not flat"},
 		"nobody knows":                   {func(r *SoakReport) { r.Levels[0] = Level{} }, "too few"},
 		"something stays":                {func(r *SoakReport) { r.Left = map[string]int{"pcscf: dialogs": 3} }, "dialogs is 3"},
+		"nobody tells what stays":        {func(r *SoakReport) { r.Left = map[string]int{"pcscf: dialogs": untold} }, "nobody tells pcscf: dialogs"},
 		"a fault that had not come":      {func(r *SoakReport) { r.Planned = 2 }, "only 1 of 2"},
 		"a fault that loses phones":      {func(r *SoakReport) { r.Outcomes[0].PhonesLost = 1 }, "phones were lost"},
 		"a short run, and nobody knows":  {func(r *SoakReport) { r.Seconds, r.Levels[0] = 30, Level{} }, ""},
@@ -204,10 +208,35 @@ func TestSoakJudges(t *testing.T) {
 	} {
 		r := good()
 		tt.change(r)
-		got := r.judge(0)
+		got := r.judge()
 		if tt.want == "" && len(got) > 0 || tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)) {
 			t.Errorf("%s: %q", name, got)
 		}
+	}
+}
+
+// TestSettled: in the end nothing is held when each service has said so.
+func TestSettled(t *testing.T) {
+	for name, tt := range map[string]struct {
+		says func(after time.Duration) string
+		want map[string]int
+	}{
+		"at once":         {func(time.Duration) string { return "{} 0\n" }, map[string]int{}},
+		"after a time":    {func(after time.Duration) string { return fmt.Sprintf("{} %d\n", max(0, 4-int(after.Seconds()))) }, map[string]int{}},
+		"never":           {func(time.Duration) string { return "{} 2\n" }, map[string]int{"scscf: gocscf_scscf_watchers": 2}},
+		"by another name": {func(time.Duration) string { return "_now{} 0\n" }, map[string]int{"scscf: gocscf_scscf_watchers": untold}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			c := coreOf(func(string) (string, error) {
+				return "gocscf_sip_transactions{state=\"open\"} 0\ngocscf_cx_open 0\ngocscf_scscf_registered_sets 0\ngocscf_scscf_watchers" + tt.says(time.Since(began)), nil
+			})
+			s := &soaking{bench: &bench{core: c}, cfg: SoakConfig{Settle: 10 * time.Second}, rep: &SoakReport{}}
+			s.settled(t.Context())
+			if !maps.Equal(s.rep.Left, tt.want) {
+				t.Errorf("%s: %v is left, want %v", name, s.rep.Left, tt.want)
+			}
+		})
 	}
 }
 
@@ -233,7 +262,7 @@ func TestCommittedSoak(t *testing.T) {
 			}
 		}
 	}
-	for _, w := range r.judge(0) {
+	for _, w := range r.judge() {
 		t.Error(w)
 	}
 	var table strings.Builder

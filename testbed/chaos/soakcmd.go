@@ -95,6 +95,10 @@ func (r *SoakReport) Table() string {
 		b.WriteString("nothing is held.\n")
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Left)) {
+		if r.Left[name] == untold {
+			fmt.Fprintf(&b, "nobody tells %s. ", name)
+			continue
+		}
 		fmt.Fprintf(&b, "%s is %d. ", name, r.Left[name])
 	}
 	for _, w := range r.Wrong {

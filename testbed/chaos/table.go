@@ -63,7 +63,8 @@ func (l *Losses) causes() string {
 	return parts[0] + ": " + strings.Join(parts[1:], ", ")
 }
 
-// Faulty says what was lost that should not have been.
+// Faulty says what was lost that should not have been, and what was counted that does not
+// add up.
 func (r *Report) Faulty() (list []string) {
 	wrong := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	var left []Sign // of what earlier faults have left behind
@@ -97,11 +98,18 @@ func (r *Report) Faulty() (list []string) {
 			wrong("%s: %.0f attempts failed, and it may cost none: %v", o.Fault, felt, o.Causes)
 		}
 	}
-	if r.Outside.Failed > 0 {
-		wrong("%d attempts failed without a fault: %v", r.Outside.Failed, r.Outside.Causes)
+	if n := r.Outside.Failed - r.excused; n > 0 {
+		wrong("%d attempts failed without a fault: %v", n, r.Outside.Causes)
 	}
 	if r.All.Attempts != r.All.Succeeded+r.All.Failed {
 		wrong("%d attempts are not %d that succeeded and %d that failed", r.All.Attempts, r.All.Succeeded, r.All.Failed)
+	}
+	attempts, failed := r.Outside.Attempts, r.Outside.Failed
+	for _, o := range r.Outcomes {
+		attempts, failed = attempts+o.Attempts, failed+o.Failed
+	}
+	if r.Missed > 0 || attempts != r.All.Attempts || failed != r.All.Failed {
+		wrong("the phones count %d attempts of which %d failed, their journal has %d of which %d failed, and %d found no room in it", r.All.Attempts, r.All.Failed, attempts, failed, r.Missed)
 	}
 	return list
 }
