@@ -9,6 +9,7 @@ type Backend interface {
 	Name() string
 	// Install puts all four associations in, or none: after an error nothing of
 	// the set is left. The error says which step failed, and what to do about it.
+	// The back end may hold on to s, which does not change any more.
 	Install(s *Set) error
 	// Extend moves the end of an installed set.
 	Extend(id SetID, hard time.Time) error

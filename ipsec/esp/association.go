@@ -9,49 +9,97 @@ import (
 	"github.com/gocscf/gocscf/ipsec"
 )
 
-// association is an installed set.
+// association is an installed set. There is one for each phone that is registered, so
+// it is kept small: what the set says is not said again, what most phones never need
+// is made when it is needed, and ends are in one list of the engine.
 type association struct {
-	set       ipsec.Set // does not change
-	transform *Transform
-	began     time.Time // what times here are counted from, see since
+	set       *ipsec.Set // does not change
+	engine    *Engine
+	transform Transform
 	in        [2]inbound
 	out       [2]outbound
 
 	path      atomic.Pointer[Path] // learned from the peer's packets; nil before
-	firstSent atomic.Int64         // when, as since has it
+	firstSent atomic.Int64         // when, as Engine.since has it
 	dead      atomic.Bool          // sequence numbers are used up: it sends no more
 
 	mu      sync.Mutex
-	hard    time.Time // zero for no end
-	expiry  *time.Timer
-	alive   *time.Timer // sends keep-alives
 	removed bool
+	hard    int64       // as Engine.since has it; 0 for no end
+	expiry  ipsec.Alarm // in Engine.ends
+	alive   *time.Timer // sends keep-alives
 }
+
+// Alarm is for the end of the association.
+func (a *association) Alarm() *ipsec.Alarm { return &a.expiry }
 
 // inbound is an association on which this side receives.
 type inbound struct {
-	ipsec.SA
-	of *association
 	counters
+	of     *association
+	faults atomic.Pointer[faults] // nil for none
 
 	mu     sync.Mutex
 	window window
 }
 
+func (sa *inbound) client() bool { return sa == &sa.of.in[ipsec.AtClient] }
+
+// spi, src and dst are what names the association, and its selectors.
+func (sa *inbound) spi() uint32 {
+	if sa.client() {
+		return sa.of.set.Local.SPIC
+	}
+	return sa.of.set.Local.SPIS
+}
+
+func (sa *inbound) src() netip.AddrPort {
+	if sa.client() {
+		return sa.of.set.Remote.Server()
+	}
+	return sa.of.set.Remote.Client()
+}
+
+func (sa *inbound) dst() netip.AddrPort {
+	if sa.client() {
+		return sa.of.set.Local.Client()
+	}
+	return sa.of.set.Local.Server()
+}
+
 // outbound is an association on which this side sends.
 type outbound struct {
-	ipsec.SA
-	of *association
 	counters
+	of    *association
 	seq   atomic.Uint64 // last used; beyond 32 bits the association is dead
-	older *outbound     // between the same addresses and ports; guarded by the table
+	older *outbound     // in the same place of the table, which guards it
+}
+
+func (sa *outbound) client() bool { return sa == &sa.of.out[ipsec.AtClient] }
+
+func (sa *outbound) spi() uint32 {
+	if sa.client() {
+		return sa.of.set.Remote.SPIS
+	}
+	return sa.of.set.Remote.SPIC
+}
+
+// ends are the addresses and ports between which it is.
+func (sa *outbound) ends() endpoints {
+	s := sa.of.set
+	if sa.client() {
+		return endpoints{s.Local.Client(), s.Remote.Server()}
+	}
+	return endpoints{s.Local.Server(), s.Remote.Client()}
 }
 
 type counters struct {
-	packets, octets                       atomic.Uint64
-	badICV, replayed, malformed, selector atomic.Uint64
-	last                                  atomic.Int64 // as association.since has it
+	packets, octets atomic.Uint64
+	last            atomic.Int64 // as Engine.since has it
 }
+
+// faults counts packets that were dropped.
+type faults struct{ badICV, replayed, malformed, selector atomic.Uint64 }
 
 func (c *counters) good(octets int, at int64) {
 	c.packets.Add(1)
@@ -59,48 +107,49 @@ func (c *counters) good(octets int, at int64) {
 	c.last.Store(at)
 }
 
-// since is a time as an atomic keeps it: nanoseconds since the association began, from
-// 1 on, 0 for never. Unix time would move when somebody sets the clock.
-func (a *association) since(t time.Time) int64 { return int64(t.Sub(a.began)) + 1 }
-
-// at is the time of which since made ns.
-func (a *association) at(ns int64) time.Time { return a.began.Add(time.Duration(ns - 1)) }
-
-func (c *counters) bad(r Reason) {
+func (sa *inbound) bad(r Reason) {
+	f := sa.faults.Load()
+	if f == nil {
+		sa.faults.CompareAndSwap(nil, new(faults))
+		f = sa.faults.Load()
+	}
 	switch r {
 	case BadICV:
-		c.badICV.Add(1)
+		f.badICV.Add(1)
 	case Replayed:
-		c.replayed.Add(1)
+		f.replayed.Add(1)
 	case Malformed:
-		c.malformed.Add(1)
+		f.malformed.Add(1)
 	case Selector:
-		c.selector.Add(1)
+		f.selector.Add(1)
 	}
 }
 
-func (c *counters) stats(of *association) ipsec.SAStats {
-	s := ipsec.SAStats{
-		Packets: c.packets.Load(), Octets: c.octets.Load(),
-		BadICV: c.badICV.Load(), Replayed: c.replayed.Load(), Malformed: c.malformed.Load(), Selector: c.selector.Load(),
-	}
+func (c *counters) stats(e *Engine) ipsec.SAStats {
+	s := ipsec.SAStats{Packets: c.packets.Load(), Octets: c.octets.Load()}
 	if ns := c.last.Load(); ns != 0 {
 		now := time.Now() // so that the wall clock's reading is of today, too
-		s.Last = now.Add(-now.Sub(of.at(ns)))
+		s.Last = now.Add(-now.Sub(e.at(ns)))
 	}
 	return s
 }
 
-func newAssociation(s *ipsec.Set) (*association, error) {
-	t, err := NewTransform(s.Pair, s.Material())
-	if err != nil {
+func (sa *inbound) stats(e *Engine) ipsec.SAStats {
+	s := sa.counters.stats(e)
+	if f := sa.faults.Load(); f != nil {
+		s.BadICV, s.Replayed, s.Malformed, s.Selector = f.badICV.Load(), f.replayed.Load(), f.malformed.Load(), f.selector.Load()
+	}
+	return s
+}
+
+func (e *Engine) newAssociation(s *ipsec.Set) (*association, error) {
+	a := &association{set: s, engine: e}
+	if err := a.transform.key(s.Pair, s.Material()); err != nil {
 		return nil, err
 	}
-	a := &association{set: *s, transform: t, began: time.Now()}
-	in, out := s.In(), s.Out()
+	a.transform.warm = &e.warm
 	for i := range 2 {
-		a.in[i].SA, a.in[i].of = in[i], a
-		a.out[i].SA, a.out[i].of = out[i], a
+		a.in[i].of, a.out[i].of = a, a
 	}
 	return a, nil
 }
@@ -110,14 +159,13 @@ func newAssociation(s *ipsec.Set) (*association, error) {
 func (a *association) end(expired bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.removed || expired && (a.hard.IsZero() || time.Now().Before(a.hard)) {
+	if a.removed || expired && (a.hard == 0 || a.engine.since(time.Now()) < a.hard) {
 		return false
 	}
 	a.removed = true
-	for _, t := range [...]*time.Timer{a.expiry, a.alive} {
-		if t != nil {
-			t.Stop()
-		}
+	a.engine.ends.Stop(a)
+	if a.alive != nil {
+		a.alive.Stop()
 	}
 	return true
 }

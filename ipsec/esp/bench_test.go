@@ -122,39 +122,41 @@ func install2(b *testing.B, e *Engine, s *ipsec.Set) {
 // bareSeal is the cryptography of a packet with n octets of payload.
 func bareSeal(t *Transform, p []byte, n int) {
 	p = p[:t.Size(n)]
-	head, end := t.Head(), len(p)-t.icvLen
+	head, end := t.Head(), len(p)-int(t.icvLen)
+	k := t.ready.Load()
 	switch {
 	case t.gmac:
-		t.aead.Seal(p[end:end], t.nonce[:], nil, p[:end])
-	case t.aead != nil:
-		t.aead.Seal(p[head:head], t.nonce[:], p[head:end], p[:headerLen])
+		k.aead.Seal(p[end:end], k.nonce[:], nil, p[:end])
+	case k.aead != nil:
+		k.aead.Seal(p[head:head], k.nonce[:], p[head:end], p[:headerLen])
 	default:
-		if t.enc != nil {
+		if k.enc != nil {
 			_, _ = rand.Read(p[headerLen:head])
-			t.enc.SetIV(p[headerLen:head])
-			t.enc.CryptBlocks(p[head:end], p[head:end])
+			k.enc.SetIV(p[headerLen:head])
+			k.enc.CryptBlocks(p[head:end], p[head:end])
 		}
-		t.mac.Reset()
-		t.mac.Write(p[:end])
-		t.mac.Sum(t.sum[:0])
+		k.mac.Reset()
+		k.mac.Write(p[:end])
+		k.mac.Sum(k.sum[:0])
 	}
 }
 
 func bareOpen(t *Transform, p []byte) {
-	head, end := t.Head(), len(p)-t.icvLen
-	copy(t.nonce[4:], p[headerLen:head])
+	head, end := t.Head(), len(p)-int(t.icvLen)
+	k := t.ready.Load()
+	copy(k.nonce[4:], p[headerLen:head])
 	switch {
 	case t.gmac:
-		_, _ = t.aead.Open(p[end:end], t.nonce[:], p[end:], p[:end])
-	case t.aead != nil:
-		_, _ = t.aead.Open(p[head:head], t.nonce[:], p[head:], p[:headerLen])
+		_, _ = k.aead.Open(p[end:end], k.nonce[:], p[end:], p[:end])
+	case k.aead != nil:
+		_, _ = k.aead.Open(p[head:head], k.nonce[:], p[head:], p[:headerLen])
 	default:
-		t.mac.Reset()
-		t.mac.Write(p[:end])
-		t.mac.Sum(t.sum[:0])
-		if t.dec != nil {
-			t.dec.SetIV(p[headerLen:head])
-			t.dec.CryptBlocks(p[head:end], p[head:end])
+		k.mac.Reset()
+		k.mac.Write(p[:end])
+		k.mac.Sum(k.sum[:0])
+		if k.dec != nil {
+			k.dec.SetIV(p[headerLen:head])
+			k.dec.CryptBlocks(p[head:end], p[head:end])
 		}
 	}
 	_ = binary.BigEndian.Uint16(p[end-2:])

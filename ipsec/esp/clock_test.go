@@ -41,19 +41,19 @@ func (c *countCarrier) Send([]byte, netip.Addr, netip.AddrPort) error { c.sent++
 func TestTheClockIsSet(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, -time.Hour, 24 * time.Hour} {
 		_, u := setPair(1, "192.0.2.1", "192.0.2.2", ipsec.Pairs[0])
-		a, err := newAssociation(u)
+		raw, udp := &countCarrier{kind: IP}, &countCarrier{kind: UDP}
+		e := &Engine{began: time.Now()}
+		a, err := e.newAssociation(u)
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, udp := &countCarrier{kind: IP}, &countCarrier{kind: UDP}
-		e := &Engine{}
 		e.carriers.Store(&[]Carrier{raw, udp})
 		for i, c := range []struct {
 			after time.Duration
 			set   time.Duration
 			udp   int
 		}{{0, 0, 0}, {rawPatience / 2, by, 0}, {rawPatience, by, 1}} {
-			if err := e.transmit(a, nil, setClock(t, a.began.Add(c.after), c.set)); err != nil {
+			if err := e.transmit(a, nil, setClock(t, e.began.Add(c.after), c.set)); err != nil {
 				t.Fatal(err)
 			}
 			if raw.sent != i+1 || udp.sent != c.udp {
@@ -61,12 +61,12 @@ func TestTheClockIsSet(t *testing.T) {
 			}
 		}
 
-		sent := a.began.Add(time.Minute)
-		a.out[ipsec.AtClient].good(1, a.since(sent))
+		sent := e.began.Add(time.Minute)
+		a.out[ipsec.AtClient].good(1, e.since(sent))
 		if d := a.silent(setClock(t, sent.Add(10*time.Second), by)); d != 10*time.Second {
 			t.Errorf("the clock was set by %v within 10 s in which nothing was sent: %v are left until a keep-alive of 20 s", by, 20*time.Second-d)
 		}
-		if d := setClock(t, sent.Add(10*time.Second), by).Sub(a.out[ipsec.AtClient].stats(a).Last); d != 10*time.Second {
+		if d := setClock(t, sent.Add(10*time.Second), by).Sub(a.out[ipsec.AtClient].stats(e).Last); d != 10*time.Second {
 			t.Errorf("the clock was set by %v: a packet of 10 s ago was %v ago", by, d)
 		}
 	}

@@ -3,6 +3,7 @@ package esp
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -58,11 +59,14 @@ type Engine struct {
 	cfg      Config
 	upper    Upper
 	carriers atomic.Pointer[[]Carrier]
+	began    time.Time // what times of associations are counted from, see since
 	in       inTable
 	out      outTable
 	drops    [Reasons]atomic.Uint64
 	unknown  strangers
 	inner    reassembler // of fragments within tunnels (RFC 4301 7)
+	warm     warm
+	ends     *ipsec.Alarms[*association]
 
 	mu      sync.Mutex
 	sets    map[ipsec.SetID]*association
@@ -75,7 +79,9 @@ var _ ipsec.Backend = (*Engine)(nil)
 
 // NewEngine starts an engine that hands what it receives to upper.
 func NewEngine(cfg Config, upper Upper) *Engine {
-	e := &Engine{cfg: cfg, upper: upper, sets: make(map[ipsec.SetID]*association), claimed: make(map[netip.Addr]bool)}
+	e := &Engine{cfg: cfg, upper: upper, began: time.Now(), sets: make(map[ipsec.SetID]*association), claimed: make(map[netip.Addr]bool)}
+	e.out.seed = maphash.MakeSeed()
+	e.ends = ipsec.NewAlarms(e.expire)
 	if e.cfg.PeerUDPPort == 0 {
 		e.cfg.PeerUDPPort = ipsec.NATPort
 	}
@@ -123,15 +129,22 @@ func (e *Engine) Claim(a netip.Addr) {
 	}
 }
 
+// since is a time as an atomic keeps it: nanoseconds since the engine began, from
+// 1 on, 0 for never. Unix time would move when somebody sets the clock.
+func (e *Engine) since(t time.Time) int64 { return int64(t.Sub(e.began)) + 1 }
+
+// at is the time of which since made ns.
+func (e *Engine) at(ns int64) time.Time { return e.began.Add(time.Duration(ns - 1)) }
+
 // Name is "user".
 func (e *Engine) Name() string { return "user" }
 
-// Install puts a set in.
+// Install puts a set in, and holds on to it: it does not change any more.
 func (e *Engine) Install(s *ipsec.Set) error {
 	if err := s.Check(); err != nil {
 		return fmt.Errorf("esp: installing a set: %w", err)
 	}
-	a, err := newAssociation(s)
+	a, err := e.newAssociation(s)
 	if err != nil {
 		return err
 	}
@@ -154,17 +167,18 @@ func (e *Engine) Install(s *ipsec.Set) error {
 			if i > 0 {
 				e.in.remove(&a.in[0])
 			}
-			return fmt.Errorf("esp: installing %v: SPI %d is in use by %v; choose another", s, a.in[i].SPI, &o.of.set)
+			return fmt.Errorf("esp: installing %v: SPI %d is in use by %v; choose another", s, a.in[i].spi(), o.of.set)
 		}
 	}
 	for i := range a.out {
 		e.out.add(&a.out[i])
 	}
 	e.sets[s.ID] = a
+	e.warm.add(&a.transform)
 	if !s.Hard.IsZero() {
 		a.mu.Lock()
-		a.hard = s.Hard
-		a.expiry = time.AfterFunc(life, func() { e.expire(a) })
+		a.hard = e.since(s.Hard)
+		e.ends.Set(a, s.Hard)
 		a.mu.Unlock()
 	}
 	e.startKeepAlive(a)
@@ -189,22 +203,21 @@ func (e *Engine) Extend(id ipsec.SetID, hard time.Time) error {
 	switch {
 	case a.removed:
 		return fmt.Errorf("esp: extending set %d: it has just expired", id)
-	case !hard.IsZero() && a.expiry == nil:
-		a.expiry = time.AfterFunc(life, func() { e.expire(a) })
-	case !hard.IsZero():
-		a.expiry.Reset(life)
-	case a.expiry != nil:
-		a.expiry.Stop()
+	case hard.IsZero():
+		a.hard = 0
+		e.ends.Stop(a)
+	default:
+		a.hard = e.since(hard)
+		e.ends.Set(a, hard)
 	}
-	a.hard = hard
 	return nil
 }
 
-// expire ends a set whose time has come, unless it was extended while the timer
+// expire ends a set whose time has come, unless it was extended while the alarm
 // was on its way here.
 func (e *Engine) expire(a *association) {
 	if e.drop(a, true) && e.cfg.Observer != nil {
-		e.cfg.Observer.Expired(&a.set)
+		e.cfg.Observer.Expired(a.set)
 	}
 }
 
@@ -231,6 +244,7 @@ func (e *Engine) drop(a *association, expired bool) bool {
 		e.in.remove(&a.in[i])
 		e.out.remove(&a.out[i])
 	}
+	e.warm.forget(&a.transform)
 	for _, sa := range a.set.Out() {
 		if e.out.get(endpoints{sa.Src, sa.Dst}) == nil {
 			e.upper.Removed(sa.Src, sa.Dst)
@@ -255,6 +269,7 @@ func (e *Engine) Close() error {
 	for _, a := range all {
 		e.drop(a, false)
 	}
+	e.ends.End()
 	var errs []error
 	for _, c := range *e.carriers.Load() {
 		errs = append(errs, c.Close())

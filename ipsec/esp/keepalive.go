@@ -33,5 +33,5 @@ func (e *Engine) startKeepAlive(a *association) {
 
 // silent is for how long a set has sent nothing.
 func (a *association) silent(now time.Time) time.Duration {
-	return now.Sub(a.at(max(a.out[0].last.Load(), a.out[1].last.Load())))
+	return now.Sub(a.engine.at(max(a.out[0].last.Load(), a.out[1].last.Load())))
 }

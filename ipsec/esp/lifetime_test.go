@@ -118,7 +118,7 @@ func TestInstallIsAllOrNothing(t *testing.T) {
 		if err := h.SendUDP(bad.Local.Server(), bad.Remote.Client(), nil); !errors.Is(err, ErrNoSA) {
 			t.Errorf("the refused set has left an outbound association: %v", err)
 		}
-		if h.in.get(2000) != nil {
+		if sa, _ := h.in.get(2000); sa != nil {
 			t.Error("the refused set has left an inbound association")
 		}
 		for range 2 {

@@ -15,7 +15,7 @@ func (e *Engine) Stats(id ipsec.SetID) (s ipsec.SetStats, ok bool) {
 		return s, false
 	}
 	for i := range 2 {
-		s.In[i], s.Out[i] = a.in[i].stats(a), a.out[i].stats(a)
+		s.In[i], s.Out[i] = a.in[i].stats(e), a.out[i].stats(e)
 	}
 	return s, true
 }
@@ -59,7 +59,7 @@ func (e *Engine) Source(local, remote netip.AddrPort) (netip.AddrPort, bool) {
 	for _, a := range e.sets {
 		for i := range a.out {
 			sa := &a.out[i]
-			if sa.Dst == remote && fits(local, sa.Src) && (newest == nil || sa.of.set.ID > newest.of.set.ID) {
+			if k := sa.ends(); k.remote == remote && fits(local, k.local) && (newest == nil || sa.of.set.ID > newest.of.set.ID) {
 				newest = sa
 			}
 		}
@@ -67,7 +67,7 @@ func (e *Engine) Source(local, remote netip.AddrPort) (netip.AddrPort, bool) {
 	if newest == nil {
 		return local, false
 	}
-	return newest.Src, true
+	return newest.ends().local, true
 }
 
 // fits reports whether a is what is asked for, of which parts may be left open.

@@ -20,17 +20,17 @@ func (e *Engine) receive(c Carrier, data []byte, src, dst netip.AddrPort) {
 		return
 	}
 	now := time.Now()
-	list := e.in.get(spi)
+	sa, more := e.in.get(spi)
 	var saved []byte // a wrong key may spoil what is opened in place
-	if len(list) > 1 {
+	if len(more) > 0 {
 		buf := packets.Get().(*[math.MaxUint16]byte)
 		defer packets.Put(buf)
 		saved = buf[:copy(buf[:], data)]
 	}
 	var first *inbound // whose SPI it is, though nothing else fits
 	reason := UnknownSPI
-	for _, sa := range list {
-		if a := dst.Addr(); c.Kind() == IP && a.IsValid() && a != sa.Dst.Addr() {
+	for ; sa != nil; sa, more = next(more) {
+		if a := dst.Addr(); c.Kind() == IP && a.IsValid() && a != sa.of.set.Local.Addr {
 			continue
 		}
 		if first != nil {
@@ -53,7 +53,15 @@ func (e *Engine) receive(c Carrier, data []byte, src, dst netip.AddrPort) {
 		return
 	}
 	first.bad(reason)
-	e.dropped(Drop{Reason: reason, SPI: spi, Outer: src, Set: &first.of.set})
+	e.dropped(Drop{Reason: reason, SPI: spi, Outer: src, Set: first.of.set})
+}
+
+// next is the first of a list, nil for none, and those behind it.
+func next(list []*inbound) (*inbound, []*inbound) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return list[0], list[1:]
 }
 
 // open takes a packet as sa's (RFC 4303 3.4). Where that fails it says why.
@@ -90,27 +98,27 @@ func (e *Engine) authentic(sa *inbound, by Path, payload []byte, next uint8, f p
 		return reason, false
 	}
 	if proto == protoUDP {
-		if payload, ok = parseUDP(payload, sa.Src.Addr(), sa.Dst.Addr()); !ok {
+		if payload, ok = parseUDP(payload, sa.of.set.Remote.Addr, sa.of.set.Local.Addr); !ok {
 			return Malformed, false
 		}
 	}
-	sa.good(f.octets, sa.of.since(f.now))
+	sa.good(f.octets, e.since(f.now))
 	if f.newest {
 		e.learn(sa.of, by)
 	}
 	var err error
 	switch proto {
 	case protoUDP:
-		err = e.upper.ReceiveUDP(sa.Dst, sa.Src, payload)
+		err = e.upper.ReceiveUDP(sa.dst(), sa.src(), payload)
 	case protoTCP:
-		err = e.upper.ReceiveTCP(sa.Dst, sa.Src, payload)
+		err = e.upper.ReceiveTCP(sa.dst(), sa.src(), payload)
 	}
 	if err != nil {
 		r := QueueFull
 		if errors.Is(err, ErrNoListener) {
 			r = NoListener
 		}
-		e.dropped(Drop{Reason: r, SPI: sa.SPI, Outer: by.Outer, Set: &sa.of.set})
+		e.dropped(Drop{Reason: r, SPI: sa.spi(), Outer: by.Outer, Set: sa.of.set})
 	}
 	return 0, true
 }
@@ -125,9 +133,9 @@ func (e *Engine) learn(a *association, by Path) {
 		return
 	}
 	if old == nil {
-		e.cfg.Observer.FirstPacket(&a.set, by)
+		e.cfg.Observer.FirstPacket(a.set, by)
 	} else {
-		e.cfg.Observer.PathChanged(&a.set, *old, by)
+		e.cfg.Observer.PathChanged(a.set, *old, by)
 	}
 }
 

@@ -16,6 +16,7 @@ func (e *Engine) inside(sa *inbound, by Path, b []byte, next uint8, now time.Tim
 	if next == protoNone {
 		return protoNone, nil, 0, true
 	}
+	ours, theirs := sa.of.set.Local.Addr, sa.of.set.Remote.Addr
 	var src, dst netip.Addr
 	switch {
 	case next == protoIPv4 || next == protoIPv6:
@@ -27,8 +28,8 @@ func (e *Engine) inside(sa *inbound, by Path, b []byte, next uint8, now time.Tim
 			return 0, nil, Malformed, false
 		}
 		src, dst, next, b = p.src, p.dst, p.proto, p.payload
-		if p.isFragment() && src == sa.Src.Addr() && dst == sa.Dst.Addr() {
-			p.spi = sa.SPI
+		if p.isFragment() && src == theirs && dst == ours {
+			p.spi = sa.spi()
 			if b, ok = e.inner.add(p, now); !ok {
 				return protoNone, nil, 0, true
 			}
@@ -37,17 +38,17 @@ func (e *Engine) inside(sa *inbound, by Path, b []byte, next uint8, now time.Tim
 		return 0, nil, Selector, false
 	case by.Carrier.Kind() == IP:
 		// Its destination was looked at before, where it is known.
-		src, dst = by.Outer.Addr(), sa.Dst.Addr()
+		src, dst = by.Outer.Addr(), ours
 	default:
-		src, dst = sa.Src.Addr(), sa.Dst.Addr()
+		src, dst = theirs, ours
 	}
-	if src != sa.Src.Addr() || dst != sa.Dst.Addr() || next != protoUDP && next != protoTCP {
+	if src != theirs || dst != ours || next != protoUDP && next != protoTCP {
 		return 0, nil, Selector, false
 	}
 	if len(b) < 4 {
 		return 0, nil, Malformed, false
 	}
-	if binary.BigEndian.Uint16(b) != sa.Src.Port() || binary.BigEndian.Uint16(b[2:]) != sa.Dst.Port() {
+	if binary.BigEndian.Uint16(b) != sa.src().Port() || binary.BigEndian.Uint16(b[2:]) != sa.dst().Port() {
 		return 0, nil, Selector, false
 	}
 	return next, b, 0, true

@@ -52,7 +52,7 @@ func (e *Engine) send(local, remote netip.AddrPort, proto uint8, parts [2][]byte
 		a.dead.Store(true)
 	}
 	if a.dead.Load() {
-		e.dropped(Drop{Reason: Exhausted, SPI: sa.SPI, Set: &a.set})
+		e.dropped(Drop{Reason: Exhausted, SPI: sa.spi(), Set: a.set})
 		return ErrExhausted
 	}
 
@@ -72,13 +72,13 @@ func (e *Engine) send(local, remote netip.AddrPort, proto uint8, parts [2][]byte
 	if proto == protoUDP {
 		putUDPHeader(segment, local, remote)
 	}
-	packet := a.transform.Seal(buf[:], inner+n, next, sa.SPI, uint32(seq))
+	packet := a.transform.Seal(buf[:], inner+n, next, sa.spi(), uint32(seq))
 	now := time.Now()
 	if err := e.transmit(a, packet, now); err != nil {
-		e.dropped(Drop{Reason: SendFailed, SPI: sa.SPI, Set: &a.set, Err: err})
+		e.dropped(Drop{Reason: SendFailed, SPI: sa.spi(), Set: a.set, Err: err})
 		return err
 	}
-	sa.good(len(packet), a.since(now))
+	sa.good(len(packet), e.since(now))
 	return nil
 }
 
@@ -90,7 +90,7 @@ func (e *Engine) transmit(a *association, packet []byte, now time.Time) error {
 	}
 	first := a.firstSent.Load()
 	if first == 0 {
-		first = a.since(now)
+		first = e.since(now)
 		a.firstSent.CompareAndSwap(0, first)
 	}
 	ip, udp := e.guess(a)
@@ -100,7 +100,7 @@ func (e *Engine) transmit(a *association, packet []byte, now time.Time) error {
 	var errIP, errUDP error
 	if ip.Carrier != nil {
 		errIP = ip.Carrier.Send(packet, a.set.Local.Addr, ip.Outer)
-		if udp.Carrier == nil || errIP == nil && a.since(now)-first < int64(rawPatience) {
+		if udp.Carrier == nil || errIP == nil && e.since(now)-first < int64(rawPatience) {
 			return errIP
 		}
 	}
@@ -114,7 +114,7 @@ func (e *Engine) transmit(a *association, packet []byte, now time.Time) error {
 // guess says where a peer may be that was not heard yet: with IP as its carrier,
 // with UDP, or both.
 func (e *Engine) guess(a *association) (ip, udp Path) {
-	s := &a.set
+	s := a.set
 	outer := s.Outer
 	if !outer.IsValid() {
 		outer = netip.AddrPortFrom(s.Remote.Addr, 0)

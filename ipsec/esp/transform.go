@@ -2,18 +2,13 @@ package esp
 
 import (
 	"crypto/aes"
-	"crypto/cipher"
-	"crypto/des"
-	"crypto/hmac"
-	"crypto/md5"
 	"crypto/rand"
-	"crypto/sha1"
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gocscf/gocscf/ipsec"
 )
@@ -41,100 +36,78 @@ var (
 // Transform is a pair of algorithms with its keys. All four associations of a set
 // share one (TS 33.203 Annex I). It may be used from any goroutine; one packet is
 // sealed or opened at a time.
+//
+// A phone at rest has the keys alone: what they are expanded to takes five to twenty
+// times their room, is made when a packet comes, and goes when others need it more.
 type Transform struct {
-	ivLen, block, icvLen int
+	pair                 ipsec.Pair
+	ivLen, block, icvLen uint8
+	gmac                 bool
+	salt                 [4]byte
+	integrity            [20]byte // as long as the algorithm wants it
+	encryption           [24]byte
+	ivBase               uint64
 
-	mu       sync.Mutex
-	mac      hash.Hash // nil with GCM and GMAC
-	enc, dec modeIV    // nil without CBC
-	aead     cipher.AEAD
-	gmac     bool
-	nonce    [12]byte // salt, and the IV of the packet in work
-	sum      [sha1.Size]byte
-	ivBase   uint64
-	ivCount  uint64
-	drawIV   func([]byte) // nil but in tests: instead of random octets
-}
+	warm  *warm // where what is expanded counts; nil keeps it for good
+	place int   // there; guarded by it
+	used  atomic.Bool
+	ready atomic.Pointer[keyed] // nil for not expanded
 
-// modeIV is a CBC mode that is used for more than one packet.
-type modeIV interface {
-	cipher.BlockMode
-	SetIV(iv []byte)
+	mu      sync.Mutex
+	ivCount uint64
+	drawIV  func([]byte) // nil but in tests: instead of random octets
 }
 
 // NewTransform keys the algorithms of p with m.
 func NewTransform(p ipsec.Pair, m ipsec.Material) (*Transform, error) {
-	t := &Transform{block: 4}
-	var err error
-	switch p.Alg {
-	case ipsec.HMACMD5:
-		t.mac, t.icvLen = hmac.New(md5.New, m.Integrity), macICVLen
-	case ipsec.HMACSHA1:
-		t.mac, t.icvLen = hmac.New(sha1.New, m.Integrity), macICVLen
-	case ipsec.AESGMAC:
-		t.gmac = true
-		err = t.setGCM(m.Integrity, m.Salt)
-	}
-	switch {
-	case err != nil || !p.Valid():
-	case p.EAlg == ipsec.AESCBC:
-		var b cipher.Block
-		if b, err = aes.NewCipher(m.Encryption); err == nil {
-			err = t.setCBC(b)
-		}
-	case p.EAlg == ipsec.DESEDE3CBC:
-		var b cipher.Block
-		if b, err = des.NewTripleDESCipher(m.Encryption); err == nil {
-			err = t.setCBC(b)
-		}
-	case p.EAlg == ipsec.AESGCM:
-		err = t.setGCM(m.Encryption, m.Salt)
-	}
-	if err == nil && !p.Valid() {
-		err = errors.New("no such pair in TS 33.203 Annex H")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("esp: keying %v: %w", p, err)
+	t := new(Transform)
+	if err := t.key(p, m); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
 
-func (t *Transform) setCBC(b cipher.Block) error {
-	var zero [aes.BlockSize]byte
-	var ok1, ok2 bool
-	t.ivLen, t.block = b.BlockSize(), b.BlockSize()
-	t.enc, ok1 = cipher.NewCBCEncrypter(b, zero[:t.block]).(modeIV)
-	t.dec, ok2 = cipher.NewCBCDecrypter(b, zero[:t.block]).(modeIV)
-	if !ok1 || !ok2 {
-		return errors.New("this Go version has no CBC mode whose IV can be set")
+// key makes t what it is, and expands its keys: whoever has just got them will use
+// them, and what is wrong with them shows at once.
+func (t *Transform) key(p ipsec.Pair, m ipsec.Material) error {
+	if !p.Valid() {
+		return fmt.Errorf("esp: keying %v: no such pair in TS 33.203 Annex H", p)
 	}
-	return nil
-}
-
-func (t *Transform) setGCM(key []byte, salt [4]byte) error {
-	b, err := aes.NewCipher(key)
+	t.pair, t.salt = p, m.Salt
+	copy(t.integrity[:], m.Integrity)
+	copy(t.encryption[:], m.Encryption)
+	t.block, t.icvLen = 4, macICVLen
+	switch {
+	case p.Alg == ipsec.AESGMAC || p.EAlg == ipsec.AESGCM:
+		t.gmac = p.Alg == ipsec.AESGMAC
+		t.ivLen, t.icvLen = gcmIVLen, gcmICVLen
+		var base [8]byte
+		_, _ = rand.Read(base[:]) // does not fail
+		t.ivBase = binary.BigEndian.Uint64(base[:])
+	case p.EAlg == ipsec.AESCBC:
+		t.ivLen, t.block = aes.BlockSize, aes.BlockSize
+	case p.EAlg == ipsec.DESEDE3CBC:
+		t.ivLen, t.block = desBlockSize, desBlockSize
+	}
+	k, err := expand(p, m)
 	if err != nil {
-		return err
+		return fmt.Errorf("esp: keying %v: %w", p, err)
 	}
-	if t.aead, err = cipher.NewGCM(b); err != nil {
-		return err
-	}
-	t.ivLen, t.icvLen = gcmIVLen, gcmICVLen
-	copy(t.nonce[:], salt[:])
-	var base [8]byte
-	_, _ = rand.Read(base[:]) // does not fail
-	t.ivBase = binary.BigEndian.Uint64(base[:])
+	t.ready.Store(k)
 	return nil
 }
 
 // Head is how far from the start of a packet its payload begins.
-func (t *Transform) Head() int { return headerLen + t.ivLen }
+func (t *Transform) Head() int { return headerLen + int(t.ivLen) }
 
 // Size is the length of a packet with n octets of payload.
-func (t *Transform) Size(n int) int { return t.Head() + n + t.padLen(n) + trailerLen + t.icvLen }
+func (t *Transform) Size(n int) int {
+	return t.Head() + n + t.padLen(n) + trailerLen + int(t.icvLen)
+}
 
 func (t *Transform) padLen(n int) int {
-	return (t.block - (n+trailerLen)%t.block) % t.block
+	block := int(t.block)
+	return (block - (n+trailerLen)%block) % block
 }
 
 // Seal makes a packet in place. The payload stands at p[t.Head():t.Head()+n], and
@@ -149,39 +122,40 @@ func (t *Transform) Seal(p []byte, n int, next uint8, spi, seq uint32) []byte {
 		trailer[i] = byte(i + 1)
 	}
 	trailer[pad], trailer[pad+1] = byte(pad), next
-	end := len(p) - t.icvLen
+	end := len(p) - int(t.icvLen)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	k := t.expanded()
 	switch {
-	case t.aead != nil:
+	case k.aead != nil:
 		iv := p[headerLen:head]
 		t.nextIV(iv)
-		copy(t.nonce[4:], iv)
+		copy(k.nonce[4:], iv)
 		if t.gmac {
-			t.aead.Seal(p[end:end], t.nonce[:], nil, p[:end])
+			k.aead.Seal(p[end:end], k.nonce[:], nil, p[:end])
 			return p
 		}
-		t.aead.Seal(p[head:head], t.nonce[:], p[head:end], p[:headerLen])
+		k.aead.Seal(p[head:head], k.nonce[:], p[head:end], p[:headerLen])
 		return p
-	case t.enc != nil:
+	case k.enc != nil:
 		iv := p[headerLen:head]
 		if t.drawIV != nil {
 			t.drawIV(iv)
 		} else {
 			_, _ = rand.Read(iv) // unpredictable, as RFC 3602 3 asks; does not fail
 		}
-		t.enc.SetIV(iv)
-		t.enc.CryptBlocks(p[head:end], p[head:end])
+		k.enc.SetIV(iv)
+		k.enc.CryptBlocks(p[head:end], p[head:end])
 	}
-	copy(p[end:], t.authenticate(p[:end]))
+	copy(p[end:], k.authenticate(p[:end]))
 	return p
 }
 
 // nextIV never gives the same value twice under one key (RFC 4106 3.1). Both sides
 // of a set, and all of its associations, have the same key and salt, so a count
 // from 1 in each would be fatal: one count serves a Transform, from a random
-// start, like the kernel's seqiv.
+// start, like the kernel's seqiv. It outlives what the keys are expanded to.
 func (t *Transform) nextIV(iv []byte) {
 	if t.drawIV != nil {
 		t.drawIV(iv)
@@ -191,40 +165,34 @@ func (t *Transform) nextIV(iv []byte) {
 	t.ivCount++
 }
 
-// authenticate returns the ICV over b, good until the next call.
-func (t *Transform) authenticate(b []byte) []byte {
-	t.mac.Reset()
-	t.mac.Write(b)
-	return t.mac.Sum(t.sum[:0])[:macICVLen]
-}
-
 // Open checks and decrypts a packet in place and returns the payload within it. A
 // packet that fails its check is not decrypted.
 func (t *Transform) Open(p []byte) (payload []byte, next uint8, err error) {
-	head, end := t.Head(), len(p)-t.icvLen
-	if end-head < trailerLen || (end-head)%t.block != 0 {
+	head, end := t.Head(), len(p)-int(t.icvLen)
+	if end-head < trailerLen || (end-head)%int(t.block) != 0 {
 		return nil, 0, ErrTruncated
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	k := t.expanded()
 	switch {
 	case t.gmac:
-		copy(t.nonce[4:], p[headerLen:head])
-		if _, err := t.aead.Open(p[end:end], t.nonce[:], p[end:], p[:end]); err != nil {
+		copy(k.nonce[4:], p[headerLen:head])
+		if _, err := k.aead.Open(p[end:end], k.nonce[:], p[end:], p[:end]); err != nil {
 			return nil, 0, ErrICV
 		}
-	case t.aead != nil:
-		copy(t.nonce[4:], p[headerLen:head])
-		if _, err := t.aead.Open(p[head:head], t.nonce[:], p[head:], p[:headerLen]); err != nil {
+	case k.aead != nil:
+		copy(k.nonce[4:], p[headerLen:head])
+		if _, err := k.aead.Open(p[head:head], k.nonce[:], p[head:], p[:headerLen]); err != nil {
 			return nil, 0, ErrICV
 		}
 	default:
-		if subtle.ConstantTimeCompare(t.authenticate(p[:end]), p[end:]) != 1 {
+		if subtle.ConstantTimeCompare(k.authenticate(p[:end]), p[end:]) != 1 {
 			return nil, 0, ErrICV
 		}
-		if t.dec != nil {
-			t.dec.SetIV(p[headerLen:head])
-			t.dec.CryptBlocks(p[head:end], p[head:end])
+		if k.dec != nil {
+			k.dec.SetIV(p[headerLen:head])
+			k.dec.CryptBlocks(p[head:end], p[head:end])
 		}
 	}
 	// The padding's values are not looked at: they prove nothing beside an ICV, and
@@ -234,4 +202,37 @@ func (t *Transform) Open(p []byte) (payload []byte, next uint8, err error) {
 		return nil, 0, ErrPadding
 	}
 	return p[head : end-trailerLen-pad], p[end-1], nil
+}
+
+// expanded is what the keys are expanded to. The caller holds t.mu, and owns it for as
+// long: that others push it out meanwhile takes nothing from him.
+func (t *Transform) expanded() *keyed {
+	if t.warm == nil {
+		return t.ready.Load()
+	}
+	if !t.used.Load() { // most often it is, and nothing is written
+		t.used.Store(true)
+	}
+	k := t.ready.Load()
+	if k == nil {
+		var err error
+		if k, err = expand(t.pair, t.material()); err != nil {
+			panic("esp: keys that were good cannot be expanded: " + err.Error())
+		}
+		t.ready.Store(k)
+		t.warm.add(t)
+	}
+	return k
+}
+
+// material is what t was keyed with.
+func (t *Transform) material() ipsec.Material {
+	m := ipsec.Material{Salt: t.salt, Integrity: t.integrity[:], Encryption: t.encryption[:]}
+	if t.pair.Alg != ipsec.HMACSHA1 {
+		m.Integrity = t.integrity[:16]
+	}
+	if t.pair.EAlg != ipsec.DESEDE3CBC {
+		m.Encryption = t.encryption[:16]
+	}
+	return m
 }

@@ -91,7 +91,7 @@ func TestEveryLengthOfEveryPairComesBack(t *testing.T) {
 			if len(packet) != a.Size(n) || len(packet) > n+MaxOverhead {
 				t.Fatalf("%v: %d octets make %d, Size says %d, MaxOverhead %d", p, n, len(packet), a.Size(n), n+MaxOverhead)
 			}
-			if end := len(packet) - a.icvLen; end%4 != 0 {
+			if end := len(packet) - int(a.icvLen); end%4 != 0 {
 				t.Fatalf("%v: the ICV stands at %d, not on a 4-octet boundary (RFC 4303 2.4)", p, end)
 			}
 			got, next, err := b.Open(packet)
