@@ -3,7 +3,6 @@ package esp
 import (
 	"encoding/binary"
 	"errors"
-	"math"
 	"net/netip"
 	"time"
 )
@@ -23,9 +22,10 @@ func (e *Engine) receive(c Carrier, data []byte, src, dst netip.AddrPort) {
 	sa, more := e.in.get(spi)
 	var saved []byte // a wrong key may spoil what is opened in place
 	if len(more) > 0 {
-		buf := packets.Get().(*[math.MaxUint16]byte)
-		defer packets.Put(buf)
-		saved = buf[:copy(buf[:], data)]
+		pool := packetsFor(len(data))
+		buf := pool.Get().(*[]byte)
+		defer pool.Put(buf)
+		saved = (*buf)[:copy(*buf, data)]
 	}
 	var first *inbound // whose SPI it is, though nothing else fits
 	reason := UnknownSPI

@@ -17,8 +17,27 @@ const maxPacket = math.MaxUint16 - ipv4HeaderLen - udpHeaderLen
 // as IP protocol 50 to it; then UDP is tried beside.
 const rawPatience = time.Second
 
-// packets are buffers to build packets in.
-var packets = sync.Pool{New: func() any { return new([math.MaxUint16]byte) }}
+// packets are buffers to build packets in, of 2 KiB, which nearly all fit into, and of
+// the longest that there are: when the connections of thousands of phones that have
+// left are tried once more, as many goroutines have one each.
+var packets = [...]*sync.Pool{newPackets(shortPacket), newPackets(math.MaxUint16)}
+
+const shortPacket = 2 << 10
+
+func newPackets(size int) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		b := make([]byte, size)
+		return &b
+	}}
+}
+
+// packetsFor returns the pool whose buffers have room for n octets.
+func packetsFor(n int) *sync.Pool {
+	if n <= shortPacket {
+		return packets[0]
+	}
+	return packets[1]
+}
 
 // SendUDP protects and sends a datagram. It is [ErrNoSA] where no set is between
 // the two. payload is the caller's again when it returns.
@@ -44,7 +63,8 @@ func (e *Engine) send(local, remote netip.AddrPort, proto uint8, parts [2][]byte
 	if a.set.Mode == ipsec.UDPTunnel {
 		inner = ipHeaderLen(local.Addr())
 	}
-	if a.transform.Size(inner+n) > maxPacket {
+	size := a.transform.Size(inner + n)
+	if size > maxPacket {
 		return ErrTooLong
 	}
 	seq := sa.seq.Add(1)
@@ -56,10 +76,11 @@ func (e *Engine) send(local, remote netip.AddrPort, proto uint8, parts [2][]byte
 		return ErrExhausted
 	}
 
-	buf := packets.Get().(*[math.MaxUint16]byte)
-	defer packets.Put(buf)
+	pool := packetsFor(size)
+	buf := pool.Get().(*[]byte)
+	defer pool.Put(buf)
 	next := proto
-	at := buf[a.transform.Head():]
+	at := (*buf)[a.transform.Head():]
 	if inner > 0 {
 		next = protoIPv6
 		if local.Addr().Is4() {
@@ -72,7 +93,7 @@ func (e *Engine) send(local, remote netip.AddrPort, proto uint8, parts [2][]byte
 	if proto == protoUDP {
 		putUDPHeader(segment, local, remote)
 	}
-	packet := a.transform.Seal(buf[:], inner+n, next, sa.spi(), uint32(seq))
+	packet := a.transform.Seal(*buf, inner+n, next, sa.spi(), uint32(seq))
 	now := time.Now()
 	if err := e.transmit(a, packet, now); err != nil {
 		e.dropped(Drop{Reason: SendFailed, SPI: sa.spi(), Set: a.set, Err: err})
