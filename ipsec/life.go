@@ -83,7 +83,7 @@ type Action struct {
 // whatever happens: its SPIs and ports are given back there. Whoever carries the
 // actions out keeps their order, and need not tell that a Remove is done.
 type Life struct {
-	timers Timers
+	timers *Timers
 	sets   []*held // the oldest first
 }
 
@@ -100,8 +100,9 @@ type held struct {
 	answered bool
 }
 
-// NewLife is that of a phone without a set.
-func NewLife(t Timers) *Life { return &Life{timers: t} }
+// NewLife is that of a phone without a set. All phones may have the same timers, which
+// do not change.
+func NewLife(t *Timers) *Life { return &Life{timers: t} }
 
 func (l *Life) find(id SetID) *held {
 	for _, h := range l.sets {

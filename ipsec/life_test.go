@@ -36,7 +36,7 @@ func TestLifeOfSets(t *testing.T) {
 			if d.Cmd != "life" || len(d.CmdArgs) != 0 {
 				d.Fatalf(t, "unknown case %s", d.Cmd)
 			}
-			p := phone{life: NewLife(DefaultTimers()), owes: make(map[SetID]bool)}
+			p := phone{life: NewLife(new(DefaultTimers())), owes: make(map[SetID]bool)}
 			var out strings.Builder
 			for line := range strings.Lines(d.Input) {
 				if line = strings.TrimSpace(line); line == "" {
@@ -174,7 +174,7 @@ func (p *phone) show(acts []Action, out *strings.Builder) {
 func TestLifeHoldsWhateverHappens(t *testing.T) {
 	conformance.Partly(t, "IP-23", "IP-24")
 	rapid.Check(t, func(t *rapid.T) {
-		p := phone{life: NewLife(DefaultTimers()), owes: make(map[SetID]bool)}
+		p := phone{life: NewLife(new(DefaultTimers())), owes: make(map[SetID]bool)}
 		stands := make(map[SetID]time.Time) // installed sets, and when their back end would end them
 		known := []SetID{0}
 		do := func(acts []Action) {

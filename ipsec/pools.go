@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"net/netip"
 	"slices"
@@ -72,7 +73,10 @@ type Ports struct {
 	server, client []uint16
 
 	mu   sync.Mutex
-	used map[tuple]SetID
+	seed maphash.Seed
+	// used has a hash of each tuple, which is long: there are two for each phone. That
+	// two are alike costs a phone another port, at worst.
+	used map[uint64]SetID
 	nat  map[nated]map[SetID]struct{}
 	next int // where the search for a port_pc begins
 }
@@ -102,8 +106,12 @@ func NewPorts(server, client []uint16) (*Ports, error) {
 	}
 	return &Ports{
 		server: slices.Clone(server), client: slices.Clone(client),
-		used: make(map[tuple]SetID), nat: make(map[nated]map[SetID]struct{}),
+		seed: maphash.MakeSeed(), used: make(map[uint64]SetID), nat: make(map[nated]map[SetID]struct{}),
 	}, nil
+}
+
+func (p *Ports) hash(ours uint16, theirs netip.AddrPort) uint64 {
+	return maphash.Comparable(p.seed, tuple{ours, theirs})
 }
 
 // ErrPorts is that every port of ours is taken towards the ports of a phone.
@@ -126,7 +134,7 @@ func (p *Ports) Take(s *Set, held []*Set) error {
 	}
 	portS, portC := uint16(0), uint16(0)
 	for _, port := range append(candidates, p.server...) {
-		if _, used := p.used[tuple{port, s.Remote.Client()}]; !used && !p.others(nated{port, outer}, held) {
+		if _, used := p.used[p.hash(port, s.Remote.Client())]; !used && !p.others(nated{port, outer}, held) {
 			portS = port
 			break
 		}
@@ -134,7 +142,7 @@ func (p *Ports) Take(s *Set, held []*Set) error {
 	for i := range p.client {
 		port := p.client[(p.next+i)%len(p.client)]
 		theirs := slices.ContainsFunc(held, func(h *Set) bool { return h.Local.PortC == port })
-		if _, used := p.used[tuple{port, s.Remote.Server()}]; !used && !theirs {
+		if _, used := p.used[p.hash(port, s.Remote.Server())]; !used && !theirs {
 			portC = port
 			// On, not back to the first: a connection of the set before may still be
 			// in TIME_WAIT.
@@ -147,8 +155,8 @@ func (p *Ports) Take(s *Set, held []*Set) error {
 			ErrPorts, s.Remote.Addr, s.Remote.PortC, s.Remote.PortS, len(p.server), len(p.client))
 	}
 	s.Local.PortS, s.Local.PortC = portS, portC
-	p.used[tuple{portS, s.Remote.Client()}] = s.ID
-	p.used[tuple{portC, s.Remote.Server()}] = s.ID
+	p.used[p.hash(portS, s.Remote.Client())] = s.ID
+	p.used[p.hash(portC, s.Remote.Server())] = s.ID
 	if outer.IsValid() {
 		n := nated{portS, outer}
 		if p.nat[n] == nil {
@@ -173,7 +181,7 @@ func (p *Ports) others(n nated, held []*Set) bool {
 func (p *Ports) Release(s *Set) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, t := range [...]tuple{{s.Local.PortS, s.Remote.Client()}, {s.Local.PortC, s.Remote.Server()}} {
+	for _, t := range [...]uint64{p.hash(s.Local.PortS, s.Remote.Client()), p.hash(s.Local.PortC, s.Remote.Server())} {
 		if p.used[t] == s.ID {
 			delete(p.used, t)
 		}

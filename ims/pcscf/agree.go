@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip"
@@ -81,20 +80,20 @@ func (r *registration) agree(cred sip.Credentials) node.Refusal {
 
 // arrived remembers what came.
 func (r *registration) arrived(nat bool, cred sip.Credentials) {
-	g, now := &r.agreeing, time.Now()
+	g := &r.agreeing
 	via := ""
 	if v, err := r.x.Req.TopVia(); err == nil {
 		via = strings.Clone(v.Host[:min(len(v.Host), maxIMPI)])
 	}
-	r.s.sec.facts.note(r.impi, func(k *fact) {
+	r.s.sec.facts.note(r.impi, func(k *fact, now moment) {
 		if g.on == nil {
-			k.RegisterAt, k.Source, k.Via, k.BehindNAT, k.Offers = now, r.x.Flow.Remote, via, nat, g.client
+			k.registerAt, k.source, k.via, k.behindNAT, k.offers = now, r.x.Flow.Remote, via, nat, g.client
 		}
 		switch {
 		case cred.AUTS != "":
-			k.Resyncs++
+			k.resyncs++
 		case g.anew:
-			k.MACFailures++
+			k.macFailures++
 		}
 	})
 }
@@ -115,7 +114,7 @@ func (r *registration) protected() node.Refusal {
 	}
 	if !c.established(g.on) {
 		client, _, _ := mechanisms(r.x.Req, sip.HSecurityClient)
-		if err := ipsec.Consistent(g.on.client, client); err != nil {
+		if err := c.consistent(g.on, client); err != nil {
 			return c.mismatch(g.on, err, "security_client_changed", "TS 33.203 7.3.2.3")
 		}
 	}
@@ -166,8 +165,7 @@ func (c *security) refuse(impi string, r node.Refusal, err error) node.Refusal {
 	if err == nil {
 		err = errors.New(r.Text)
 	}
-	now := time.Now()
-	c.facts.note(impi, func(k *fact) { k.RefusedAt, k.RefusedStatus, k.RefusedFor = now, r.Status, err })
+	c.facts.note(impi, func(k *fact, now moment) { k.refusedAt, k.refusedStatus, k.refusedFor = now, uint16(r.Status), err })
 	return r
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip"
@@ -85,7 +84,7 @@ func (r *registration) challenged(best *proxy.Final) {
 				r.noSet("sa_set_up", "The SA set for "+r.impi+" cannot be set up: "+err.Error()+".", "What the back end says tells what is missing.", "TS 33.203 7.2", err)
 			default:
 				best.Edits.Add(sip.HSecurityServer, securityServer(s.sec.server(a)))
-				s.sec.facts.challenged(r.impi, time.Now(), s.sec.stack.strangers)
+				s.sec.facts.challenged(r.impi, s.sec.stack.strangers)
 				x.Relay(best)
 			}
 		})

@@ -65,7 +65,7 @@ type setEntry struct {
 func (c *security) snapshot(impi string) (list []setEntry) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	for _, p := range c.byIMPI[impi] {
+	for p := c.phones[impi]; p != nil; p = p.next {
 		for i, set := range p.life.Sets() {
 			st, ends := p.life.Status(set.ID)
 			e := setEntry{set: set, state: st, ends: ends, phone: p.key}

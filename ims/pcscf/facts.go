@@ -12,7 +12,8 @@ import (
 // facts remembers of each private identity what explains why its phone does not
 // come up. The zero value is ready.
 type facts struct {
-	mu sync.Mutex
+	mu    sync.Mutex
+	began time.Time // what times are counted from; zero before the first
 	// registered are those of phones that are, others those that may be anybody's.
 	registered, others map[string]*fact
 	clear              map[netip.Addr]clearCount
@@ -31,9 +32,20 @@ const (
 	maxIMPI = 253
 )
 
-// note lets f change what is known of a private identity. One too long to be real is
+// moment is a time in facts: nanoseconds since they began, from 1 on, 0 for never.
+type moment int64
+
+// time is m, the zero time for never.
+func (t *facts) time(m moment) time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return t.began.Add(time.Duration(m - 1))
+}
+
+// note lets f change what is known of a private identity, now. One too long to be real is
 // not remembered.
-func (t *facts) note(impi string, f func(*fact)) {
+func (t *facts) note(impi string, f func(k *fact, now moment)) {
 	if len(impi) > maxIMPI {
 		return
 	}
@@ -41,6 +53,7 @@ func (t *facts) note(impi string, f func(*fact)) {
 	defer t.mu.Unlock()
 	if t.registered == nil {
 		t.registered, t.others = map[string]*fact{}, map[string]*fact{}
+		t.began = time.Now()
 	}
 	k := t.registered[impi]
 	if k == nil {
@@ -57,9 +70,9 @@ func (t *facts) note(impi string, f func(*fact)) {
 		impi = strings.Clone(impi) // a message is longer
 		t.others[impi] = k
 	}
-	was := k.Registered
-	f(k)
-	if k.Registered != was {
+	was := k.registered
+	f(k, moment(time.Since(t.began))+1)
+	if k.registered != was {
 		from, to := t.others, t.registered
 		if was {
 			from, to = to, from
@@ -80,7 +93,7 @@ func (t *facts) of(impi string, strangers func(netip.Addr) (uint64, uint32)) ips
 		t.mu.Unlock()
 		return ipsec.Facts{}
 	}
-	out := k.Facts
+	out := t.facts(k)
 	c := t.clear[out.Source.Addr()]
 	before := k.strangers
 	t.mu.Unlock()
@@ -118,31 +131,51 @@ func (t *facts) inClear(from netip.Addr, protected bool) {
 
 // challenged is a 401 that is about to leave: what came before for no set is no
 // answer to it.
-func (t *facts) challenged(impi string, now time.Time, strangers func(netip.Addr) (uint64, uint32)) {
-	t.note(impi, func(k *fact) {
-		k.ChallengedAt, k.Challenges = now, k.Challenges+1
+func (t *facts) challenged(impi string, strangers func(netip.Addr) (uint64, uint32)) {
+	t.note(impi, func(k *fact, now moment) {
+		k.challengedAt, k.challenges = now, k.challenges+1
 		if strangers != nil {
-			k.strangers, _ = strangers(k.Source.Addr())
+			k.strangers, _ = strangers(k.source.Addr())
 		}
 	})
 }
 
 // gone is the end of the last registration.
 func (t *facts) gone(impi string) {
-	t.note(impi, func(k *fact) { k.Registered = false })
+	t.note(impi, func(k *fact, _ moment) { k.registered = false })
 }
 
 // success is a 200 that leaves a registration: the counters begin anew.
-func (t *facts) success(impi string, now time.Time) {
-	t.note(impi, func(k *fact) {
-		k.RegisteredAt, k.Registered = now, true
-		k.Challenges, k.Resyncs, k.MACFailures = 0, 0, 0
-		delete(t.clear, k.Source.Addr())
+func (t *facts) success(impi string) {
+	t.note(impi, func(k *fact, now moment) {
+		k.registeredAt, k.registered = now, true
+		k.challenges, k.resyncs, k.macFailures = 0, 0, 0
+		delete(t.clear, k.source.Addr())
 	})
 }
 
-// fact is what is known of one private identity.
+// fact is what is known of one private identity: ipsec.Facts has the meaning. There is
+// one for each phone that is registered, so it is kept small.
 type fact struct {
-	ipsec.Facts
-	strangers uint64 // ESP packets for no set from its address before its last challenge
+	registerAt, refusedAt, forwardedAt, homeAt moment
+	challengedAt, answeredAt, registeredAt     moment
+	source                                     netip.AddrPort
+	via                                        string
+	offers                                     []ipsec.Mechanism
+	refusedFor                                 error
+	strangers                                  uint64 // ESP packets for no set from its address before its last challenge
+	challenges, resyncs, macFailures           uint32
+	refusedStatus, homeStatus                  uint16
+	behindNAT, registered                      bool
+}
+
+// facts is k as it is told.
+func (t *facts) facts(k *fact) ipsec.Facts {
+	return ipsec.Facts{
+		RegisterAt: t.time(k.registerAt), Source: k.source, Via: k.via, BehindNAT: k.behindNAT, Offers: k.offers,
+		RefusedAt: t.time(k.refusedAt), RefusedStatus: int(k.refusedStatus), RefusedFor: k.refusedFor,
+		ForwardedAt: t.time(k.forwardedAt), HomeAt: t.time(k.homeAt), HomeStatus: int(k.homeStatus),
+		ChallengedAt: t.time(k.challengedAt), Challenges: int(k.challenges), Resyncs: int(k.resyncs), MACFailures: int(k.macFailures),
+		AnsweredAt: t.time(k.answeredAt), RegisteredAt: t.time(k.registeredAt), Registered: k.registered,
+	}
 }

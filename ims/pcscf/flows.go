@@ -102,7 +102,7 @@ func (c *security) inClear(proto sip.Proto, local, remote netip.AddrPort) {
 func (c *security) unanswered(k phoneKey) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if p := c.phones[k]; p != nil {
+	if p := c.phones.of(k); p != nil {
 		p.unanswered.Add(1)
 	}
 }

@@ -26,8 +26,7 @@ func mechanisms(m *sip.Message, id sip.ID) (list []ipsec.Mechanism, others bool,
 			bad = errLongName
 		case len(list) < ipsec.MaxOffers:
 			list = append(list, ipsec.Mechanism{
-				Q: thousandths(sm.Q), Alg: strings.Clone(sm.Alg), EAlg: strings.Clone(sm.EAlg),
-				Prot: strings.Clone(sm.Prot), Mod: strings.Clone(sm.Mod),
+				Q: thousandths(sm.Q), Alg: once(sm.Alg), EAlg: once(sm.EAlg), Prot: once(sm.Prot), Mod: once(sm.Mod),
 				SPIC: sm.SPIC, SPIS: sm.SPIS, PortC: sm.PortC, PortS: sm.PortS,
 			})
 		}

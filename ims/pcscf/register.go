@@ -77,14 +77,13 @@ func (r *registration) forwarded() {
 	if sec == nil {
 		return
 	}
-	now := time.Now()
 	answers := on != nil && !sec.established(on)
 	if answers {
 		sec.answering(on)
 	}
-	sec.facts.note(r.impi, func(k *fact) {
-		if k.ForwardedAt = now; answers {
-			k.AnsweredAt = now
+	sec.facts.note(r.impi, func(k *fact, now moment) {
+		if k.forwardedAt = now; answers {
+			k.answeredAt = now
 		}
 	})
 }
@@ -260,7 +259,7 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) b
 		r.rejected(m.Status())
 	}
 	if s.sec != nil && m.Status() >= 200 {
-		s.sec.facts.note(r.impi, func(k *fact) { k.HomeAt, k.HomeStatus = time.Now(), m.Status() })
+		s.sec.facts.note(r.impi, func(k *fact, now moment) { k.homeAt, k.homeStatus = now, uint16(m.Status()) })
 	}
 	if m.Status() >= 200 && m.Status() != 503 {
 		s.metrics.registers.WithLabelValues(strconv.Itoa(m.Status())).Inc()

@@ -49,7 +49,7 @@ func (r *registration) protectedUntil(now time.Time) {
 	if on := r.agreeing.on; on != nil {
 		if b := s.bindings.ofPhone(r.agreeing.key, now); b != nil && b.registered(now) {
 			s.sec.registered(on, b.until().Sub(now))
-			s.sec.facts.success(r.impi, now)
+			s.sec.facts.success(r.impi)
 		}
 	}
 	s.unprotect(r.impi, now)

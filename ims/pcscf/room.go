@@ -21,7 +21,7 @@ func (c *security) makeRoom(s *ipsec.Set) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var oldest *association
-	for _, p := range c.phones { // all of them: this is rare
+	for p := range c.phones.all { // this is rare
 		o := p.life.Unproven()
 		if o == nil || !inTheWay(o, s) || oldest != nil && oldest.ID < o.ID {
 			continue

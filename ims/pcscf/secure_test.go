@@ -279,7 +279,7 @@ func (w *world) leaks() {
 	c := w.p.sec
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if n := len(c.phones) + len(c.byFlow) + len(c.byID) + len(c.byIMPI) + c.spis.Len() + c.ports.Len() + len(w.ipsec.installed()); n != 0 {
-		w.t.Errorf("left behind: %d phones, %d flows, %d SPIs, ports of %d sets, %d sets", len(c.phones), len(c.byFlow), c.spis.Len(), c.ports.Len(), len(w.ipsec.installed()))
+	if n := len(c.phones) + c.byFlow.len() + len(c.byID) + c.spis.Len() + c.ports.Len() + len(w.ipsec.installed()); n != 0 {
+		w.t.Errorf("left behind: %d phones, %d flows, %d SPIs, ports of %d sets, %d sets", len(c.phones), c.byFlow.len(), c.spis.Len(), c.ports.Len(), len(w.ipsec.installed()))
 	}
 }

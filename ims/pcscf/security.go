@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ipsec"
@@ -30,10 +29,10 @@ type security struct {
 
 	mu     sync.RWMutex
 	ended  bool
-	byFlow map[addrPair]*association
+	byFlow flowTable
 	byID   map[ipsec.SetID]*association
-	phones map[phoneKey]*phone
-	byIMPI map[string][]*phone
+	phones phones
+	ticks  *ipsec.Alarms[*phone] // when life.Tick is due
 }
 
 // addrPair is an address and port of ours and one of a phone's: together they name
@@ -49,19 +48,23 @@ type phoneKey struct {
 
 // phone is a phone at one address.
 type phone struct {
-	key   phoneKey
-	life  *ipsec.Life // has the sets: what is agreed about each is in security.byID
-	timer *time.Timer // runs life.Tick; nil before the first
+	key  phoneKey
+	life ipsec.Life  // has the sets: what is agreed about each is in security.byID
+	due  ipsec.Alarm // in security.ticks
+	next *phone      // of the same private identity, at another address; see phones
 	// unanswered counts requests that went to the phone since its last message and
 	// were not answered.
 	unanswered atomic.Int32
 }
 
+// Alarm is for what is due in the phone's life.
+func (p *phone) Alarm() *ipsec.Alarm { return &p.due }
+
 // association is an SA set with what was agreed about it.
 type association struct {
 	*ipsec.Set
 	phone  *phone
-	client []ipsec.Mechanism // the Security-Client that began it
+	client []ipsec.Mechanism // the Security-Client that began it, until it is established
 	// toClient is set for a phone that expects responses at port_uc.
 	toClient bool
 	// fresh is set while the first further message on the set is awaited, which
@@ -96,7 +99,7 @@ func (c *security) of(f sip.Flow) *association {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.byFlow[addrPair{f.Local, f.Remote}]
+	return c.byFlow.get(addrPair{f.Local, f.Remote})
 }
 
 // admit says what may come in: on the protected ports, what a set brings.
@@ -112,15 +115,31 @@ func (c *security) admit(f sip.Flow) bool {
 func (c *security) established(a *association) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	return a.established()
+}
+
+// established is asked by whoever holds security.mu.
+func (a *association) established() bool {
 	st, _ := a.phone.life.Status(a.ID)
 	return st == ipsec.Unused || st == ipsec.InUse || st == ipsec.Old
+}
+
+// consistent holds the Security-Client of a REGISTER over a set against the one that
+// began it, where it answers the set's challenge.
+func (c *security) consistent(a *association, client []ipsec.Mechanism) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if a.established() {
+		return nil
+	}
+	return ipsec.Consistent(a.client, client)
 }
 
 // held returns the sets of a phone, those that it has answered well first.
 func (c *security) held(k phoneKey) (all, established []*ipsec.Set) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if p := c.phones[k]; p != nil {
+	if p := c.phones.of(k); p != nil {
 		return p.life.Sets(), p.life.Established()
 	}
 	return nil, nil
@@ -130,7 +149,7 @@ func (c *security) held(k phoneKey) (all, established []*ipsec.Set) {
 func (c *security) phonesOf(impi string) (keys []phoneKey) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	for _, p := range c.byIMPI[impi] {
+	for p := c.phones[impi]; p != nil; p = p.next {
 		keys = append(keys, p.key)
 	}
 	return keys
@@ -140,7 +159,7 @@ func (c *security) phonesOf(impi string) (keys []phoneKey) {
 func (c *security) current(k phoneKey) *association {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	p := c.phones[k]
+	p := c.phones.of(k)
 	if p == nil {
 		return nil
 	}
@@ -158,12 +177,8 @@ func (c *security) close() {
 	}
 	c.mu.Lock()
 	c.ended = true
-	for _, p := range c.phones {
-		if p.timer != nil {
-			p.timer.Stop()
-		}
-	}
 	c.mu.Unlock()
+	c.ticks.End()
 	c.work.close()
 	c.stack.close()
 }

@@ -43,7 +43,7 @@ func (setCollector) Describe(ch chan<- *prometheus.Desc) { ch <- setsDesc }
 func (k setCollector) Collect(ch chan<- prometheus.Metric) {
 	n := map[ipsec.State]int{}
 	k.c.mu.RLock()
-	for _, p := range k.c.phones {
+	for p := range k.c.phones.all {
 		for _, s := range p.life.Sets() {
 			st, _ := p.life.Status(s.ID)
 			n[st]++

@@ -22,7 +22,7 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 		return
 	}
 	k.impi = a.Owner // which holds on to no message
-	p := c.phones[k]
+	p := c.phones.of(k)
 	if p == nil {
 		p = c.enter(k)
 	}
@@ -39,7 +39,7 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 			continue
 		}
 		for _, f := range a.flows() {
-			c.byFlow[f] = a
+			c.byFlow.put(f, a)
 		}
 		c.work.do(func() { c.install(a, done) })
 	}
@@ -48,18 +48,18 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 
 // enter makes a phone. The caller holds c.mu.
 func (c *security) enter(k phoneKey) *phone {
-	list := c.byIMPI[k.impi]
-	if len(list) >= maxPhonesOfOne {
-		for _, o := range list { // the oldest that has never answered
-			if len(o.life.Established()) == 0 {
-				c.run(o, o.life.Drop())
-				break
-			}
+	n := 0
+	var oldest *phone // that has never answered
+	for o := c.phones[k.impi]; o != nil; o = o.next {
+		if n++; oldest == nil && len(o.life.Established()) == 0 {
+			oldest = o
 		}
 	}
-	p := &phone{key: k, life: ipsec.NewLife(c.timers)}
-	c.phones[k] = p
-	c.byIMPI[k.impi] = append(c.byIMPI[k.impi], p)
+	if n >= maxPhonesOfOne && oldest != nil {
+		c.run(oldest, oldest.life.Drop())
+	}
+	p := &phone{key: k, life: *ipsec.NewLife(&c.timers)}
+	c.phones.add(p)
 	return p
 }
 
@@ -89,8 +89,8 @@ func (c *security) install(a *association, done func(error)) {
 func (c *security) change(a *association, f func(l *ipsec.Life, now time.Time) []ipsec.Action) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phones[a.phone.key] == a.phone {
-		c.run(a.phone, f(a.phone.life, time.Now()))
+	if c.phones.of(a.phone.key) == a.phone {
+		c.run(a.phone, f(&a.phone.life, time.Now()))
 	}
 }
 
@@ -101,6 +101,7 @@ func (c *security) registered(a *association, expires time.Duration) {
 		acts := l.Registered(a.ID, expires, now)
 		if after, _ := l.Status(a.ID); before == ipsec.Temporary && after != before {
 			c.answered.Add(1)
+			a.client = nil // nobody compares it any more
 		}
 		return acts
 	})
@@ -115,7 +116,7 @@ func (c *security) answering(a *association) {
 func (c *security) deregistered(k phoneKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.phones[k]; p != nil {
+	if p := c.phones.of(k); p != nil {
 		c.run(p, p.life.Deregistered(time.Now()))
 	}
 }
@@ -129,7 +130,7 @@ func (c *security) rejected(k phoneKey, on *association) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.phones[k]; p != nil {
+	if p := c.phones.of(k); p != nil {
 		c.run(p, p.life.Rejected(id, time.Now()))
 	}
 }
@@ -214,9 +215,7 @@ func (c *security) act(p *phone, act ipsec.Action) {
 func (c *security) remove(p *phone, a *association, why string) {
 	delete(c.byID, a.ID)
 	for _, f := range a.flows() {
-		if c.byFlow[f] == a {
-			delete(c.byFlow, f)
-		}
+		c.byFlow.remove(f, a)
 	}
 	c.told(a, "SA ended: ", ": "+why+".")
 	c.work.do(func() {
@@ -247,38 +246,18 @@ func (c *security) after(p *phone) {
 		st, _ := p.life.Status(s.ID)
 		c.byID[s.ID].fresh.Store(st == ipsec.Unused)
 	}
-	wait := max(time.Until(p.life.Next()), 0)
-	if p.timer == nil {
-		p.timer = time.AfterFunc(wait, func() { c.tick(p) })
-	} else {
-		p.timer.Reset(wait)
-	}
+	c.ticks.Set(p, p.life.Next())
 }
 
 func (c *security) tick(p *phone) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.phones[p.key] == p && !c.ended {
+	if c.phones.of(p.key) == p && !c.ended {
 		c.run(p, p.life.Tick(time.Now()))
 	}
 }
 
 func (c *security) forget(p *phone) {
-	if p.timer != nil {
-		p.timer.Stop()
-	}
-	if c.phones[p.key] != p {
-		return
-	}
-	delete(c.phones, p.key)
-	list := c.byIMPI[p.key.impi]
-	for i, o := range list {
-		if o == p {
-			list = append(list[:i:i], list[i+1:]...)
-			break
-		}
-	}
-	if c.byIMPI[p.key.impi] = list; len(list) == 0 {
-		delete(c.byIMPI, p.key.impi)
-	}
+	c.ticks.Stop(p)
+	c.phones.remove(p)
 }

@@ -163,8 +163,9 @@ func newSecurity(s *Server) (*security, error) {
 	}
 	c := &security{
 		s: s, cfg: s.cfg.IPsec, timers: ipsec.DefaultTimers(), spis: ipsec.NewSPIs(),
-		byFlow: map[addrPair]*association{}, byID: map[ipsec.SetID]*association{}, phones: map[phoneKey]*phone{}, byIMPI: map[string][]*phone{},
+		byFlow: newFlowTable(), byID: map[ipsec.SetID]*association{}, phones: phones{},
 	}
+	c.ticks = ipsec.NewAlarms(c.tick)
 	c.timers.Await = c.cfg.RegAwaitAuth.D()
 	pairs, err := c.cfg.pairs()
 	if err != nil {
