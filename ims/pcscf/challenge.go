@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 
 	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip"
@@ -101,7 +100,7 @@ func (r *registration) noSet(cause, text, next, clause string, err error) {
 func (c *security) propose(r *registration) (*association, error) {
 	g := &r.agreeing
 	s := &ipsec.Set{
-		ID: ipsec.NewSetID(), Owner: strings.Clone(r.impi), Pair: g.choice.Pair, Mode: g.choice.Mode,
+		ID: ipsec.NewSetID(), Owner: c.facts.name(r.impi), Pair: g.choice.Pair, Mode: g.choice.Mode,
 		CK: r.keys.ck, IK: r.keys.ik, Remote: g.choice.Phone,
 		Local: ipsec.End{Addr: r.x.Flow.Local.Addr().Unmap()},
 	}

@@ -66,9 +66,8 @@ func (t *facts) note(impi string, f func(k *fact, now moment)) {
 			}
 			delete(t.others, other) // any: whoever tries again comes back
 		}
-		k = new(fact)
-		impi = strings.Clone(impi) // a message is longer
-		t.others[impi] = k
+		k = &fact{name: strings.Clone(impi)} // a message is longer
+		t.others[k.name] = k
 	}
 	was := k.registered
 	f(k, moment(time.Since(t.began))+1)
@@ -77,8 +76,8 @@ func (t *facts) note(impi string, f func(k *fact, now moment)) {
 		if was {
 			from, to = to, from
 		}
-		delete(from, impi)
-		to[impi] = k
+		delete(from, k.name)
+		to[k.name] = k
 	}
 }
 
@@ -140,6 +139,18 @@ func (t *facts) challenged(impi string, strangers func(netip.Addr) (uint64, uint
 	})
 }
 
+// name is a private identity as it is kept, for others to keep, too.
+func (t *facts) name(impi string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range [...]map[string]*fact{t.registered, t.others} {
+		if k := m[impi]; k != nil {
+			return k.name
+		}
+	}
+	return strings.Clone(impi)
+}
+
 // gone is the end of the last registration.
 func (t *facts) gone(impi string) {
 	t.note(impi, func(k *fact, _ moment) { k.registered = false })
@@ -157,6 +168,7 @@ func (t *facts) success(impi string) {
 // fact is what is known of one private identity: ipsec.Facts has the meaning. There is
 // one for each phone that is registered, so it is kept small.
 type fact struct {
+	name                                       string // the private identity
 	registerAt, refusedAt, forwardedAt, homeAt moment
 	challengedAt, answeredAt, registeredAt     moment
 	source                                     netip.AddrPort
