@@ -88,10 +88,17 @@ func TestAFlowThatChangesItsSet(t *testing.T) {
 			if table.get(f) != next {
 				t.Errorf("the flow %v has lost its set", f)
 			}
+		}
+		for _, f := range next.flows() {
 			table.remove(f, next)
+		}
+		for _, f := range next.flows() {
 			if table.get(f) != nil {
 				t.Errorf("the flow %v has a set that is gone", f)
 			}
+		}
+		if n := table.len(); n != 0 {
+			t.Errorf("%d are left", n)
 		}
 	}
 }
