@@ -15,10 +15,15 @@ const (
 	// floored is for how many windows in a row the bound must have been as low as it may
 	// be, and answers slow all the same, until they are taken to be slow for other reasons.
 	floored = 3
+	// aboutLeast times the least bound is no more than that: it follows from a time that
+	// varies.
+	aboutLeast = 1.25
 	// slack, times Config.Target, is how much longer than without a queue answers may
 	// take. More makes for larger batches, which cost less a message, and keeps those
 	// that are refused waiting.
 	slack = 2.5
+	// varies is the share by which answers may be longer that take long without a queue.
+	varies = 0.25
 	// grows is by how much the bound rises in a window in which some were refused and
 	// answers were quick.
 	grows = 2
@@ -97,9 +102,12 @@ func (f *flight) full(now int64, class Class, unread float64) bool {
 	if f.lasted >= lasts {
 		return open >= limit
 	}
-	most := f.base + f.slack
-	return open >= max(atOnce, 2*limit) && f.base > 0 && (f.recent > most || f.open > 0 && float64(now-f.heard) > most)
+	return open >= max(atOnce, 2*limit) && f.base > 0 && (f.recent > f.most() || f.open > 0 && float64(now-f.heard) > f.most())
 }
+
+// most is how long an answer may take that is not slow. What takes long without a queue
+// also varies by more.
+func (f *flight) most() float64 { return f.base + max(f.slack, varies*f.base) }
 
 func (f *flight) acts(now int64) {
 	if float64(now-f.acted) > f.slack {
@@ -113,15 +121,15 @@ func (f *flight) acts(now int64) {
 func (f *flight) answer(now int64, took time.Duration, ok bool) {
 	f.acts(now)
 	f.heard = now
-	t := float64(min(max(took, 1), longestAnswer))
-	f.recent += (t - f.recent) / 16
-	if f.answered == 0 || t < f.first {
-		f.first = t
-	}
 	f.answered++
-	f.took += t
-	if ok {
+	if ok { // a refusal is quick and says nothing of the others
+		t := float64(min(max(took, 1), longestAnswer))
+		f.recent += (t - f.recent) / 16
+		if f.done == 0 || t < f.first {
+			f.first = t
+		}
 		f.done++
+		f.took += t
 	}
 	if d := time.Duration(now - f.began); d >= window && f.answered >= fewAnswers || d >= longest {
 		f.adjust(d)
@@ -135,31 +143,36 @@ func (f *flight) adjust(d time.Duration) {
 		f.lasted, f.low = 0, 0
 		return
 	}
-	took := f.took / float64(f.answered)
-	slow := f.base > 0 && took > f.base+f.slack
+	took := f.base
+	if f.done > 0 {
+		took = f.took / float64(f.done)
+	}
+	slow := f.base > 0 && took > f.most()
 	if f.lasted++; !slow && !f.hit {
 		f.lasted = 0
 	}
 	// So many are under way with the least pace that is not to be refused.
 	floor := max(leastOpen, f.least*took/1e9)
-	if !slow || f.limit > floor {
+	low := f.limit <= aboutLeast*floor
+	if !slow || !low {
 		f.low = 0
 	}
 	switch {
+	case f.done == 0:
 	case f.base == 0:
 		f.base = f.first
 	case took < f.base:
 		f.base += (took - f.base) / 2
-	case slow && f.limit <= floor:
-		if f.low++; f.low >= floored {
-			f.base, f.low = took, 0
+	case slow && low:
+		if f.low++; f.low >= floored { // then fewer under way would not help
+			f.base, f.low, f.lasted = took, 0, 0
 		}
 	case !f.hit && took < f.base+f.slack/4: // it may be that everything has become slower
 		f.base += (took - f.base) / 50
 	}
 	f.pace += smoothing * (float64(f.done)/d.Seconds() - f.pace)
-	limit := max(floor, f.pace*(f.base+f.slack)/1e9)
-	if f.hit && took < f.base+f.slack/2 { // there is room, of which the pace cannot tell
+	limit := max(floor, f.pace*f.most()/1e9)
+	if f.hit && took < (f.base+f.most())/2 { // there is room, of which the pace cannot tell
 		limit = max(limit, f.limit*grows)
 	}
 	f.limit = limit
