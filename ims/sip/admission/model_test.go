@@ -195,14 +195,18 @@ func (m *model) step(n *node) {
 
 // whose is the socket whose reader has the turn.
 func (n *node) whose() *[]job {
-	sockets := map[bool]*[]job{false: &n.socket, true: &n.core}
-	if n.read++; n.read > turn || len(*sockets[n.inCore]) == 0 {
+	mine, other := &n.socket, &n.core
+	if n.inCore {
+		mine, other = other, mine
+	}
+	if n.read++; n.read > turn || len(*mine) == 0 {
 		n.read = 1
-		if len(*sockets[!n.inCore]) > 0 {
+		if len(*other) > 0 {
 			n.inCore = !n.inCore
+			return other
 		}
 	}
-	return sockets[n.inCore]
+	return mine
 }
 
 // receive reads a message and decides about it.
