@@ -105,7 +105,7 @@ func NewController(cfg Config) *Controller {
 	if cfg.MaxWait <= 0 {
 		cfg.MaxWait = 400 * time.Millisecond
 	}
-	return &Controller{cfg: cfg, growth: slowest, last: -int64(quiet), flight: flight{slack: slack * float64(cfg.Target), least: cfg.MinRate, limit: leastOpen}}
+	return &Controller{cfg: cfg, growth: slowest, last: -int64(quiet), flight: flight{slack: slack * float64(cfg.Target), own: cfg.Target, least: cfg.MinRate, limit: leastOpen}}
 }
 
 // Admit reports whether a request that arrives may be worked on. A request that is

@@ -38,18 +38,19 @@ const (
 // that an answer takes when nothing waits, and a little more, slack. While answers
 // are as quick as that, nothing is refused, however many are under way.
 type flight struct {
-	slack  float64 // nanoseconds
-	least  float64 // answers a second with which nothing is refused
-	open   int     // requests under way
-	limit  float64 // of open, for New; Begun have twice that
-	base   float64 // nanoseconds that an answer takes when nothing waits; 0: not known
-	pace   float64 // answers a second, smoothed
-	recent float64 // how long answers take, a moving average
-	heard  int64   // when the last answer came, or the first of the open requests
-	lasted int     // windows in a row in which answers were slow, or something refused
-	let    int64   // when something was let in
-	acted  int64   // when something came or was answered
-	back   int64   // when something did after a pause longer than slack
+	slack  float64       // nanoseconds
+	own    time.Duration // how long requests may wait unread without being counted
+	least  float64       // answers a second with which nothing is refused
+	open   int           // requests under way
+	limit  float64       // of open, for New; Begun have twice that
+	base   float64       // nanoseconds that an answer takes when nothing waits; 0: not known
+	pace   float64       // answers a second, smoothed
+	recent float64       // how long answers take, a moving average
+	heard  int64         // when the last answer came, or the first of the open requests
+	lasted int           // windows in a row in which answers were slow, or something refused
+	let    int64         // when something was let in
+	acted  int64         // when something came or was answered
+	back   int64         // when something did after a pause longer than slack
 
 	// The window that is being measured.
 	began    int64
@@ -65,6 +66,7 @@ type flight struct {
 // counts from since.
 func (f *flight) enter(now int64, class Class, waited time.Duration) (since int64, ok bool) {
 	f.acts(now)
+	waited = max(0, waited-f.own)
 	// While this process had nothing to do, or did not get the processor, what came has
 	// waited for that, and not for others.
 	since = max(now-int64(waited), f.back)
