@@ -61,7 +61,7 @@ func (r *registrar) granted(op *procedure, m *sip.Message) {
 	r.schedule(dialog.RefreshAfter(g.Expires))
 	p.state(r.callID, fmt.Sprintf("%s is registered for %v; challenges: %d.", p.cfg.IMPU, g.Expires, op.challenges), "TS 24.229 5.1.1.2.1")
 	if r.sub == nil && !p.cfg.NoSubscribe {
-		r.subscribe(g)
+		_ = r.subscribe(g) // the phone is registered all the same
 	}
 	r.finish(op, g, nil)
 }

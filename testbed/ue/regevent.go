@@ -12,8 +12,8 @@ import (
 )
 
 // subscribe subscribes to the state of the phone's own registration (TS 24.229
-// 5.1.1.3).
-func (r *registrar) subscribe(g *Registration) {
+// 5.1.1.3). Why that did not begin is told to the log as well.
+func (r *registrar) subscribe(g *Registration) error {
 	p := r.phone
 	req := &dialog.SubscribeRequest{Event: reginfo.EventPackage, Expires: p.cfg.Expires}
 	req.Request = *p.newRequest("SUBSCRIBE", g.Default, g)
@@ -36,9 +36,10 @@ func (r *registrar) subscribe(g *Registration) {
 	})
 	if err != nil {
 		p.failed(r.callID, &Error{Doing: "subscribing to the registration state of " + g.Default, Err: err}, "TS 24.229 5.1.1.3")
-		return
+		return err
 	}
 	r.sub = sub
+	return nil
 }
 
 // lapse ends the subscription because the registration has ended: nothing is sent,

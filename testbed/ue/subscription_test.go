@@ -87,3 +87,20 @@ func TestSubscribe(t *testing.T) {
 		}
 	})
 }
+
+// Why a SUBSCRIBE could not even be sent is what Subscribe says.
+func TestSubscribeThatCannotBegin(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		cfg := aliceConfig()
+		cfg.NoSubscribe = true
+		p := w.registeredPhone(cfg)
+		bound := p.agent
+		p.agent = dialog.New(dialog.Config{}) // of no core
+		var e *Error
+		if err := p.Subscribe(w.ctx()); !errors.As(err, &e) || !errors.Is(err, dialog.ErrUnbound) {
+			t.Errorf("without a core: %v", err)
+		}
+		p.agent = bound
+		must(0, p.Subscribe(w.ctx()))
+	})
+}

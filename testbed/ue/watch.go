@@ -51,11 +51,12 @@ func (r *registrar) watched(w *watch) {
 	r.watch = w
 	s := r.sub
 	if s == nil {
-		r.subscribe(g)
-		if w.sub = r.sub; w.sub == nil {
+		if err := r.subscribe(g); err != nil {
 			r.watch = nil
-			w.done(&Error{Doing: subscribing, Err: ErrClosed}) // why is in the log
+			w.done(&Error{Doing: subscribing, Err: err})
+			return
 		}
+		w.sub = r.sub
 		return
 	}
 	w.sub = s
