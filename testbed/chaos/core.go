@@ -281,10 +281,12 @@ func (c *core) ended() error {
 	return errors.Join(errs...)
 }
 
-// stop ends everything in order.
+// stopTime is how long a service may take to stop in order.
+const stopTime = 30 * time.Second
+
+// stop ends everything in order. What does not stop in its time is killed; nothing runs
+// any more when it returns.
 func (c *core) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
 	var errs []error
 	for _, name := range []string{pcscf, scscf, icscf, hss, as} {
 		p, _ := c.of(name)
@@ -292,10 +294,13 @@ func (c *core) stop() error {
 			continue
 		}
 		_ = p.cmd.Process.Signal(syscall.SIGCONT)
+		ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 		if err := c.end(ctx, name, syscall.SIGTERM); err != nil {
 			errs = append(errs, err)
 			_ = p.cmd.Process.Kill()
+			<-p.ended
 		}
+		cancel()
 	}
 	for _, w := range c.ways {
 		w.cut()

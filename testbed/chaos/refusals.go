@@ -72,6 +72,13 @@ func (l *Losses) answered() (answered, silent uint64) {
 	return answered, silent
 }
 
+// Unanswered reports whether all that failed had no answer: it may be the machine that
+// was too slow. Who answers with a failure has had the time.
+func (l *Losses) Unanswered() bool {
+	answered, _ := l.answered()
+	return answered == 0
+}
+
 // What services and attempts may differ in. Who was killed has counts that nobody has
 // read, and what waited for its answer ends in one that nobody counts. Where nobody was,
 // a request that was sent again may be refused again.

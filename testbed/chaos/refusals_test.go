@@ -32,6 +32,16 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestUnanswered: an answer is no silence.
+func TestUnanswered(t *testing.T) {
+	for cause, want := range map[string]bool{"call: INVITE: no final answer": true, "call: INVITE: given up": true, "call: INVITE: 500": false} {
+		l := Losses{Failed: 2, Causes: map[string]uint64{"message: MESSAGE: no final answer": 1, cause: 1}}
+		if got := l.Unanswered(); got != want {
+			t.Errorf("%s: %v", cause, got)
+		}
+	}
+}
+
 // TestRefused: attempts and refusals are as many. A few may differ where a service has
 // begun anew, or where a request may have been sent twice.
 func TestRefused(t *testing.T) {

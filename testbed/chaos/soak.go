@@ -87,7 +87,7 @@ func Soak(ctx context.Context, cfg SoakConfig, faults []Fault) (*SoakReport, err
 	return s.rep, err
 }
 
-// faults lets one come in the middle of each equal part of the time.
+// faults lets one come at the end of each equal part of the time but the last.
 func (s *soaking) faults(ctx context.Context, began time.Time, faults []Fault) error {
 	part := s.cfg.For / time.Duration(len(faults)+1)
 	for i, f := range faults {
