@@ -121,7 +121,7 @@ func (l *location) located(a *cx.LIA, err error) {
 	} else {
 		l.left = without(choose(s.cfg.SCSCFs, a.Capabilities), l.tried)
 	}
-	s.verdicts.Log.Info("user located", zap.String("impu", string(l.identity)), zap.String("result", cx.ResultName(a.Result)), zap.Strings("scscf", l.left),
+	node.Info(s.verdicts.Log, "user located", zap.String("impu", string(l.identity)), zap.String("result", cx.ResultName(a.Result)), zap.Strings("scscf", l.left),
 		zap.String("method", l.x.Req.Method()), zap.String("call_id", l.x.Req.CallID()), zap.String("icid", node.ICID(l.x.Req)))
 	s.nameHSS(l.x, a.OriginHost)
 	if w := a.WildcardedPublicIdentity; w != "" {

@@ -165,7 +165,7 @@ func (r *registration) authorized(a *cx.UAA, err error) {
 			r.left = []string{name}
 		}
 	}
-	s.verdicts.Log.Info("user authorized", zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("result", cx.ResultName(a.Result)),
+	node.Info(s.verdicts.Log, "user authorized", zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("result", cx.ResultName(a.Result)),
 		zap.Strings("scscf", r.left), zap.String("call_id", r.x.Req.CallID()), zap.String("icid", node.ICID(r.x.Req)))
 	r.forward()
 }

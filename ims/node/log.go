@@ -42,7 +42,7 @@ func NewLog(c LogConfig, name string, stderr io.Writer) (*zap.Logger, io.Closer,
 		return nil, nil, fmt.Errorf("opening the log file: %w", err)
 	}
 	out := &bufferedFile{f: f}
-	core := fileCore{zapcore.NewCore(encoder, out, level), out}
+	core := &fileCore{zapcore.NewCore(encoder, out, level), out}
 	out.tell = func(lines, all uint64, why error) { // whatever the level
 		_ = core.Write(zapcore.Entry{
 			Level: zapcore.WarnLevel, Time: time.Now(), LoggerName: name,

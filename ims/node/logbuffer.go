@@ -24,11 +24,11 @@ type fileCore struct {
 	out *bufferedFile
 }
 
-func (c fileCore) With(fields []zapcore.Field) zapcore.Core {
-	return fileCore{c.Core.With(fields), c.out}
+func (c *fileCore) With(fields []zapcore.Field) zapcore.Core {
+	return &fileCore{c.Core.With(fields), c.out}
 }
 
-func (c fileCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+func (c *fileCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if c.Enabled(e.Level) {
 		return ce.AddCore(e, c)
 	}
@@ -37,7 +37,7 @@ func (c fileCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Chec
 
 // Write lets a warning, and what came before it, reach the file at once: it may be
 // the last that the service says.
-func (c fileCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+func (c *fileCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	err := c.Core.Write(e, fields)
 	if e.Level >= zapcore.WarnLevel {
 		return errors.Join(err, c.out.Sync())

@@ -263,7 +263,7 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) b
 	}
 	if m.Status() >= 200 && m.Status() != 503 {
 		s.metrics.registers.WithLabelValues(strconv.Itoa(m.Status())).Inc()
-		s.deps.Log.Info("register answered", zap.Int("status", m.Status()), zap.String("reason", m.Reason()),
+		node.Info(s.deps.Log, "register answered", zap.Int("status", m.Status()), zap.String("reason", m.Reason()),
 			zap.String("impi", r.impi), zap.String("impu", r.impu), zap.String("icid", r.icid), zap.String("call_id", m.CallID()))
 	}
 	return true

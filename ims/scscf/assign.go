@@ -273,11 +273,12 @@ func (r *registration) changed(old, now *registrar.Registration) {
 
 // log says what became of the REGISTER, to the log and the trace.
 func (r *registration) log(text string, now *registrar.Registration) {
-	fields, list := r.fields(), associated(now)
+	list := associated(now)
 	if now != nil {
-		fields = append(fields, zap.Int("contacts", len(now.Bindings)), zap.Strings("identities", list))
+		r.info(text, zap.Int("contacts", len(now.Bindings)), zap.Strings("identities", list))
+	} else {
+		r.info(text)
 	}
-	r.s.verdicts.Log.Info(text, fields...)
 	if !r.s.verdicts.Trace.On() {
 		return
 	}

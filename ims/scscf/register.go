@@ -135,9 +135,11 @@ func (r *registration) refuse(ref node.Refusal) {
 	r.over()
 }
 
-// fields are what every log line about the REGISTER has.
-func (r *registration) fields() []zap.Field {
-	return []zap.Field{zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("call_id", r.x.Req.CallID()), zap.String("icid", node.ICID(r.x.Req))}
+// info logs a line about the REGISTER: what they all have, then more.
+func (r *registration) info(text string, more ...zap.Field) {
+	var buf [8]zap.Field
+	fields := append(buf[:0], zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("call_id", r.x.Req.CallID()), zap.String("icid", node.ICID(r.x.Req)))
+	node.Info(r.s.verdicts.Log, text, append(fields, more...)...)
 }
 
 // authenticate decides whether the REGISTER must be challenged, answers a
@@ -260,7 +262,7 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 		return
 	}
 	s.metrics.registers.WithLabelValues("401").Inc()
-	s.verdicts.Log.Info("challenged", r.fields()...)
+	r.info("challenged")
 	head := sip.Challenge{
 		Scheme: "Digest", Realm: s.cfg.Domain, Nonce: c.nonce, Algorithm: s.algorithm.String(), QOP: "auth,auth-int",
 		CK: hex.EncodeToString(item.ConfidentialityKey), IK: hex.EncodeToString(item.IntegrityKey),
