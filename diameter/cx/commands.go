@@ -106,7 +106,7 @@ func (q *SAR) fields(c *coder) {
 type SAA struct {
 	AnswerHeader
 	UserName                 string
-	UserData                 []byte // the profile, XML (TS 29.228 Annex B and E)
+	UserData                 string // the profile, XML (TS 29.228 Annex B and E)
 	Charging                 *ChargingInformation
 	AssociatedIdentities     *Identities // the IMPIs of the subscription
 	AssociatedGroups         *Identities // Associated-Registered-Groups
@@ -120,7 +120,7 @@ type SAA struct {
 
 func (a *SAA) fields(c *coder) {
 	c.text(avpUserName, &a.UserName)
-	c.octets(avpUserData, &a.UserData)
+	c.text(avpUserData, &a.UserData)
 	group(c, avpChargingInformation, &a.Charging)
 	group(c, avpAssociatedIdentities, &a.AssociatedIdentities)
 	enum(c, avpLooseRouteIndication, &a.LooseRoute)
@@ -275,7 +275,7 @@ func (a *RTA) fields(c *coder) {
 type PPR struct {
 	RequestHeader
 	UserName      string
-	UserData      []byte
+	UserData      string
 	Charging      *ChargingInformation
 	Item          *AuthDataItem
 	AllowedWebRTC *AllowedWebRTC
@@ -286,7 +286,7 @@ func (q *PPR) identities() (string, string) { return q.UserName, "" }
 
 func (q *PPR) fields(c *coder) {
 	c.text(avpUserName, &q.UserName)
-	c.octets(avpUserData, &q.UserData)
+	c.text(avpUserData, &q.UserData)
 	group(c, avpChargingInformation, &q.Charging)
 	group(c, avpSIPAuthDataItem, &q.Item)
 	group(c, avpAllowedWebRTC, &q.AllowedWebRTC)

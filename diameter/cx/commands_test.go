@@ -55,7 +55,7 @@ func requests() []Request {
 		&LIR{requestHeader(), impu, true, ptr(RegistrationAndCapabilities), ptr(SessionPriority(2))},
 		&MAR{requestHeader(), impi, impu, 3, fullItem, "sip:scscf." + domain},
 		&RTR{requestHeader(), impi, &Identities{[]string{impi, "other@" + domain}}, []string{impu}, DeregistrationReason{RemoveSCSCF, "bye"}, RTRReferenceLocationChange},
-		&PPR{requestHeader(), impi, []byte("<IMSSubscription/>"), &ChargingInformation{"aaa://e1", "aaa://e2", "pcrf", "aaa://c2"}, &fullItem,
+		&PPR{requestHeader(), impi, "<IMSSubscription/>", &ChargingInformation{"aaa://e1", "aaa://e2", "pcrf", "aaa://c2"}, &fullItem,
 			&AllowedWebRTC{[]string{"waf"}, []string{"wwsf"}}},
 	}
 }
@@ -68,7 +68,7 @@ func answerHeader() AnswerHeader {
 func answers() []Answer {
 	return []Answer{
 		&UAA{answerHeader(), "scscf." + domain, &ServerCapabilities{[]uint32{1, 2}, []uint32{3}, []string{"sip:s1", "sip:s2"}}},
-		&SAA{answerHeader(), impi, []byte("<IMSSubscription/>"), &ChargingInformation{PrimaryCollection: "pcrf"}, &Identities{[]string{impi}},
+		&SAA{answerHeader(), impi, "<IMSSubscription/>", &ChargingInformation{PrimaryCollection: "pcrf"}, &Identities{[]string{impi}},
 			&Identities{[]string{"x@y"}}, LooseRouteRequired, []SCSCFRestorationInfo{fullRestoration}, "sip:other", "sip:!.*!", PriviledgedSender,
 			&AllowedWebRTC{[]string{"waf"}, nil}},
 		&LIA{answerHeader(), "sip:scscf." + domain, &ServerCapabilities{Optional: []uint32{9}}, "sip:!.*!", LIAPSIDirectRouting},

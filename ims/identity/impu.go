@@ -20,6 +20,16 @@ var ErrIMPU = errors.New("not a public identity (sip:user@host or tel:number)")
 // profile, into canonical form. Wildcarded identities, which need not be URIs,
 // are taken too.
 func ParseIMPU(s string) (IMPU, error) {
+	u, err := ParseIMPUIn(s)
+	if string(u) == s {
+		u = IMPU(strings.Clone(s))
+	}
+	return u, err
+}
+
+// ParseIMPUIn is ParseIMPU without a copy: the identity may be s itself, which it then
+// keeps in memory. Most are canonical as they come.
+func ParseIMPUIn(s string) (IMPU, error) {
 	u, err := uri.Parse(s)
 	if err != nil {
 		if w, wildErr := ParseWildcard(s); wildErr == nil {
@@ -30,7 +40,11 @@ func ParseIMPU(s string) (IMPU, error) {
 	if u.User == "" {
 		return "", fmt.Errorf("%w: %.80q has no user", ErrIMPU, s)
 	}
-	return IMPU(u.Key()), nil
+	var buf [96]byte
+	if key := u.AppendKey(buf[:0]); string(key) != s {
+		return IMPU(key), nil
+	}
+	return IMPU(s), nil
 }
 
 // IMPUOf returns the canonical form of the identity that u names.

@@ -53,6 +53,7 @@ type Cache struct {
 
 	mu     sync.Mutex
 	chains map[[sha256.Size]byte]cached
+	places map[*profile.InitialFilterCriteria]cached // the same, by the first of own
 }
 
 type cached struct {
@@ -63,13 +64,25 @@ type cached struct {
 // NewCache returns a cache for at most max different chains. It reads sets as
 // long as it lives; they must not be changed.
 func NewCache(sets SharedSets, max int) *Cache {
-	return &Cache{sets: sets, max: max, chains: make(map[[sha256.Size]byte]cached)}
+	return &Cache{sets: sets, max: max, chains: make(map[[sha256.Size]byte]cached), places: make(map[*profile.InitialFilterCriteria]cached)}
 }
 
 // Chain returns the chain of a service profile, and replaces sp's criteria by
 // those that the other profiles with the same chain hold, so that subscribers
 // of one template share their memory.
 func (c *Cache) Chain(sp *profile.ServiceProfile) (*Chain, error) {
+	if len(sp.SharedIFCSetIDs) == 0 {
+		if len(sp.InitialFilterCriteria) == 0 {
+			return &none, nil
+		}
+		// Profiles of one template share their criteria already (profile.Templates).
+		c.mu.Lock()
+		hit, ok := c.places[&sp.InitialFilterCriteria[0]]
+		c.mu.Unlock()
+		if ok && len(hit.own) == len(sp.InitialFilterCriteria) {
+			return hit.chain, nil
+		}
+	}
 	key := keyOf(sp)
 	c.mu.Lock()
 	hit, ok := c.chains[key]
@@ -83,14 +96,18 @@ func (c *Cache) Chain(sp *profile.ServiceProfile) (*Chain, error) {
 		if err != nil {
 			return nil, err
 		}
-		hit = c.store(key, cached{chain, sp.InitialFilterCriteria})
+		hit = c.store(key, cached{chain, sp.InitialFilterCriteria}, len(sp.SharedIFCSetIDs) == 0)
 	}
 	sp.InitialFilterCriteria = hit.own
 	return hit.chain, nil
 }
 
-// store keeps the first of two that were made at the same time.
-func (c *Cache) store(key [sha256.Size]byte, made cached) cached {
+// none is the chain of whoever has no criteria.
+var none Chain
+
+// store keeps the first of two that were made at the same time; all says that the chain is
+// of the profile's own criteria alone.
+func (c *Cache) store(key [sha256.Size]byte, made cached, all bool) cached {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if first, ok := c.chains[key]; ok {
@@ -100,9 +117,15 @@ func (c *Cache) store(key [sha256.Size]byte, made cached) cached {
 		if len(c.chains) < c.max {
 			break
 		}
+		if own := c.chains[old].own; len(own) > 0 {
+			delete(c.places, &own[0])
+		}
 		delete(c.chains, old)
 	}
 	c.chains[key] = made
+	if all && len(made.own) > 0 {
+		c.places[&made.own[0]] = made
+	}
 	return made
 }
 

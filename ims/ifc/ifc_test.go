@@ -431,6 +431,40 @@ func TestCache(t *testing.T) {
 	if cache.Len() != 2 {
 		t.Errorf("%d chains, bounded to 2", cache.Len())
 	}
+	if c := chain(&profile.ServiceProfile{}); c.Len() != 0 || cache.Len() != 2 {
+		t.Errorf("%d criteria of none", c.Len())
+	}
+}
+
+// Profiles that share their criteria are told apart by what else a chain is made of.
+func TestCacheOfSharedCriteria(t *testing.T) {
+	list := []profile.InitialFilterCriteria{criterion(1, "sip:x", nil), criterion(2, "sip:y", nil)}
+	cache := ifc.NewCache(ifc.SharedSets{7: {criterion(3, "sip:z", nil)}}, 2)
+	var kept *ifc.Chain
+	for range 2 {
+		for _, tc := range []struct {
+			sp   profile.ServiceProfile
+			want int
+		}{
+			{profile.ServiceProfile{InitialFilterCriteria: list}, 2},
+			{profile.ServiceProfile{InitialFilterCriteria: list[:1]}, 1},
+			{profile.ServiceProfile{InitialFilterCriteria: list, SharedIFCSetIDs: []int32{7}}, 3},
+			{profile.ServiceProfile{InitialFilterCriteria: list[1:]}, 1},
+			{profile.ServiceProfile{InitialFilterCriteria: list}, 2},
+			{profile.ServiceProfile{InitialFilterCriteria: list}, 2},
+		} {
+			c, err := cache.Chain(&tc.sp)
+			if err != nil || c.Len() != tc.want {
+				t.Fatalf("%d criteria, want %d: %v", c.Len(), tc.want, err)
+			}
+			if tc.sp.SharedIFCSetIDs == nil && &tc.sp.InitialFilterCriteria[0] == &list[0] && tc.want == 2 {
+				kept = c
+			}
+		}
+		if c, _ := cache.Chain(&profile.ServiceProfile{InitialFilterCriteria: list}); c != kept {
+			t.Error("the same criteria have two chains at a time")
+		}
+	}
 }
 
 func TestCompileErrors(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 // Parse reads the User-Data of a SAA or PPR. Unknown elements and attributes
 // are skipped, namespaces and the order of elements are not looked at, spaces
 // around values go. What is wrong beyond that is an *Error.
-func Parse(doc []byte) (*Profile, error) { return read(doc, (*reader).profile) }
+func Parse[T string | []byte](doc T) (*Profile, error) { return read(string(doc), (*reader).profile) }
 
 func (r *reader) profile() (*Profile, error) {
 	root, err := r.root()
@@ -53,7 +53,7 @@ func (r *reader) profile() (*Profile, error) {
 // InitialFilterCriteria or has some as children, whatever its name. It serves
 // shared iFC sets and the testbed's subscriber files.
 func ParseCriteria(doc []byte) ([]InitialFilterCriteria, error) {
-	return read(doc, (*reader).criteria)
+	return read(string(doc), (*reader).criteria)
 }
 
 func (r *reader) criteria() ([]InitialFilterCriteria, error) {
@@ -90,6 +90,7 @@ func (r *reader) privateID(p *Profile) error {
 	if err != nil {
 		return err
 	}
+	r.hole(privateID)
 	switch s = strings.TrimSpace(s); {
 	case s == "":
 		r.warnf("empty")
@@ -112,7 +113,7 @@ func (r *reader) serviceProfile(sp *ServiceProfile, identities *int) error {
 			if *identities++; *identities > maxPublicIDs {
 				return r.failf("%w: more than %d public identities", ErrTooBig, maxPublicIDs)
 			}
-			return r.publicIdentity(sp)
+			return r.publicIdentity(sp, *identities-1)
 		case "CoreNetworkServicesAuthorization":
 			return r.coreNetworkServices(sp)
 		case "InitialFilterCriteria":
@@ -135,14 +136,15 @@ func (r *reader) serviceProfile(sp *ServiceProfile, identities *int) error {
 	})
 }
 
-func (r *reader) publicIdentity(sp *ServiceProfile) error {
+// publicIdentity reads the nth PublicIdentity of the document.
+func (r *reader) publicIdentity(sp *ServiceProfile, nth int) error {
 	id := PublicIdentity{PriorityLevel: -1}
 	err := r.children(func(name string) (err error) {
 		switch name {
 		case "BarringIndication":
 			id.Barred, err = r.boolean()
 		case "Identity":
-			id.Identity, err = r.impu()
+			id.Identity, err = r.impu(nth)
 		case "Extension":
 			err = r.publicIdentityExtension(&id)
 		default:
@@ -176,11 +178,12 @@ func (r *reader) publicIdentity(sp *ServiceProfile) error {
 
 // impu reads an identity. One without user ("sip:198101") is taken too: a
 // subscriber whom the HSS has no domain for is written so.
-func (r *reader) impu() (identity.IMPU, error) {
+func (r *reader) impu(nth int) (identity.IMPU, error) {
 	s, err := r.inner()
 	if err != nil {
 		return "", err
 	}
+	r.hole(nth)
 	s = strings.Clone(strings.TrimSpace(s))
 	u, err := identity.ParseIMPU(s)
 	if err != nil {

@@ -50,7 +50,7 @@ func TestPlain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			doc := []byte(tc.doc)
-			_, err := plainReader(doc).profile()
+			_, err := plainReader(string(doc)).profile()
 			if err == nil != tc.plain {
 				t.Errorf("plain: %v, want %v", err == nil, tc.plain)
 			}
@@ -62,7 +62,7 @@ func TestPlain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := plainReader([]byte(strings.TrimSpace(string(doc)))).profile(); err != nil {
+		if _, err := plainReader(strings.TrimSpace(string(doc))).profile(); err != nil {
 			t.Errorf("%s is not taken for plain", name)
 		}
 	}
@@ -81,7 +81,7 @@ func sameBothWays(t *testing.T, doc []byte) {
 		}
 		return r.profile()
 	}
-	want, wantErr := read(doc, general)
+	want, wantErr := read(string(doc), general)
 	if (gotErr == nil) != (wantErr == nil) || gotErr != nil && gotErr.Error() != wantErr.Error() {
 		t.Fatalf("%v, encoding/xml says %v", gotErr, wantErr)
 	}

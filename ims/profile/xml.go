@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -48,20 +47,23 @@ type reader struct {
 	path     []string
 	elements int
 	warnings []string
+
+	holes *holes // nil: nobody wants to know
+	// Of the element that inner has read last, in a plain document: its texts, and from
+	// where to where the first is.
+	texts int
+	text1 [2]int
 }
 
 // read calls f with a reader of doc: one for plain documents, and another one if
 // that fails for any reason.
-func read[T any](doc []byte, f func(*reader) (T, error)) (T, error) {
+func read[T any](doc string, f func(*reader) (T, error)) (T, error) {
 	if len(doc) > MaxSize {
 		var none T
-		r := &reader{d: xml.NewDecoder(bytes.NewReader(nil))}
+		r := generalReader("")
 		return none, r.fail(fmt.Errorf("%w: %d octets, more than %d", ErrTooBig, len(doc), MaxSize))
 	}
-	// Some HSSes send User-Data with a trailing NUL or a byte order mark.
-	doc = bytes.TrimRight(doc, "\x00")
-	doc = bytes.TrimPrefix(doc, []byte("\xef\xbb\xbf"))
-	doc = bytes.TrimLeft(doc, " \t\r\n")
+	doc = trim(doc)
 	v, err := f(plainReader(doc))
 	if err == nil {
 		return v, nil
@@ -69,19 +71,27 @@ func read[T any](doc []byte, f func(*reader) (T, error)) (T, error) {
 	return f(generalReader(doc))
 }
 
-func plainReader(doc []byte) *reader {
+// trim takes off what is no part of a document: some HSSes send User-Data with a trailing
+// NUL or a byte order mark.
+func trim(doc string) string {
+	doc = strings.TrimRight(doc, "\x00")
+	doc = strings.TrimPrefix(doc, "\xef\xbb\xbf")
+	return strings.TrimLeft(doc, " \t\r\n")
+}
+
+func plainReader(doc string) *reader {
 	r := new(struct { // one allocation
 		reader
 		open, path [8]string
 	})
-	r.plain = plain{doc: string(doc), open: r.open[:0]}
+	r.plain = plain{doc: doc, open: r.open[:0]}
 	r.reader.path = r.path[:0]
 	return &r.reader
 }
 
 // generalReader reads any document.
-func generalReader(doc []byte) *reader {
-	r := &reader{d: xml.NewDecoder(bytes.NewReader(doc))}
+func generalReader(doc string) *reader {
+	r := &reader{d: xml.NewDecoder(strings.NewReader(doc))}
 	r.d.CharsetReader = charset
 	return r
 }
@@ -255,6 +265,7 @@ func (r *reader) text() (string, error) {
 func (r *reader) inner() (string, error) {
 	var one string
 	var more []byte
+	r.texts = 0
 	for {
 		t, err := r.next()
 		if err != nil {
@@ -262,6 +273,9 @@ func (r *reader) inner() (string, error) {
 		}
 		switch t.kind {
 		case text:
+			if r.texts++; r.texts == 1 {
+				r.text1 = [2]int{r.plain.pos - len(t.s), r.plain.pos}
+			}
 			switch {
 			case more != nil:
 				more = append(more, t.s...)

@@ -111,7 +111,7 @@ func TestExpiry(t *testing.T) {
 // A profile of an unregistered user is kept for a while, and then the HSS is told.
 func TestProfileOfAnUnregisteredUserEnds(t *testing.T) {
 	atHome(t, nil, func(h *homeNet) {
-		reg, err := h.s.userData(user(nil, id("sip:carol@home.test")).Marshal(), "", "")
+		reg, err := h.s.userData(string(user(nil, id("sip:carol@home.test")).Marshal()), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +146,7 @@ func TestProfilesThatCannotBeUsed(t *testing.T) {
 				p := h.alicePhone()
 				p.challenge()
 				r := registration{s: h.s, impi: p.impi, impu: "sip:alice@home.test"}
-				if _, err := r.registered(nil, &cx.SAA{UserData: []byte(tt.data)}); err == nil || !strings.Contains(err.Error(), tt.words) {
+				if _, err := r.registered(nil, &cx.SAA{UserData: tt.data}); err == nil || !strings.Contains(err.Error(), tt.words) {
 					t.Errorf("error %v, want %q in it", err, tt.words)
 				}
 			})
@@ -156,7 +156,7 @@ func TestProfilesThatCannotBeUsed(t *testing.T) {
 	// are known.
 	atHome(t, nil, func(h *homeNet) {
 		p := h.alicePhone()
-		reg, err := h.s.userData(h.hss.users["alice@home.test"].Marshal(), "", "")
+		reg, err := h.s.userData(string(h.hss.users["alice@home.test"].Marshal()), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}

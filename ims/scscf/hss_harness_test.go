@@ -123,7 +123,7 @@ func (h *homeHSS) SAR(_ *diameter.Request, q *cx.SAR, answer func(*cx.SAA) error
 	case p == nil:
 		a.Result = cx.ErrorUserUnknown.Result()
 	case q.UserDataAlreadyAvailable != cx.UserDataAvailable:
-		a.UserData, a.Charging = p.Marshal(), h.charge
+		a.UserData, a.Charging = string(p.Marshal()), h.charge
 	}
 	if h.hold != nil {
 		hold := h.hold

@@ -105,7 +105,7 @@ func TestPPR(t *testing.T) {
 		sub := h.watch(h.p2, aliceSIP, aliceTel)
 		sub.notify()
 		push := func(data []byte) diameter.Result {
-			return h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: data}).Result
+			return h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: string(data)}).Result
 		}
 		ok := diameter.Base(diameter.Success)
 
@@ -146,7 +146,7 @@ func TestPPR(t *testing.T) {
 			"nothing":          {p.impi, nil, ok},
 			"nothing for whom": {"nobody@home.test", nil, cx.ErrorUserUnknown.Result()},
 		} {
-			if r := h.hss.ppr(&cx.PPR{UserName: tt.user, UserData: tt.data}).Result; r != tt.want {
+			if r := h.hss.ppr(&cx.PPR{UserName: tt.user, UserData: string(tt.data)}).Result; r != tt.want {
 				t.Errorf("%s: PPA %v, want %v", name, r, tt.want)
 			}
 		}
@@ -166,7 +166,7 @@ func TestPPR(t *testing.T) {
 		h.hss.user("imsi@home.test", user(nil, id(aliceSIP)))
 		p := h.phone("imsi")
 		p.register()
-		h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: user(nil, id(aliceSIP), id(aliceTel)).Marshal()})
+		h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: string(user(nil, id(aliceSIP), id(aliceTel)).Marshal())})
 		h.hss.asked()
 		m := p.again(200)
 		h.header(m, sip.HPAssociatedURI, "<"+aliceSIP+"> | <"+aliceTel+">")
@@ -174,7 +174,7 @@ func TestPPR(t *testing.T) {
 	})
 	// A user whose unregistered services are known here.
 	atHome(t, nil, func(h *homeNet) {
-		reg, err := h.s.userData(user(nil, id("sip:carol@home.test")).Marshal(), "", "")
+		reg, err := h.s.userData(string(user(nil, id("sip:carol@home.test")).Marshal()), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +182,7 @@ func TestPPR(t *testing.T) {
 		if err := h.s.store.Put(nil, reg); err != nil {
 			t.Fatal(err)
 		}
-		a := h.hss.ppr(&cx.PPR{UserName: "carol@home.test", UserData: user(nil, id("sip:carol@home.test"), id("tel:+4933")).Marshal()})
+		a := h.hss.ppr(&cx.PPR{UserName: "carol@home.test", UserData: string(user(nil, id("sip:carol@home.test"), id("tel:+4933")).Marshal())})
 		if now := h.s.store.Get("tel:+4933"); a.Result != diameter.Base(diameter.Success) || now == nil || !now.Until.Equal(reg.Until) {
 			t.Errorf("PPA %v, %+v", a.Result, now)
 		}

@@ -403,7 +403,7 @@ func TestAChainKeepsTheProfileItBeganWith(t *testing.T) {
 		w.p.call("sip:bob@home.test")
 		got := w.as1.want("INVITE")
 		// The HSS pushes a profile without the second server; then Alice is gone.
-		fresh, err := w.s.userData(user([]profile.InitialFilterCriteria{to(1, "sip:as1.home.test", terminated)}, id("sip:alice@home.test")).Marshal(), "", "")
+		fresh, err := w.s.userData(string(user([]profile.InitialFilterCriteria{to(1, "sip:as1.home.test", terminated)}, id("sip:alice@home.test")).Marshal()), "", "")
 		if err != nil {
 			t.Fatal(err)
 		}

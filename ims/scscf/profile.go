@@ -10,7 +10,6 @@ import (
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/identity"
 	"github.com/gocscf/gocscf/ims/ifc"
-	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/registrar"
 	"github.com/gocscf/gocscf/ims/sip"
 )
@@ -43,11 +42,11 @@ const manyIdentities = 16
 
 // userData reads the profile of an SAA or PPR into a registration without
 // bindings. impu is the identity that was asked about.
-func (s *Server) userData(doc []byte, impi string, impu identity.IMPU) (*registrar.Registration, error) {
-	if len(doc) == 0 {
+func (s *Server) userData(doc string, impi string, impu identity.IMPU) (*registrar.Registration, error) {
+	if doc == "" {
 		return nil, errNoProfile
 	}
-	p, err := profile.Parse(doc)
+	p, err := s.templates.Parse(doc)
 	if err != nil {
 		return nil, fmt.Errorf("reading the user profile: %w", err)
 	}

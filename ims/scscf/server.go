@@ -49,6 +49,7 @@ type Server struct {
 	challenges *challenges
 	turns      *turns
 	chains     *ifc.Cache
+	templates  profile.Templates // of user profiles
 	watchers   *watchers
 	sessions   *sessions
 	verdicts   *node.Verdicts

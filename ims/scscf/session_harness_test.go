@@ -146,7 +146,7 @@ func (h *scriptedHSS) SAR(_ *diameter.Request, q *cx.SAR, answer func(*cx.SAA) e
 	case p == nil:
 		a.Result = cx.ErrorUserUnknown.Result()
 	default:
-		a.Result, a.UserData = diameter.Base(diameter.Success), p.Marshal()
+		a.Result, a.UserData = diameter.Base(diameter.Success), string(p.Marshal())
 	}
 	if err := answer(a); err != nil {
 		h.t.Error(err)
@@ -196,7 +196,7 @@ func in(c profile.SessionCase) profile.SPT { return profile.SPT{Kind: profile.Se
 // P-CSCF's, its empty Expires in an hour.
 func (w *world) register(p *profile.Profile, bindings ...registrar.Binding) *registrar.Registration {
 	w.t.Helper()
-	reg, err := w.s.userData(p.Marshal(), "", "")
+	reg, err := w.s.userData(string(p.Marshal()), "", "")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func TestThirdPartyRegistration(t *testing.T) {
 		first = nil
 		p.register()
 		next(1, "3600")
-		h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: h.hss.users[p.impi].Marshal()})
+		h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: string(h.hss.users[p.impi].Marshal())})
 		h.as1.nothing()
 		p.again(200)
 		next(2, "3600")

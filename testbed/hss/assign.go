@@ -159,6 +159,6 @@ func chosen(holders []*user) *user {
 func (u *user) give(a *cx.SAA, q *cx.SAR) {
 	a.AssociatedIdentities = u.sub.impis()
 	if q.UserDataAlreadyAvailable != cx.UserDataAvailable {
-		a.UserData, a.Charging = u.userData(), u.charging
+		a.UserData, a.Charging = string(u.userData()), u.charging
 	}
 }

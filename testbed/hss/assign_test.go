@@ -133,7 +133,7 @@ func TestSARGivesTheProfile(t *testing.T) {
 			t.Errorf("%v: charging %+v", typ, a.Charging)
 		}
 		a = scscf.sar(t, cx.SAR{Type: typ, UserDataAlreadyAvailable: cx.UserDataAvailable})
-		if !a.Result.Is(diameter.Success) || a.UserData != nil || a.Charging != nil {
+		if !a.Result.Is(diameter.Success) || a.UserData != "" || a.Charging != nil {
 			t.Errorf("%v with the data available: %s, %d octets, %+v", typ, cx.ResultName(a.Result), len(a.UserData), a.Charging)
 		}
 	}

@@ -61,7 +61,7 @@ func (s *Server) SendPPR(ctx context.Context, impi string) (*cx.PPA, error) {
 	s.db.mu.Lock()
 	data := u.userData()
 	s.db.mu.Unlock()
-	q := &cx.PPR{RequestHeader: header, UserName: string(u.impi), UserData: data, Charging: u.charging}
+	q := &cx.PPR{RequestHeader: header, UserName: string(u.impi), UserData: string(data), Charging: u.charging}
 	a, err := call(ctx, func(done func(*cx.PPA, error)) {
 		deadline, _ := ctx.Deadline()
 		s.client.PPR(deadline, q, done)
