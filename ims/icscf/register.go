@@ -68,7 +68,7 @@ func (r *registration) identify() node.Refusal {
 	m := r.x.Req
 	to, err := sip.ParseNameAddr(m.Get(sip.HTo))
 	if err == nil {
-		r.impu, err = identity.ParseIMPU(to.URI)
+		r.impu, err = identity.ParseIMPUIn(to.URI)
 	}
 	if err != nil {
 		return node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + ".", Next: "Look at the identity that the phone is configured with."}

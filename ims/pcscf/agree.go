@@ -26,7 +26,11 @@ type agreeing struct {
 	// anew is set for a REGISTER that does not answer its challenge: with auts, or
 	// with an empty response (TS 24.229 5.1.1.5.3).
 	anew bool
+	keys keys // of the 401, until its set is made
 }
+
+// inClear is the agreement of all REGISTERs where there is no IPsec. Nobody writes to it.
+var inClear agreeing
 
 // agree looks at the security agreement of a REGISTER. Status 0 of the refusal is
 // none.
@@ -35,7 +39,7 @@ func (r *registration) agree(cred sip.Credentials) node.Refusal {
 	if c == nil {
 		return node.Refusal{}
 	}
-	g := &r.agreeing
+	g := r.agreeing
 	g.key = phoneKey{r.impi, r.x.Flow.Remote.Addr().Unmap()}
 	g.anew = cred.AUTS != "" || cred.Nonce != "" && cred.Response == ""
 	nat := false
@@ -80,7 +84,7 @@ func (r *registration) agree(cred sip.Credentials) node.Refusal {
 
 // arrived remembers what came.
 func (r *registration) arrived(nat bool, cred sip.Credentials) {
-	g := &r.agreeing
+	g := r.agreeing
 	via := ""
 	if v, err := r.x.Req.TopVia(); err == nil {
 		via = strings.Clone(v.Host[:min(len(v.Host), maxIMPI)])
@@ -100,7 +104,7 @@ func (r *registration) arrived(nat bool, cred sip.Credentials) {
 
 // protected looks at what only a REGISTER over a set has.
 func (r *registration) protected() node.Refusal {
-	c, g := r.s.sec, &r.agreeing
+	c, g := r.s.sec, r.agreeing
 	if r.impi != g.on.Owner {
 		return c.refuse(r.impi, node.Refusal{Status: 403, Cause: "another_impi", Clause: "TS 24.229 5.2.2.2",
 			Text: "The REGISTER names the private identity " + r.impi + ", and came over the SA set of " + g.on.Owner + ".",
@@ -123,7 +127,7 @@ func (r *registration) protected() node.Refusal {
 
 // fresh looks at what a REGISTER over an established set offers anew.
 func (r *registration) fresh() {
-	c, g := r.s.sec, &r.agreeing
+	c, g := r.s.sec, r.agreeing
 	if g.on == nil || !c.established(g.on) {
 		return
 	}

@@ -39,9 +39,9 @@ func keysOf(m *sip.Message) (k keys) {
 // it announces stands (TS 24.229 5.2.2.2): a phone that answers over SAs which are
 // not there gets no answer, and nobody would know why.
 func (r *registration) challenged(best *proxy.Final) {
-	s, g := r.s, &r.agreeing
+	s, g := r.s, r.agreeing
 	switch {
-	case !r.keys.ok:
+	case !g.keys.ok:
 		r.noSet("no_keys", "The 401 for "+r.impi+" brings no CK and IK, so that no SA can be set up.",
 			"The S-CSCF must put ck and ik into WWW-Authenticate; does it challenge with AKA?", "TS 24.229 5.4.1.2.1", errors.New("the 401 brings no CK and IK"))
 		return
@@ -66,7 +66,7 @@ func (r *registration) challenged(best *proxy.Final) {
 		})
 		return
 	}
-	r.keys = keys{}
+	g.keys = keys{}
 	if err != nil {
 		r.noSet("no_ports", "No SA can be set up for "+r.impi+": "+err.Error()+".", "Give ipsec.server_ports and ipsec.client_ports more ports.", "TS 33.203 7.1", err)
 		return
@@ -98,10 +98,10 @@ func (r *registration) noSet(cause, text, next, clause string, err error) {
 
 // propose makes the set for a challenged REGISTER, with SPIs and ports of ours.
 func (c *security) propose(r *registration) (*association, error) {
-	g := &r.agreeing
+	g := r.agreeing
 	s := &ipsec.Set{
 		ID: ipsec.NewSetID(), Owner: c.facts.name(r.impi), Pair: g.choice.Pair, Mode: g.choice.Mode,
-		CK: r.keys.ck, IK: r.keys.ik, Remote: g.choice.Phone,
+		CK: g.keys.ck, IK: g.keys.ik, Remote: g.choice.Phone,
 		Local: ipsec.End{Addr: r.x.Flow.Local.Addr().Unmap()},
 	}
 	s.Remote.Addr = g.key.addr

@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -19,23 +20,25 @@ type registration struct {
 	s       *Server
 	x       *proxy.Exchange
 	impi    string
-	impu    string // To URI
-	key     string // its canonical form
-	contact string // the Contact URI that is bound, empty for a query or "*"
-	at      uri.URI
-	token   string // of Path
+	impu    string         // To URI
+	key     string         // its canonical form
+	contact string         // the Contact URI that is bound, empty for a query or "*"
+	at      netip.AddrPort // that it names, the zero one where it is none of ours to reach
+	atProto sip.Proto      // by which it asks to be reached there
+	token   string         // of Path
 	icid    string
 	next    int // the entry point to try when this one does not answer
 
-	agreeing agreeing
-	keys     keys // of the 401, until its set is made
-	waited   int  // how often for ports that challenges without an answer held
+	agreeing *agreeing // inClear where there is no IPsec
+	waited   int       // how often for ports that challenges without an answer held
 }
 
 // register takes a phone's REGISTER to the home network (TS 24.229 5.2.2).
 func (s *Server) register(x *proxy.Exchange) {
 	r := &registration{s: s, x: x, impu: addressURI(x.Req.Get(sip.HTo)), icid: s.newICID()}
-	r.agreeing.on = s.sec.of(x.Flow)
+	if r.agreeing = &inClear; s.sec != nil {
+		r.agreeing = &agreeing{on: s.sec.of(x.Flow)}
+	}
 	cred, refusal := r.identify()
 	if refusal.Status == 0 {
 		refusal = r.agree(cred)
@@ -104,7 +107,7 @@ func (r *registration) identify() (sip.Credentials, node.Refusal) {
 			cred = c
 		}
 	}
-	to, err := identity.ParseIMPU(r.impu)
+	to, err := identity.ParseIMPUIn(r.impu)
 	if err != nil {
 		return cred, node.Refusal{Status: 400, Cause: "bad_to", Text: "To names no public identity: " + err.Error() + ".", Next: "Look at the identity that the phone is configured with."}
 	}
@@ -162,7 +165,13 @@ func (r *registration) choose() node.Refusal {
 			rank++ // one that stays is preferred to one that goes
 		}
 		if rank > best {
-			best, r.contact, r.at = rank, a.URI, u
+			best, r.contact, r.at, r.atProto = rank, a.URI, netip.AddrPort{}, 0
+			if ok {
+				r.at = netip.AddrPortFrom(ip.Unmap(), u.PortOr(5060))
+			}
+			if t, ok := u.Param("transport"); ok {
+				r.atProto, _ = sip.ParseProto(t)
+			}
 		}
 	}
 	if star && (contacts > 0 || !m.Has(sip.HExpires) || expires != 0) {
@@ -233,8 +242,7 @@ func (r *registration) edit(cred sip.Credentials) {
 // direct reports whether the contact names the address that the REGISTER came
 // from.
 func (r *registration) direct() bool {
-	ip, ok := r.at.Addr()
-	return ok && ip.Unmap() == r.x.Flow.Remote.Addr().Unmap()
+	return r.at.IsValid() && r.at.Addr() == r.x.Flow.Remote.Addr().Unmap()
 }
 
 func (r *registration) decide(text string) {
@@ -247,7 +255,7 @@ func (r *registration) decide(text string) {
 func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 	s := r.s
 	if s.sec != nil && m.Status() == 401 {
-		r.keys = keysOf(m)
+		r.agreeing.keys = keysOf(m)
 	}
 	scrubToPhone(e, m)
 	if m.Status()/100 == 2 {
@@ -285,7 +293,7 @@ func (r *registration) unprotected(m *sip.Message) bool {
 // 33.203 7.3.1). After 423 the phone tries again over the same set, and after what
 // is no word of the registrar's it may.
 func (r *registration) rejected(status int) {
-	g := &r.agreeing
+	g := r.agreeing
 	switch {
 	case r.s.sec == nil:
 	case !g.anew && (g.on == nil || r.s.sec.established(g.on)): // it answered no challenge

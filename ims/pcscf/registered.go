@@ -1,7 +1,6 @@
 package pcscf
 
 import (
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,12 +91,7 @@ func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 		b.phone = r.agreeing.key
 	}
 	if r.agreeing.on == nil && r.direct() { // with IPsec the set says where it is
-
-		ip, _ := r.at.Addr()
-		b.at = netip.AddrPortFrom(ip.Unmap(), r.at.PortOr(5060))
-		if t, ok := r.at.Param("transport"); ok {
-			b.atProto, _ = sip.ParseProto(t)
-		}
+		b.at, b.atProto = r.at, r.atProto
 	}
 	is := r.set(m, now.Add(time.Duration(seconds)*time.Second))
 	if old := s.bindings.ofContact(r.impi, r.contact, now); old != nil {
@@ -133,7 +127,7 @@ func (r *registration) set(m *sip.Message, expires time.Time) set {
 		is.serviceRoute = []string{"<sip:" + s.cfg.ICSCF[0].String() + ";lr;orig>"}
 	}
 	add := func(id string) bool {
-		key, err := identity.ParseIMPU(id)
+		key, err := identity.ParseIMPUIn(id)
 		if err != nil {
 			s.verdicts.Limited().Warn(s.deps.Log, "bad_associated_uri", "an identity of P-Associated-URI cannot be read and is left out", zap.String("impi", r.impi), zap.Error(err))
 			return false

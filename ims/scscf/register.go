@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,7 +26,7 @@ type registration struct {
 	x    *proxy.Exchange
 	impi string
 	impu identity.IMPU
-	cred sip.Credentials
+	cred *sip.Credentials // nil when register has returned: nothing later needs them
 
 	contacts []contact
 	all      bool // Contact is "*"
@@ -37,13 +38,19 @@ type registration struct {
 
 // register deals with a REGISTER (TS 24.229 5.4.1.1).
 func (s *Server) register(x *proxy.Exchange) {
-	r := &registration{s: s, x: x}
+	r := &registration{s: s, x: x, cred: credentials.Get().(*sip.Credentials)}
 	if ref, bad := r.read(); bad {
 		r.refuse(ref)
-		return
+	} else {
+		r.authenticate()
 	}
-	r.authenticate()
+	*r.cred = sip.Credentials{} // which holds on to the message
+	credentials.Put(r.cred)
+	r.cred = nil
 }
+
+// credentials are used again: 256 octets for each REGISTER.
+var credentials = sync.Pool{New: func() any { return new(sip.Credentials) }}
 
 // maxPath bounds the Path of a REGISTER, which each of its bindings keeps.
 const maxPath = 16
@@ -56,13 +63,13 @@ func (r *registration) read() (node.Refusal, bool) {
 	}
 	to, err := sip.ParseNameAddr(m.Get(sip.HTo))
 	if err == nil {
-		r.impu, err = identity.ParseIMPU(to.URI)
+		r.impu, err = identity.ParseIMPUIn(to.URI)
 	}
 	if err != nil {
 		return bad("bad_to", "To names no public identity: "+err.Error()+".")
 	}
 	if m.Has(sip.HAuthorization) {
-		if r.cred, err = sip.ParseCredentials(m.Get(sip.HAuthorization)); err != nil {
+		if *r.cred, err = sip.ParseCredentials(m.Get(sip.HAuthorization)); err != nil {
 			return bad("bad_authorization", "The Authorization header cannot be read: "+err.Error()+".")
 		}
 	}
