@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // Values of Digest.QOP (RFC 2617 3.2.1, RFC 7616 3.3).
@@ -53,8 +54,13 @@ func (d *Digest) Response(password Secret) (string, error) {
 
 	// One buffer serves all three hashes; it has held the password, so it is
 	// cleared. It must not grow, or a copy would stay behind.
-	buf := make([]byte, 0, 2*hex.EncodedLen(sha256.Size)+len(d.Username)+len(d.Realm)+password.Len()+
-		len(d.Method)+len(d.URI)+len(d.Nonce)+len(d.NC)+len(d.CNonce)+len(d.QOP)+8)
+	used := buffers.Get().(*[768]byte) // not of the stack, which the runtime copies
+	defer buffers.Put(used)
+	buf := used[:0]
+	if n := 2*hex.EncodedLen(sha256.Size) + len(d.Username) + len(d.Realm) + password.Len() +
+		len(d.Method) + len(d.URI) + len(d.Nonce) + len(d.NC) + len(d.CNonce) + len(d.QOP) + 8; n > cap(buf) {
+		buf = make([]byte, 0, n)
+	}
 	defer func() { clear(buf[:cap(buf)]) }()
 
 	buf = join(buf, d.Username, d.Realm)
@@ -76,6 +82,9 @@ func (d *Digest) Response(password Secret) (string, error) {
 	sum := d.Algorithm.hash(buf)
 	return string(sum.hex()), nil
 }
+
+// buffers are for what is hashed. They are clear.
+var buffers = sync.Pool{New: func() any { return new([768]byte) }}
 
 // Verify compares a received response directive with the expected one, in
 // constant time and either case. It fails with ErrResponseMismatch, or as

@@ -288,3 +288,18 @@ func BenchmarkDigestResponse(b *testing.B) {
 		})
 	}
 }
+
+// What a password was hashed in does not keep it, however long the rest is.
+func TestDigestBuffersAreCleared(t *testing.T) {
+	for _, n := range []int{1, 200, 700, 5000} {
+		d := Digest{Algorithm: AKAv1MD5, Username: strings.Repeat("u", n), Realm: "r", Nonce: "n", URI: "sip:r"}
+		if _, err := d.Response(NewSecret([]byte("secret"))); err != nil {
+			t.Fatal(err)
+		}
+		b := buffers.Get().(*[768]byte)
+		if *b != [768]byte{} {
+			t.Fatalf("with %d octets of a name something stays behind: %q", n, b[:32])
+		}
+		buffers.Put(b)
+	}
+}

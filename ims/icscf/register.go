@@ -30,12 +30,15 @@ type registration struct {
 	tried []string // S-CSCFs
 	left  []string // still to try
 	asked bool     // for capabilities
+	// Most registrations know of one S-CSCF and try no more: the lists' first room.
+	tried1, left1 [1]string
 }
 
 // register asks the HSS for the user's S-CSCF and takes the REGISTER there (TS
 // 24.229 5.3.1.2).
 func (s *Server) register(x *proxy.Exchange) {
 	r := &registration{s: s, x: x}
+	r.tried = r.tried1[:0]
 	if refusal := r.identify(); refusal.Status != 0 {
 		refusal.IMPI = r.impi
 		s.verdicts.Refuse(x, refusal)
@@ -155,14 +158,14 @@ func (r *registration) authorized(a *cx.UAA, err error) {
 		return
 	}
 	if name := serverURI(a.ServerName); name != "" {
-		r.left = []string{name}
+		r.left = append(r.left1[:0], name)
 	} else {
 		r.left = choose(s.cfg.SCSCFs, a.Capabilities)
 	}
 	s.nameHSS(r.x, a.OriginHost)
 	if r.answering {
 		if name := s.recent.by(r.impi, r.x.Req.CallID(), time.Now()); name != "" {
-			r.left = []string{name}
+			r.left = append(r.left1[:0], name)
 		}
 	}
 	node.Info(s.verdicts.Log, "user authorized", zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("result", cx.ResultName(a.Result)),

@@ -30,7 +30,7 @@ func (s *Server) texts() *ownTexts {
 }
 
 // chargingVector makes the P-Charging-Vector of a request (TS 24.229 5.2.2.1,
-// 5.2.7.2, 4.5): an icid that newICID has made, and the operator of type 1.
+// 5.2.7.2, 4.5) whose icid is known already: that, and the operator of type 1.
 func (s *Server) chargingVector(icid string) string {
 	return `icid-value="` + icid + `"` + s.texts().vector
 }
@@ -38,5 +38,11 @@ func (s *Server) chargingVector(icid string) string {
 // ioi is our network towards the home network (TS 24.229 4.5.4).
 func (s *Server) ioi() string { return s.texts().ioi }
 
-// newICID makes an icid-value that nobody else makes (TS 24.229 4.5.2).
-func (s *Server) newICID() string { return newToken() + s.texts().behindICID }
+// charge makes a P-Charging-Vector with an icid-value that nobody else makes (TS 24.229
+// 4.5.2), which is a part of it.
+func (s *Server) charge() (vector, icid string) {
+	const name = `icid-value="`
+	t := s.texts()
+	vector = name + newToken() + t.behindICID + `"` + t.vector
+	return vector, vector[len(name) : len(vector)-len(t.vector)-1]
+}

@@ -112,8 +112,8 @@ func (c *emergencyCall) anonymous(now time.Time) {
 // forward sends the call on.
 func (c *emergencyCall) forward(whose string) {
 	s, x := c.s, c.x
-	icid := s.newICID()
-	x.Edits.Add(sip.HPChargingVector, s.chargingVector(icid))
+	vector, icid := s.charge()
+	x.Edits.Add(sip.HPChargingVector, vector)
 	s.verdicts.Decide(x, "An emergency call "+whose+": for "+c.service+", to the E-CSCF.", "TS 24.229 5.2.10")
 	c.making = making{s: s, b: c.b, x: x, icid: icid, calling: true}
 	began := time.Now()

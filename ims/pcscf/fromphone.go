@@ -106,8 +106,8 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 	scrubFromPhone(&x.Edits, x.Req)
 	s.passPriority(x)
 	asserted, set := s.assertIdentity(x, b, now)
-	icid := s.newICID()
-	x.Edits.Add(sip.HPChargingVector, s.chargingVector(icid))
+	vector, icid := s.charge()
+	x.Edits.Add(sip.HPChargingVector, vector)
 	if s.enforceRoute(x, b, set.serviceRoute) {
 		s.verdicts.Decide(x, "The Route was not the Service-Route of the registration: replaced.", "TS 24.229 5.2.6.3.3")
 	}

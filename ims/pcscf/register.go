@@ -26,7 +26,8 @@ type registration struct {
 	at      netip.AddrPort // that it names, the zero one where it is none of ours to reach
 	atProto sip.Proto      // by which it asks to be reached there
 	token   string         // of Path
-	icid    string
+	vector  string // P-Charging-Vector
+	icid    string // in it
 	next    int // the entry point to try when this one does not answer
 
 	agreeing *agreeing // inClear where there is no IPsec
@@ -35,7 +36,8 @@ type registration struct {
 
 // register takes a phone's REGISTER to the home network (TS 24.229 5.2.2).
 func (s *Server) register(x *proxy.Exchange) {
-	r := &registration{s: s, x: x, impu: addressURI(x.Req.Get(sip.HTo)), icid: s.newICID()}
+	r := &registration{s: s, x: x, impu: addressURI(x.Req.Get(sip.HTo))}
+	r.vector, r.icid = s.charge()
 	if r.agreeing = &inClear; s.sec != nil {
 		r.agreeing = &agreeing{on: s.sec.of(x.Flow)}
 	}
@@ -203,7 +205,11 @@ func (r *registration) target() proxy.Target {
 func (r *registration) edit(cred sip.Credentials) {
 	s, x := r.s, r.x
 	e := &x.Edits
-	e.Grow(20)                           // what follows, and the engine's own
+	room := 12 // for what follows, and the engine's own
+	if s.sec != nil {
+		room = 20
+	}
+	e.Grow(room)
 	scrubLinesFromPhone(e, x.Req, false) // Authorization is written anew below
 	scrubRestFromPhone(e, x.Req)
 	e.Remove(sip.HRoute)
@@ -212,7 +218,7 @@ func (r *registration) edit(cred sip.Credentials) {
 		e.Add(sip.HRequire, "path")
 	}
 	e.Set(sip.HPVisitedNetworkID, s.texts().visited)
-	e.Set(sip.HPChargingVector, s.chargingVector(r.icid))
+	e.Set(sip.HPChargingVector, r.vector)
 	if x.Req.Has(sip.HAuthorization) {
 		// One, by which everybody behind us goes; and what the phone says of its
 		// own protection is never trusted.
