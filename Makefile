@@ -7,8 +7,9 @@ FUZZ       ?= .
 ATTACK_FOR ?= 30m
 FLOOD_FOR  ?= 20s
 SOAK_FOR   ?= 45m
+SUBSCRIBERS ?= 50000
 
-.PHONY: help build test race lint bench bench-peers fuzz fuzz-log attack flood chaos soak integration conformance notices images ci clean
+.PHONY: help build test race lint bench bench-peers fuzz fuzz-log attack flood chaos soak memory integration conformance notices images ci clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,9 @@ chaos: build ## break a core under load, one fault after the other, and say what
 
 soak: build ## load a core at half its capacity, faults one after the other, all counters reconciled (SOAK_FOR=45m)
 	bin/testbed soak --for $(SOAK_FOR) --phones 2000 --rate 0 --json docs/performance/soak.json --plot docs/performance/soak.svg
+
+memory: ## what a registered subscriber takes, in clear and with SA sets (SUBSCRIBERS=50000, over half an hour; 10000 take a third)
+	go test -tags integration -run TestMemory -v -timeout 90m ./testbed/lab -subscribers $(SUBSCRIBERS) -settled 60s
 
 flood: build ## start the services and flood them in many ways (FLOOD_FOR=20s each)
 	bin/testbed attack flood --for $(FLOOD_FOR)
