@@ -3,8 +3,8 @@ package esp
 import "sync"
 
 // maxWarm is how many transforms have their keys expanded: those of more phones than
-// send at a time, in some 3 MiB. Who comes anew costs one of the others a microsecond
-// or two with his next packet.
+// send at a time, in some 3 MiB. Who comes anew has another expand his again with the
+// next packet (BenchmarkExpand).
 const maxWarm = 2048
 
 // warm is the transforms whose keys are expanded. The first to go is the oldest that

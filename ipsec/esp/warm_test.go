@@ -83,3 +83,18 @@ func TestTheUsedStayExpanded(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkExpand is what a packet costs more whose phone was silent for so long that
+// others have taken its place among the expanded.
+func BenchmarkExpand(b *testing.B) {
+	for _, p := range ipsec.Pairs {
+		tr, _ := newTransforms(b, p)
+		b.Run(p.String(), func(b *testing.B) {
+			measure(b, func() {
+				if _, err := expand(p, tr.material()); err != nil {
+					b.Fatal(err)
+				}
+			})
+		})
+	}
+}
