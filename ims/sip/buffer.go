@@ -121,7 +121,9 @@ func (b *Buffer) Append(texts ...string) {
 // Len is how many octets are in it.
 func (b *Buffer) Len() int { return len(b.Bytes()) }
 
-// Free gives the Buffer back. A second time, or of nil, it does nothing.
+// Free gives the Buffer back; of nil it does nothing. It must not be called twice, which
+// tests find out as long as nobody else has the Buffer. Its octets are overwritten, as they
+// may have been keys.
 func (b *Buffer) Free() {
 	if b == nil || !b.lent {
 		if b != nil && poison {
@@ -130,14 +132,22 @@ func (b *Buffer) Free() {
 		return
 	}
 	b.lent = false
-	if poison {
-		for i := range b.data {
-			b.data[i] = poisoned
-		}
-	}
-	if int(b.class) < len(rooms) {
+	wipe(b.data)
+	// One that has grown beyond its room is garbage.
+	if int(b.class) < len(rooms) && cap(b.data) == rooms[b.class] {
 		b.data = b.data[:0]
 		buffers[b.class].Put(b)
+	}
+}
+
+// wipe overwrites what is given back.
+func wipe(data []byte) {
+	if !poison {
+		clear(data)
+		return
+	}
+	for i := range data {
+		data[i] = poisoned
 	}
 }
 

@@ -23,7 +23,11 @@ func TestBufferRoom(t *testing.T) {
 		if got := string(b.Bytes()); got != strings.Repeat("a", n)+"bc" {
 			t.Errorf("%d octets and two more have become %d", n, len(got))
 		}
+		grown := cap(b.Bytes()) > 2*n+room576
 		b.Free()
+		if again := NewBuffer(n); cap(again.Bytes()) > 2*n+room576 && grown {
+			t.Errorf("a Buffer for %d octets that has grown came back", n)
+		}
 	}
 }
 

@@ -164,11 +164,7 @@ func (b *Builder) letGo() {
 	if b.scratch == nil {
 		return
 	}
-	if poison {
-		for i := range b.scratch {
-			b.scratch[i] = poisoned
-		}
-	}
+	wipe(b.scratch[:])
 	scratches.Put(b.scratch)
 	b.scratch = nil
 }

@@ -64,7 +64,7 @@ type Config struct {
 	// Shape, if not nil, has the last word on what is sent: it returns what leaves
 	// instead of a message, in order, nothing included. It is for test equipment
 	// that imitates the spelling and the faults of others. It is called on any
-	// goroutine, and data is not its own to change.
+	// goroutine, and data is not its own to change or to keep.
 	Shape func(f sip.Flow, data []byte) [][]byte
 
 	// Supported are the option tags accepted in Proxy-Require.

@@ -23,7 +23,8 @@ var (
 // Sender puts messages on the wire.
 type Sender interface {
 	// Send sends data over f and does not block. When it returns, data is the layer's
-	// again: a Sender copies what has to wait. A flow with Conn set
+	// again: a Sender copies what has to wait, and changes nothing, as the same octets
+	// may be sent again, or stand in a record. A flow with Conn set
 	// means that connection and no other; with Conn 0 on a stream, an open
 	// connection to Remote or a new one. fail (which may be nil) is called at most
 	// once, from any goroutine, when the message is known not to have left; with

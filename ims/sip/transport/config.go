@@ -22,7 +22,8 @@ type Config struct {
 	// that lets it overflow is closed. They may take twice as much memory. Default
 	// 256 KiB.
 	MaxQueue int
-	// MaxDatagrams bounds the octets that wait for one UDP socket. Default 4 MiB.
+	// MaxDatagrams bounds the octets that wait for one UDP socket. They may take twice as
+	// much memory. Default 4 MiB.
 	MaxDatagrams int
 	// ConnectTimeout is how long a connection may take to come up. Default 1 s.
 	ConnectTimeout time.Duration

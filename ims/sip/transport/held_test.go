@@ -15,7 +15,8 @@ import (
 // many each call had.
 type tightNet struct {
 	Net
-	room int
+	room int // for what is written in a call that may not wait
+	all  int // for what is written in all such calls, 0: no bound
 
 	mu    sync.Mutex
 	now   []int // datagrams of each call that may not wait
@@ -45,7 +46,13 @@ func (c *tightConn) WriteBatch(bufs [][]byte, to []netip.AddrPort) (int, error) 
 }
 
 func (c *tightConn) WriteBatchNow(bufs [][]byte, to []netip.AddrPort) (int, error) {
-	return c.note(&c.n.now, bufs, c.n.room)
+	room := c.n.room
+	if c.n.all > 0 {
+		c.n.mu.Lock()
+		room = min(room, max(0, c.n.all-len(c.n.sent)))
+		c.n.mu.Unlock()
+	}
+	return c.note(&c.n.now, bufs, room)
 }
 
 func (c *tightConn) note(calls *[]int, bufs [][]byte, room int) (int, error) {

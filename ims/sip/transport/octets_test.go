@@ -56,7 +56,7 @@ func TestSendCopies(t *testing.T) {
 
 // What could not be written at once is written later as it was.
 func TestSendCopiesWhatIsPutBack(t *testing.T) {
-	n := &tightNet{Net: Kernel(), room: 1}
+	n := &tightNet{Net: Kernel(), room: writeBatch, all: writeBatch + 3} // full amid the second batch
 	tr := New(n, Config{}, newRecorder())
 	defer tr.Close()
 	local, err := tr.Listen(Listen{Addr: netip.MustParseAddrPort("127.0.0.1:0"), UDP: true, Role: sip.RoleCore})
@@ -66,8 +66,8 @@ func TestSendCopiesWhatIsPutBack(t *testing.T) {
 	var want []string
 	for range 3 {
 		tr.Hold()
-		for _, id := range []string{"a", "b", "c"} {
-			m := message(id, 1000)
+		for i := range writeBatch + 8 {
+			m := message(string(rune('a'+i)), 300+i)
 			want = append(want, m)
 			data := []byte(m)
 			tr.Send(Outgoing{Flow: sip.Flow{Proto: sip.UDP, Local: local, Remote: local}, Data: data})

@@ -283,7 +283,9 @@ func (s *socket) flushBy(write writeFunc) {
 func (s *socket) putBack(rest []Outgoing, octets int) {
 	s.mu.Lock()
 	s.octets -= octets
-	s.queue = append(rest, s.queue...)
+	more := s.queue // in the other of the two arrays
+	s.queue = append(rest, more...)
+	clear(more)
 	s.mu.Unlock()
 	s.flushLater()
 }

@@ -5,7 +5,7 @@
 // For the functions nothing changes: they have the addresses, the Vias (RFC 3261
 // 18.1.1 still chooses UDP or TCP), the trace and the limits that they have as
 // processes of their own. What crosses is octets, never a parsed message: the
-// sender's buffer, which nobody changes any more, is given to the receiver's
+// sender's buffer, lent until Write returns, is given to the receiver's
 // transport on the sender's writing goroutine, and copied there.
 package inproc
 
