@@ -24,11 +24,11 @@ import (
 // queue of chunks: written at its end, given back from its beginning.
 type past struct {
 	sh     *Shard
-	index  map[uint64]uint32 // hash of a key's prefix to the youngest record's place plus 1
-	most   int               // that index has held since it was made
-	chunks [][]byte          // by number; nil where it was given back
-	free   []uint32          // numbers of those
-	spare  []byte            // one chunk for reuse
+	index  pastIndex // hash of a key's prefix to the youngest record's place plus 1
+	most   int       // that index has held since it was made
+	chunks [][]byte  // by number; nil where it was given back
+	free   []uint32  // numbers of those
+	spare  []byte    // one chunk for reuse
 	queues []pastQueue
 	tick   timer
 	ticks  int64 // when tick fires, if it runs
@@ -93,7 +93,7 @@ func (r record) flow() sip.Flow {
 }
 
 func (p *past) init(sh *Shard) {
-	p.sh, p.index = sh, map[uint64]uint32{}
+	p.sh = sh
 	p.tick.what = timerPast
 }
 
@@ -119,7 +119,7 @@ func (p *past) add(t *tx, stay time.Duration) bool {
 	}
 	ends := p.sh.now() + int64(stay)
 	binary.NativeEndian.PutUint32(r, uint32(size))
-	r.setNext(p.index[t.hash])
+	r.setNext(p.first(t.hash))
 	binary.NativeEndian.PutUint64(r[8:], t.hash)
 	binary.NativeEndian.PutUint64(r[16:], p.sh.hash(t.key))
 	binary.NativeEndian.PutUint64(r[24:], uint64(ends))
@@ -127,8 +127,8 @@ func (p *past) add(t *tx, stay time.Duration) bool {
 	b := append(r[:pastHeader], f...)
 	b = binary.NativeEndian.AppendUint32(b, uint32(len(last)))
 	_ = append(b, last...)
-	p.index[t.hash] = place + 1
-	p.most = max(p.most, len(p.index))
+	p.enter(t.hash, place+1)
+	p.most = max(p.most, p.index.n)
 	p.wake(ends)
 	return true
 }
@@ -207,7 +207,7 @@ func (p *past) at(place uint32) record {
 
 // find returns the record of that kind whose key is exactly key.
 func (p *past) find(k kind, hash uint64, key []byte) record {
-	if p.index[hash] == 0 {
+	if p.first(hash) == 0 {
 		return nil
 	}
 	return p.findFull(k, hash, p.sh.hash(key))
@@ -215,7 +215,7 @@ func (p *past) find(k kind, hash uint64, key []byte) record {
 
 // findFull is find by the hash of the key.
 func (p *past) findFull(k kind, hash, full uint64) record {
-	for place := p.index[hash]; place != 0; place = p.at(place - 1).next() {
+	for place := p.first(hash); place != 0; place = p.at(place - 1).next() {
 		if r := p.at(place - 1); r.kind() == k && r.full() == full {
 			return r
 		}
@@ -235,7 +235,7 @@ func (sh *Shard) lose(k kind, hash uint64) {
 // findPrefix returns a server's record whose key has the prefix with that hash, the
 // INVITE's if there are several.
 func (p *past) findPrefix(hash uint64) (found record) {
-	for place := p.index[hash]; place != 0; place = p.at(place - 1).next() {
+	for place := p.first(hash); place != 0; place = p.at(place - 1).next() {
 		if r := p.at(place - 1); r.server() {
 			if found = r; r.kind() == inviteServer {
 				break
@@ -306,12 +306,12 @@ func (p *past) over(q *pastQueue) bool {
 
 // unlink takes a record out of the index.
 func (p *past) unlink(r record, place uint32) {
-	before := p.index[r.hash()]
+	at, before := p.lookup(r.hash())
 	if before == place+1 {
 		if n := r.next(); n != 0 {
-			p.index[r.hash()] = n
+			p.enter(r.hash(), n)
 		} else {
-			delete(p.index, r.hash())
+			p.index.free(at)
 		}
 		return
 	}
@@ -325,16 +325,13 @@ func (p *past) unlink(r record, place uint32) {
 	}
 }
 
-// shrink gives back what a burst has left: a map does not do so itself.
+// shrink gives back what a burst has left.
 func (p *past) shrink() {
-	if p.most < leastIndexed || len(p.index) > p.most/8 {
+	if p.most < leastIndexed || p.index.n > p.most/8 {
 		return
 	}
-	index := make(map[uint64]uint32, len(p.index))
-	for hash, place := range p.index {
-		index[hash] = place
-	}
-	p.index, p.most = index, len(index)
+	p.index.resize(p.index.n)
+	p.most = p.index.n
 	if len(p.free) == len(p.chunks) {
 		p.chunks, p.free, p.spare = nil, nil, nil
 	}

@@ -76,8 +76,8 @@ func TestPastAgainstModel(t *testing.T) {
 		}
 		time.Sleep(130 * time.Second)
 		sh.expire()
-		if len(sh.past.index) != 0 || l.kept.Load() != 0 || len(sh.timers.entries) != 0 {
-			t.Errorf("left behind: %d records, %d octets, %d timers", len(sh.past.index), l.kept.Load(), len(sh.timers.entries))
+		if sh.past.index.n != 0 || l.kept.Load() != 0 || len(sh.timers.entries) != 0 {
+			t.Errorf("left behind: %d records, %d octets, %d timers", sh.past.index.n, l.kept.Load(), len(sh.timers.entries))
 		}
 	})
 }

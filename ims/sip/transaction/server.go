@@ -300,7 +300,7 @@ func (sh *Shard) crowded(hash uint64) bool {
 	for t := sh.servers[hash]; t != nil && n < maxSharing; t = t.next {
 		n++
 	}
-	for place := sh.past.index[hash]; place != 0 && n < maxSharing; place = sh.past.at(place - 1).next() {
+	for place := sh.past.first(hash); place != 0 && n < maxSharing; place = sh.past.at(place - 1).next() {
 		n++
 	}
 	return n >= maxSharing
