@@ -26,9 +26,9 @@ type registration struct {
 	at      netip.AddrPort // that it names, the zero one where it is none of ours to reach
 	atProto sip.Proto      // by which it asks to be reached there
 	token   string         // of Path
-	vector  string // P-Charging-Vector
-	icid    string // in it
-	next    int // the entry point to try when this one does not answer
+	vector  string         // P-Charging-Vector
+	icid    string         // in it
+	next    int            // the entry point to try when this one does not answer
 
 	agreeing *agreeing // inClear where there is no IPsec
 	waited   int       // how often for ports that challenges without an answer held
