@@ -143,7 +143,7 @@ func (b *Branch) timeC() {
 	b.x.core.stats.timerC.Add(1)
 	b.x.Trace("Timer C: the callee has been silent for too long")
 	b.expired = true
-	if b.heard && !b.cancelled {
+	if b.heard && !b.cancelled && !b.client.Done() {
 		b.Cancel()
 		return
 	}

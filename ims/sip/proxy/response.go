@@ -43,7 +43,9 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message, e *
 		// What is below our Via must be somebody else's: 16.7 step 3.
 		if m.Count(sip.HVia) < 2 && !moreVias(m) {
 			x.core.stats.badResponses.Add(1)
-			if status >= 300 || !invite && status >= 200 {
+			if status >= 200 {
+				// A 2xx to an INVITE, too: its transaction hears no more of it, neither a
+				// time-out nor an answer to a CANCEL, and the branch would never end.
 				b.complete(&Final{Branch: b, Status: 502, Err: errNoVia}, true)
 			}
 			return

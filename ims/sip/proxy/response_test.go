@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -318,6 +319,37 @@ func TestAccepted(t *testing.T) {
 		b.nothing(time.Minute)
 		check(t, "dropped ACKs", w.core.Stats().DroppedACKs, uint64(2))
 	})
+}
+
+// A final response that is for nobody behind us ends its branch, whatever it says.
+func TestResponseForNobodyElse(t *testing.T) {
+	for _, code := range []int{200, 486} {
+		for _, method := range []string{"INVITE", "MESSAGE"} {
+			t.Run(fmt.Sprintf("%d to %s", code, method), func(t *testing.T) {
+				trio(t, to("192.0.2.20:5060"), func(w *world, a, b, _ *peer) {
+					request := a.text(method, "sip:bob@test", "c1")
+					a.send(request)
+					in := b.request(method)
+					m, err := sip.Parse(string(sip.NewResponse(in.msg, code, "", "b").Bytes()))
+					if err != nil {
+						t.Fatal(err)
+					}
+					first := m.First(sip.HVia)
+					var e sip.Edits
+					e.Remove(sip.HVia)
+					e.Prepend(sip.HVia, first)
+					b.reply(in, m.Edited(&e).Bytes())
+					if final := a.status(502); method == "INVITE" {
+						a.ack(request, final)
+					}
+					w.quiet()
+					if n := w.core.Stats().BadResponses; n == 0 {
+						t.Error("the response is not counted")
+					}
+				})
+			})
+		}
+	}
 }
 
 func TestTimerC(t *testing.T) {
