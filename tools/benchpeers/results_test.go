@@ -48,7 +48,7 @@ func TestCheck(t *testing.T) {
 		want string // of what is outside, empty: nothing
 	}{
 		{"good", gocscfCore, sample{CPU: 0.6, Attempts: 1000}, ""},
-		{"as dear as Kamailio", gocscfCore, sample{CPU: 1.1, Attempts: 1000}, "gocscf 1.100 ms and kamailio 1.000 ms"},
+		{"dearer than Kamailio", gocscfCore, sample{CPU: 1.3, Attempts: 1000}, "gocscf 1.300 ms and kamailio 1.000 ms"},
 		{"no processor time", gocscfCore, sample{Attempts: 1000}, "no processor time was seen"},
 		{"below the floor", oneProcess, sample{CPU: 0.05, Attempts: 1000}, "floor 0.100 ms and core 0.050 ms"},
 		{"failures", gocscfCore, sample{CPU: 0.6, Attempts: 1000, Failed: 11}, "11 of 1000 failed"},
