@@ -53,7 +53,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&cores, "cores", "", "which cores: kamailio,gocscf,core,floor (default: all that there are)")
 	flag.IntVar(&s.repeats, "repeats", 0, "how often each is measured (default 3; with -quick 1)")
 	flag.BoolVar(&s.quick, "quick", false, "a short form, under five minutes")
-	flag.BoolVar(&s.check, "check", false, "saturation alone, twice, and fail where a ratio is out of its bounds")
+	flag.BoolVar(&s.check, "check", false, "saturation alone, three times, and fail where a ratio is out of its bounds")
 	flag.BoolVar(&s.keep, "keep", false, "keep the directories with configurations and logs")
 	flag.Parse()
 	s.lengths()
@@ -122,7 +122,7 @@ func (s *settings) lengths() {
 		repeats, s.subscribers = 1, 80_000
 	}
 	if s.check {
-		repeats = 2 // two seconds lie too far apart from the next two
+		repeats = 3 // two seconds lie too far apart from the next two
 	}
 	if s.repeats <= 0 {
 		s.repeats = repeats
