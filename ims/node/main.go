@@ -141,6 +141,7 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 		}
 	}()
 	sampleHeap()
+	batch()
 	defer growHeap()()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

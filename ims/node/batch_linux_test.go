@@ -1,0 +1,94 @@
+package node
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// In a process of its own, because a policy once given is not taken back.
+func inOwnProcess(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv("GOCSCF_TEST_BATCH") != "" {
+		return true
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "GOCSCF_TEST_BATCH=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Fatalf("in a process of its own: %v\n%s", err, out)
+	}
+	return false
+}
+
+// TestEveryThreadIsABatch: those that were there, and those that begin afterwards.
+func TestEveryThreadIsABatch(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	batch()
+	var held, done sync.WaitGroup
+	release := make(chan struct{})
+	for range 8 {
+		held.Add(1)
+		done.Go(func() {
+			// A thread that waits in the kernel makes the runtime begin another one.
+			var pipe [2]int
+			if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+				panic(err)
+			}
+			go func() { <-release; unix.Close(pipe[1]) }()
+			held.Done()
+			_, _ = unix.Read(pipe[0], make([]byte, 1))
+			unix.Close(pipe[0])
+		})
+	}
+	held.Wait()
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		id, _ := strconv.Atoi(task.Name())
+		attr, err := unix.SchedGetAttr(id, 0)
+		if err != nil {
+			t.Fatalf("thread %d: %v", id, err)
+		}
+		if attr.Policy != schedBatch {
+			t.Errorf("thread %d of %d has policy %d, want SCHED_BATCH", id, len(tasks), attr.Policy)
+		}
+	}
+	close(release)
+	done.Wait()
+}
+
+// TestAChosenPolicyStays: who has started the service as idle wants it so.
+func TestAChosenPolicyStays(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	const schedIdle = 5
+	runtime.LockOSThread()
+	id := unix.Gettid()
+	attr, err := unix.SchedGetAttr(id, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attr.Policy, attr.Runtime = schedIdle, 0
+	if err := unix.SchedSetAttr(id, attr, 0); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := batchThread(id, time.Millisecond); changed || err != nil {
+		t.Fatalf("changed %t, %v", changed, err)
+	}
+	if attr, err = unix.SchedGetAttr(id, 0); err != nil || attr.Policy != schedIdle {
+		t.Fatalf("policy %d, %v; want %d as it was", attr.Policy, err, schedIdle)
+	}
+}
