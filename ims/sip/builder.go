@@ -2,6 +2,7 @@ package sip
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -92,11 +93,24 @@ func (b *Builder) copyLines(m *Message, id ID) {
 func (b *Builder) copyLine(m *Message, i int, tag string) {
 	l := &m.lines[i]
 	b.head = append(b.head, m.raw[l.start:l.nameEnd]...)
-	b.head = appendValue(append(b.head, ": "...), m.raw[l.valStart:l.valEnd])
+	value := m.raw[l.valStart:l.valEnd]
+	if tag != "" {
+		value = beforeTag(value)
+	}
+	b.head = appendValue(append(b.head, ": "...), value)
 	if tag != "" {
 		b.head = append(append(b.head, ";tag="...), tag...)
 	}
 	b.head = append(b.head, "\r\n"...)
+}
+
+// Tagged is the value of a To or From that has no tag with one.
+func Tagged(value, tag string) string { return beforeTag(value) + ";tag=" + tag }
+
+// beforeTag is the value without a semicolon at its end, which some phones send: with
+// the tag's own behind it there were two, and an empty parameter is malformed.
+func beforeTag(value string) string {
+	return strings.TrimRight(strings.TrimSuffix(strings.TrimRight(value, " \t\r\n"), ";"), " \t\r\n")
 }
 
 // Add adds a header line.

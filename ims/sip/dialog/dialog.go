@@ -97,7 +97,7 @@ func (a *Agent) newUAS(in *Incoming) *Dialog {
 	d := &Dialog{agent: a, shard: in.x.Shard}
 	d.CallID = strings.Clone(m.CallID())
 	d.LocalTag, d.RemoteTag = in.x.ToTag(), strings.Clone(m.FromTag())
-	d.Local = m.Get(sip.HTo) + ";tag=" + d.LocalTag
+	d.Local = sip.Tagged(m.Get(sip.HTo), d.LocalTag)
 	d.Remote = strings.Clone(m.Get(sip.HFrom))
 	d.Routes = recorded(m, false)
 	if cseq, err := m.CSeq(); err == nil {
