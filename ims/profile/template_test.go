@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -60,6 +61,36 @@ func TestTemplates(t *testing.T) {
 		t.Errorf("%v of %v", got, two.PrivateID)
 	}
 	asParsed(t, templates, doc)
+
+	// Who adds an identity to one service profile has not changed the next.
+	first, second := &two.ServiceProfiles[0], two.ServiceProfiles[1].PublicIdentities[0]
+	first.PublicIdentities = append(first.PublicIdentities, PublicIdentity{Identity: "sip:added@h"})
+	if now := two.ServiceProfiles[1].PublicIdentities[0]; !reflect.DeepEqual(now, second) {
+		t.Errorf("%v has become %v", second, now)
+	}
+}
+
+// A wildcarded identity is named twice in a profile: it is not one user's with the name of
+// another.
+func TestTemplatesOfWildcards(t *testing.T) {
+	templates := &Templates{}
+	for _, id := range []string{"sip:a!.*!@h", "sip:b!.*!@h"} {
+		asParsed(t, templates, `<IMSSubscription><PrivateID>1@h</PrivateID><ServiceProfile><PublicIdentity><Identity>`+id+
+			`</Identity><Extension><IdentityType>2</IdentityType></Extension></PublicIdentity></ServiceProfile></IMSSubscription>`)
+	}
+}
+
+// A template keeps nothing of the message that its document came in.
+func TestTemplatesKeepNoMessage(t *testing.T) {
+	templates := &Templates{}
+	doc := strings.Clone(read1(t, "open5gs.xml"))
+	asParsed(t, templates, doc)
+	begin := uintptr(unsafe.Pointer(unsafe.StringData(doc)))
+	for _, piece := range (*templates.list.Load())[0].pieces {
+		if at := uintptr(unsafe.Pointer(unsafe.StringData(piece))); at >= begin && at < begin+uintptr(len(doc)) {
+			t.Fatalf("%q is a part of it", piece)
+		}
+	}
 }
 
 // What differs in anything else than names, or where a name is not as others, is parsed.
@@ -81,6 +112,8 @@ func TestTemplatesLookTwice(t *testing.T) {
 		"not ASCII":          func(s string) string { return inside(s, "Identity", "sip:é@b") },
 		"CR":                 func(s string) string { return inside(s, "Identity", "sip:a@b\r") },
 		"end of CDATA":       func(s string) string { return inside(s, "Identity", "sip:a]]>@b") },
+		"CDATA's end again":  func(s string) string { return inside(s, "PrivateID", "a]]>@b") },
+		"empty barring":      func(s string) string { return inside(s, "BarringIndication", "") },
 		"CDATA":              func(s string) string { return inside(s, "Identity", "<![CDATA[sip:a@b]]>") },
 		"a comment":          func(s string) string { return inside(s, "Identity", "sip:a@<!-- -->b") },
 		"an element":         func(s string) string { return inside(s, "Identity", "sip:a@b<Identity>sip:b@b</Identity>") },
@@ -93,6 +126,10 @@ func TestTemplatesLookTwice(t *testing.T) {
 				templates := &Templates{}
 				doc := read1(t, file)
 				asParsed(t, templates, doc)
+				asParsed(t, templates, change(doc))
+				asParsed(t, templates, doc)
+				templates = &Templates{} // of which it is the first
+				asParsed(t, templates, change(doc))
 				asParsed(t, templates, change(doc))
 				asParsed(t, templates, doc)
 			}
@@ -128,8 +165,20 @@ func TestTemplatesAreBounded(t *testing.T) {
 	if made != 1 {
 		t.Errorf("%d of %d documents were made templates", made, rarely)
 	}
+	for i := range maxTemplates * rarely { // each in its turn
+		asParsed(t, templates, strings.Replace(doc, "%", "y"+strconv.Itoa(i), 1))
+	}
+	for i, one := range *templates.list.Load() {
+		if one == before[i] {
+			t.Errorf("template %d is as old as before", i)
+		}
+	}
 	long := strings.Replace(doc, "%", strings.Repeat("x", maxTemplate), 1)
+	templates = &Templates{}
 	asParsed(t, templates, long)
+	if templates.list.Load() != nil {
+		t.Errorf("a document of %d octets is a template", len(long))
+	}
 	if _, err := templates.Parse(strings.Repeat("x", MaxSize+1)); err == nil {
 		t.Error("a document beyond all bounds was taken")
 	}

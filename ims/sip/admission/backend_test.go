@@ -124,3 +124,25 @@ func TestBackendClasses(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// What fails at once, as on a connection that has ended, says nothing of how long answers
+// take; what fails after a while does.
+func TestBackendFailures(t *testing.T) {
+	b := NewBackend(BackendConfig{})
+	fail := func(took time.Duration) time.Duration {
+		for range 100 {
+			b.Asked(0)
+			b.Answered(0, took, false)
+		}
+		return b.State(0).Took
+	}
+	b.Asked(0)
+	b.Answered(0, 8*time.Second, true)
+	was := b.State(0).Took
+	if now := fail(0); now != was || was == 0 {
+		t.Errorf("answers took %v, and behind failures at once %v", was, now)
+	}
+	if now := fail(3 * time.Second); now < 2*time.Second {
+		t.Errorf("answers take %v behind failures after 3 s", now)
+	}
+}

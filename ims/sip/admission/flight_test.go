@@ -186,11 +186,34 @@ func TestRefusalsFurtherOn(t *testing.T) {
 	if n := f.c.Counts(); n.Refused[Rate] == 0 || n.Refused[Crowd] != 0 {
 		t.Errorf("counts %+v", n)
 	}
+	f.now += int64(time.Second)
+	f.answer()
+	if s := f.c.State(f.now); s.Open != 0 { // who is refused is not under way
+		t.Errorf("all are answered, and %d are under way", s.Open)
+	}
+}
+
+// What has waited unread for the target is not counted, what has for longer counts from
+// then on.
+func TestUnreadForTheTarget(t *testing.T) {
+	c, now := NewController(Config{}), int64(0)
+	for range 100 {
+		c.Enter(now, New, 0)
+		c.Heard(now, now, true)
+		c.Left()
+		now += int64(10 * time.Millisecond)
+	}
+	for waited, want := range map[time.Duration]time.Duration{0: 0, 20 * time.Millisecond: 0, 30 * time.Millisecond: 10 * time.Millisecond, 500 * time.Millisecond: 480 * time.Millisecond} {
+		if since, _, ok := c.Enter(now, New, waited); !ok || now-since != int64(want) {
+			t.Errorf("one that has waited %v counts %v, let in %v", waited, time.Duration(now-since), ok)
+		}
+	}
 }
 
 func TestGiveBack(t *testing.T) {
 	c, now := NewController(Config{}), int64(0)
 	feed(c, &now, 1000, time.Second, 200*time.Millisecond, New)
+	now += int64(time.Second) // there are some tokens, not a thousand
 	in := 0
 	for range 1000 { // repetitions, at once
 		if c.Admit(now, New) {
@@ -198,8 +221,14 @@ func TestGiveBack(t *testing.T) {
 			c.GiveBack(New)
 		}
 	}
-	if first := c.Admit(now, New); first != (in == 1000) {
-		t.Errorf("%d of 1000 repetitions let in, and then a new request: %v", in, first)
+	first, more := c.Admit(now, New), 0
+	for range 1000 {
+		if c.Admit(now, New) {
+			more++
+		}
+	}
+	if in != 1000 || !first || more == 1000 {
+		t.Errorf("%d of 1000 repetitions let in, then a new request: %v, and %d of 1000", in, first, more)
 	}
 }
 

@@ -223,6 +223,8 @@ func TestFallback(t *testing.T) {
 			if s := r.l.Stats(); s.Clients != 0 {
 				r.Errorf("%+v", s)
 			}
+			r.receive(udp, response(486, "INVITE", "1"))
+			r.want("behind its end", r.tu.take(), "stray 486 INVITE")
 		})
 	})
 	t.Run("a failure of an attempt given up is ignored", func(t *testing.T) {

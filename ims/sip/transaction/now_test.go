@@ -1,9 +1,13 @@
 package transaction
 
 import (
+	"bytes"
 	"fmt"
+	"runtime/debug"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // TestReceiveNow: a message for a shard that rests is handled before ReceiveNow returns,
@@ -69,6 +73,32 @@ func TestReceiveNowLeavesTheRest(t *testing.T) {
 	})
 }
 
+// A few functions that a message posts are run by who has read it, and what they have set
+// fires; more are not.
+func TestReceiveNowRunsAFew(t *testing.T) {
+	for posts, reader := range map[int]bool{1: true, fewPosts: true, fewPosts + 1: false} {
+		bubble(t, Config{Shards: 1}, func(r *rig) {
+			synctest.Wait()
+			r.tu.request = func(s *Server) {
+				for range posts {
+					s.Shard.Post(func() {
+						if by := bytes.Contains(debug.Stack(), []byte(".runNow(")); by != reader {
+							r.Errorf("of %d functions one is run by the reader: %v", posts, by)
+						}
+						s.Shard.After(time.Second, func() { r.tu.note("timer") })
+					})
+				}
+				answer(s, 200)
+			}
+			r.l.ReceiveNow(udp, request("MESSAGE", "1", ""), 0, 0)
+			synctest.Wait()
+			r.want("log", r.tu.take(), "request MESSAGE")
+			r.sleepTo(time.Second)
+			r.want("a second later", r.tu.take(), strings.TrimSuffix(strings.Repeat("timer, ", posts), ", "))
+		})
+	}
+}
+
 // Close waits for whoever runs a shard.
 func TestCloseWaitsForReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -95,6 +125,7 @@ func TestCloseWaitsForReaders(t *testing.T) {
 		if got := u.take(); got != "request MESSAGE" {
 			t.Error(got)
 		}
+		l.shards[0].PostNow(func() { t.Error("a function is run behind Close") }, false)
 	})
 }
 

@@ -82,6 +82,39 @@ func TestPastAgainstModel(t *testing.T) {
 	})
 }
 
+// TestPastEndsAChunk: a chunk that is used again ends behind its last record, though those
+// of its earlier use follow.
+func TestPastEndsAChunk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Shards: 1, Sender: senderFunc(func(sip.Flow, []byte, func(error)) {}), User: &tu{}})
+		defer l.Close()
+		sh := newShard(l) // without a goroutine: the test is its owner
+		added := int64(0)
+		add := func(octets int) {
+			added++
+			x := &tx{machine: machine{kind: nonInviteServer, state: completed}, to: udp, hash: 1, last: make([]byte, octets)}
+			if !sh.past.add(x, time.Second) {
+				t.Fatal("a record is not taken")
+			}
+		}
+		for range pastChunk / 1200 {
+			add(1000)
+		}
+		time.Sleep(2 * time.Second)
+		sh.expire()
+		add(1000)
+		add(pastChunk - 1000) // in another chunk
+		if n := len(sh.past.queues[0].chunks); n != 2 {
+			t.Fatalf("in %d chunks", n)
+		}
+		time.Sleep(2 * time.Second)
+		sh.expire()
+		if n := l.lingering.Load(); n != -added || l.kept.Load() != 0 {
+			t.Errorf("%d records have ended of %d, %d octets are kept", -n, added, l.kept.Load())
+		}
+	})
+}
+
 // TestPastShrinks: what a burst has taken is given back, and one wake-up ends many.
 func TestPastShrinks(t *testing.T) {
 	bubble(t, Config{Shards: 1}, func(r *rig) {
@@ -105,6 +138,9 @@ func TestPastShrinks(t *testing.T) {
 		synctest.Wait()
 		if sh.past.most != 0 || sh.past.chunks != nil || r.l.kept.Load() != 0 {
 			r.Errorf("a minute later the index has room for %d, and %d octets are kept", sh.past.most, r.l.kept.Load())
+		}
+		if n := len(sh.past.index.slots); n > leastSlots {
+			r.Errorf("a minute later the index has %d slots", n)
 		}
 	})
 }
@@ -182,8 +218,8 @@ func TestPastDeclines(t *testing.T) {
 				r.sleepTo(32*time.Second - 1)
 				r.receive(c.flow, request("MESSAGE", "1", ""))
 				r.want("sent", lines(r.wire.take()), "200 MESSAGE, 200 MESSAGE")
-				if s := r.l.Stats(); s.Lingering != 1 {
-					r.Errorf("%+v", s)
+				if s := r.l.Stats(); s.Lingering != 1 || r.l.kept.Load() != 0 {
+					r.Errorf("%d octets kept, %+v", r.l.kept.Load(), s)
 				}
 			})
 		})

@@ -1,9 +1,11 @@
 package transaction
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -132,6 +134,24 @@ func TestRetiredFallsBack(t *testing.T) {
 		if len(s) != 2 || s[1].flow.Conn != 0 || s[1].flow.Remote != addr("192.0.2.1:5060") || s[1].msg.Raw() != s[0].msg.Raw() {
 			r.Errorf("sent %v", s)
 		}
+
+		// The transport may say so late, when the record has gone and its octets are others'.
+		var fail func(error)
+		var sent []string
+		r.l.cfg.Sender = senderFunc(func(f sip.Flow, data []byte, failed func(error)) {
+			if sent = append(sent, string(data)); failed != nil {
+				fail = failed
+			}
+		})
+		r.receive(udp, response(200, "INVITE", "out"))
+		was := bytes.Clone(r.l.shards[0].past.chunks[0])
+		r.on(func(sh *Shard) { clear(sh.past.chunks[0]) })
+		fail(ErrTimeout)
+		synctest.Wait()
+		if len(sent) != 2 || sent[0] != sent[1] {
+			r.Errorf("sent %q", sent)
+		}
+		r.on(func(sh *Shard) { copy(sh.past.chunks[0], was) })
 	})
 }
 
@@ -192,6 +212,13 @@ func TestRefusedPasses(t *testing.T) {
 		if s := r.l.Stats(); len(sh.clients) != 0 || s.Clients != 1 || c.req.Response != nil {
 			r.Errorf("%d transactions, %+v", len(sh.clients), s)
 		}
+		// Another request with the INVITE's branch does not take its ACK.
+		r.tu.request = func(s *Server) { answer(s, 200) }
+		r.receive(gmUDP, request("MESSAGE", "1", ""))
+		r.receive(gmUDP, ack)
+		r.want("log", r.tu.take(), "request MESSAGE")
+		r.wire.take()
+
 		r.sleepTo(127 * time.Second)
 		r.receive(gmUDP, response(486, "INVITE", "2"))
 		r.want("until Timer D ends", lines(r.wire.take()), "ACK")
