@@ -2,11 +2,14 @@ package node
 
 import (
 	"encoding/binary"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/gocscf/gocscf/diameter"
@@ -117,6 +120,41 @@ func TestCxCommand(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%x is %q, want %q", tt.raw, got, tt.want)
+		}
+	}
+}
+
+// TestPeersUp: a connection that comes back after a failure is one that is used, before it
+// has answered its watchdogs, too.
+func TestPeersUp(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	o := Deps{Log: zap.NewNop(), Metrics: reg}.ObserveDiameter()
+	remote := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 3868}
+	for i, step := range []struct {
+		state diameter.State
+		port  int
+		want  float64
+	}{
+		{diameter.Okay, 1, 1}, {diameter.Suspect, 1, 1}, {diameter.Down, 1, 0},
+		{diameter.Reopen, 2, 1}, {diameter.Okay, 2, 1}, {diameter.Down, 2, 0},
+	} {
+		e := diameter.ConnectionEvent{State: step.state, Local: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: step.port}, Remote: remote}
+		if step.state == diameter.Down {
+			e.Err = io.EOF
+		}
+		o.Connection(e)
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		up := -1.0
+		for _, f := range families {
+			if f.GetName() == "gocscf_diameter_peers_up" {
+				up = f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		if up != step.want {
+			t.Errorf("step %d, %v: %v are up, want %v", i, step.state, up, step.want)
 		}
 	}
 }

@@ -129,7 +129,7 @@ func (o *diameterObserver) Connection(e diameter.ConnectionEvent) {
 	}
 	log := o.deps.Log.With(zap.String("peer", name), zap.Stringer("state", e.State))
 	switch e.State {
-	case diameter.Okay:
+	case diameter.Okay, diameter.Reopen: // after a failure it is used, but proves itself for three watchdogs (RFC 3539 3.4.1)
 		o.setUp(e, true)
 		log.Info("diameter peer is up")
 	case diameter.Down:

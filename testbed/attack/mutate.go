@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -208,10 +209,10 @@ func (t *Target) served(ctx context.Context) error {
 		return t.Check(ctx)
 	}
 	for i := 1; ; i++ {
+		ended := t.Cx.Ended()
 		if err := t.ready(ctx); err != nil {
 			return err
 		}
-		ended := t.Cx.Ended()
 		err := t.Check(ctx)
 		if err == nil || i == mostLost || !t.lost(ctx, ended) {
 			return err
@@ -235,17 +236,37 @@ func (t *Target) lost(ctx context.Context, ended int64) bool {
 }
 
 // ready waits until Cx is up again: a frame that cannot be framed ends a connection,
-// and peers come back after a pause.
+// and peers come back after a pause. The functions are asked, too: the answer to their
+// capabilities has passed here before they have read it.
 func (t *Target) ready(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.Now().Add(checkTime); t.Cx.Peers() < 2; {
-		if time.Now().After(late) || ctx.Err() != nil {
-			return fmt.Errorf("%d of 2 functions are connected to the HSS %v after bending ended", t.Cx.Peers(), checkTime)
+	for late := time.Now().Add(checkTime); ; <-tick.C {
+		n := t.Cx.Peers()
+		down, err := t.withoutHSS(ctx)
+		switch {
+		case err != nil:
+			return err
+		case n >= 2 && down == "":
+			return nil
+		case ctx.Err() != nil || time.Now().After(late):
+			return fmt.Errorf("%d of 2 functions are connected to the HSS %v after bending ended (%s says it is not)", n, checkTime, cmp.Or(down, "none"))
 		}
-		<-tick.C
 	}
-	return nil
+}
+
+// withoutHSS returns the name of a function that is to have a Diameter peer and has none.
+func (t *Target) withoutHSS(ctx context.Context) (string, error) {
+	for _, s := range t.Services {
+		v, err := s.Read(ctx)
+		if err != nil {
+			return "", fmt.Errorf("reading the metrics of %s: %w", s.Name, err)
+		}
+		if up, has := v["gocscf_diameter_peers_up"]; has && up < 1 {
+			return s.Name, nil
+		}
+	}
+	return "", nil
 }
 
 // settle waits until the core holds no more than before.

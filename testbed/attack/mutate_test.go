@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"context"
 	"runtime"
 	"testing"
 )
@@ -53,5 +54,19 @@ func TestCheckBesideALostConnection(t *testing.T) {
 	target.Domain = "elsewhere.test"
 	if err := target.served(t.Context()); err == nil {
 		t.Error("phones of another network are served")
+	}
+}
+
+// TestCxIsUpWhenFunctionsSaySo: what stands before the HSS has seen the capabilities pass
+// before a function has read them, which refuses an honest phone until then.
+func TestCxIsUpWhenFunctionsSaySo(t *testing.T) {
+	target := startTarget(t, 1, 1)
+	reads := 0
+	target.Services = append(target.Services, Service{Name: "late", Read: func(context.Context) (map[string]float64, error) {
+		reads++
+		return map[string]float64{"gocscf_diameter_peers_up": float64(reads / 3)}, nil
+	}})
+	if err := target.ready(t.Context()); err != nil || reads != 3 {
+		t.Fatalf("ready after %d looks, want 3: %v", reads, err)
 	}
 }
