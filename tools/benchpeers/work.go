@@ -91,7 +91,7 @@ func (w work) String() string {
 // busy is the closed loop's, as many as fill the processor.
 func (w work) busy() int {
 	if w.what == "registration" || w.what == "reregistration" {
-		return 120 // most of them think, 20 ms
+		return 160 // some of them think, 20 ms
 	}
 	return 40
 }
@@ -243,6 +243,7 @@ func (c *core) load(ctx context.Context, mix string, first, phones int, args ...
 		"--first", fmt.Sprintf("%015d", firstIMSI+first), "--from", address(first), "--phones", strconv.Itoa(phones), "--mix", mix, "--json", file,
 		"--cpu", strings.Join(append(c.watch, "hss="+c.file("hss.pid")), ",")}, args...)
 	cmd := exec.CommandContext(ctx, "taskset", all...)
+	cmd.Env = beside()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
