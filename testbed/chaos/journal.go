@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"fmt"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ const maxJournal = 2_000_000
 type journal struct {
 	mu       sync.Mutex
 	attempts []load.Attempt
+	most     int       // that are kept, maxJournal but in tests
 	left     int       // attempts that found no room
 	failed   time.Time // when the last one that failed was due
 }
@@ -23,14 +25,14 @@ type journal struct {
 func (j *journal) note(a load.Attempt) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.attempts) >= maxJournal {
+	if a.Cause != "" && !lostSubscription(&a) && due(&a).After(j.failed) {
+		j.failed = due(&a)
+	}
+	if len(j.attempts) >= cmp.Or(j.most, maxJournal) {
 		j.left++
 		return
 	}
 	j.attempts = append(j.attempts, a)
-	if a.Cause != "" && !lostSubscription(&a) && due(&a).After(j.failed) {
-		j.failed = due(&a)
-	}
 }
 
 // take gives what is over by now, and forgets it.

@@ -33,8 +33,9 @@ func TestSettle(t *testing.T) {
 		attempt(load.Recover, 1, 12, 13, "REGISTER: 504"),
 		attempt(load.Recover, 1, 16, 17, ""),
 		attempt(load.Recover, 2, 16, 17, ""),
-		attempt(load.Message, 3, 17.2, 33, "MESSAGE: no final answer"), // due in the first, over in the second
-		attempt(load.Message, 3, 17.1, 32, "MESSAGE: 504"),
+		attempt(load.Message, 3, 17.2, 18, "MESSAGE: 504"),
+		attempt(load.Message, 3, 15.5, 33, "MESSAGE: no final answer"), // due in the first, over in the second
+		attempt(load.Message, 3, 15.1, 32, "MESSAGE: 504"),
 		call(25, 25.5, 27.5, ""),
 		call(28, 28.5, 35, "BYE: 504"), // all was well when it was due
 		call(32, 33, 36, ""),
@@ -46,8 +47,8 @@ func TestSettle(t *testing.T) {
 	g.settle(attempts[4:], windows)
 	list, outside := g.list, g.outside
 	want := []Losses{
-		{Attempts: 9, Failed: 6, Late: 1, Subscriptions: 1, Calls: 2, CallsLost: 1, Again: 2, Recovery: 3,
-			Causes: map[string]uint64{"call: BYE: 481": 1, "message: MESSAGE: 504": 2, "recover: REGISTER: 504": 1, "subscribe: SUBSCRIBE: 403": 1, "message: MESSAGE: no final answer": 1}},
+		{Attempts: 10, Failed: 7, Late: 1, Subscriptions: 1, Calls: 2, CallsLost: 1, Again: 2, Recovery: 3,
+			Causes: map[string]uint64{"call: BYE: 481": 1, "message: MESSAGE: 504": 3, "recover: REGISTER: 504": 1, "subscribe: SUBSCRIBE: 403": 1, "message: MESSAGE: no final answer": 1}},
 		{Attempts: 2, Failed: 1, Calls: 2, CallsLost: 1, Causes: map[string]uint64{"call: BYE: 504": 1}},
 	}
 	if d := cmp.Diff(want, list); d != "" {
@@ -55,6 +56,21 @@ func TestSettle(t *testing.T) {
 	}
 	if d := cmp.Diff(Losses{Attempts: 2, Failed: 1, Causes: map[string]uint64{"message: MESSAGE: 500": 1}}, outside); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestJournal: it keeps so many, counts those beyond, and knows of all when the last one
+// failed, but for lost subscriptions.
+func TestJournal(t *testing.T) {
+	zero := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	j := journal{most: 3}
+	for i, cause := range []string{"", "MESSAGE: 504", "", "MESSAGE: 500", ""} {
+		j.note(load.Attempt{Scenario: load.Message, Due: zero.Add(time.Duration(i) * time.Second), Cause: cause})
+	}
+	j.note(load.Attempt{Scenario: load.Message, Due: zero, Cause: "MESSAGE: 504"}) // due before
+	j.note(load.Attempt{Scenario: load.Subscribe, Due: zero.Add(time.Minute), Cause: "SUBSCRIBE: 481"})
+	if kept, missed, failed := len(j.take()), j.missed(), j.lastFailed().Sub(zero); kept != 3 || missed != 4 || failed != 3*time.Second {
+		t.Errorf("%d kept, %d not, the last one that failed was due at %v; want 3, 4 and 3s", kept, missed, failed)
 	}
 }
 

@@ -118,15 +118,44 @@ func TestBook(t *testing.T) {
 	}
 }
 
+// TestTally: who asks for any answer is told of all but 503, and what has any is not open.
+func TestTally(t *testing.T) {
+	c := count(20, 4, 3)
+	c.Requests["INVITE"], c.Answers["INVITE 200"] = 5, 5
+	c.Answers["REGISTER 503"] = 2
+	for status, want := range map[string]float64{"": 7, "200": 4, "503": 2} {
+		if n, open := tally(c, []string{"REGISTER"}, status); n != want || open != 11 {
+			t.Errorf("%q: %g and %g open, want %g and 11", status, n, open, want)
+		}
+	}
+	if low, high := bounds(c, c, account{requests: []string{"REGISTER", "INVITE"}, status: "200"}); low != 9 || high != 20 {
+		t.Errorf("from %g to %g, want 9 to 20", low, high)
+	}
+}
+
+// TestUnreadIsWrong: a reading that is missing is told in the end.
+func TestUnreadIsWrong(t *testing.T) {
+	s := &soaking{bench: &bench{}, rep: &SoakReport{}, sample: &sampler{}}
+	s.book.begin(reading{unread: []string{"scscf is silent"}})
+	s.finish()
+	if !slices.Contains(s.rep.Wrong, "scscf is silent") {
+		t.Errorf("%q", s.rep.Wrong)
+	}
+}
+
 // TestLevels: a level with noise is flat, a leak in the noise is not, and what grows
 // when a service has just started, or in a fault, does not count.
 func TestLevels(t *testing.T) {
+	calm := func(s float64) bool { return math.Mod(s, 300) > 60 && (s < 1500 || math.Mod(s, 300) > 220) }
 	make := func(leak float64) (list []Sample) {
 		for s := 0.0; s <= 2700; s += 5 {
 			for _, name := range services {
-				x := Sample{Seconds: s, Service: name, Life: 1, Calm: math.Mod(s, 300) > 60, PSS: 80000 + 3000*math.Mod(s/5, 4), Goroutines: 20 + math.Mod(s/5, 3)}
+				x := Sample{Seconds: s, Service: name, Life: 1, Calm: calm(s), PSS: 80000 + 3000*math.Mod(s/5, 4), Goroutines: 20 + math.Mod(s/5, 3)}
 				if name == scscf && s >= 300 { // it has been restarted
 					x.Life, x.born = 2, 300
+				}
+				if name == icscf && s >= 2400 {
+					x.Life, x.born = 2, 2400
 				}
 				x.PSS -= 40000 * math.Exp(-(s-x.born)/30)
 				if !x.Calm {
@@ -146,6 +175,15 @@ func TestLevels(t *testing.T) {
 		}
 		if l.Service == scscf && l.From < 480 {
 			t.Errorf("the S-CSCF is judged from %g s on: it has started at 300", l.From)
+		}
+		if l.Service == icscf && l.To >= 2400 {
+			t.Errorf("the I-CSCF is judged until %g s: it has started again at 2400", l.To)
+		}
+	}
+	short := slices.DeleteFunc(make(0), func(x Sample) bool { return x.Seconds < 480 || x.Seconds > 480+memoryNeeds.Seconds()-10 })
+	for _, l := range levels(short, 0) {
+		if known := l.Of != memory; known != (l.Samples > 0) {
+			t.Errorf("of four minutes, nearly, in %d samples: %s: %s: %s", len(short), l.Service, l.Of, l.String())
 		}
 	}
 	for _, l := range levels(make(5), 3*time.Minute) { // 5 KiB a second
