@@ -52,5 +52,6 @@ func batchThread(id int, slice time.Duration) (changed bool, err error) {
 		return false, err
 	}
 	attr.Policy, attr.Runtime = schedBatch, uint64(slice)
-	return true, unix.SchedSetAttr(id, attr, 0)
+	err = unix.SchedSetAttr(id, attr, 0)
+	return err == nil, err
 }
