@@ -7,6 +7,9 @@ import "sync"
 // next packet (BenchmarkExpand).
 const maxWarm = 2048
 
+// forgotten is the place of a transform whose set has ended.
+const forgotten = -1
+
 // warm is the transforms whose keys are expanded. The first to go is the oldest that
 // was not used since it was last looked at. The zero warm is ready.
 type warm struct {
@@ -16,10 +19,13 @@ type warm struct {
 }
 
 // add takes in a transform that has expanded its keys, in the place of another when
-// there are too many.
+// there are too many. One whose set has ended has them for the packet in hand alone.
 func (w *warm) add(t *Transform) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if t.place == forgotten {
+		return
+	}
 	if len(w.ring) < maxWarm {
 		t.place = len(w.ring)
 		w.ring = append(w.ring, t)
@@ -42,8 +48,9 @@ func (w *warm) add(t *Transform) {
 func (w *warm) forget(t *Transform) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if t.place < len(w.ring) && w.ring[t.place] == t {
+	if t.place != forgotten && t.place < len(w.ring) && w.ring[t.place] == t {
 		w.ring[t.place] = nil
 		t.ready.Store(nil)
 	}
+	t.place = forgotten
 }

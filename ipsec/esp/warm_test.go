@@ -60,6 +60,21 @@ func TestMoreTransformsThanAreKeptExpanded(t *testing.T) {
 	}
 }
 
+// A packet that was under way when its set ended is opened, and keeps nothing of it.
+func TestTheForgottenStayForgotten(t *testing.T) {
+	var w warm
+	tr, _ := newTransforms(t, ipsec.Pairs[0])
+	tr.warm = &w
+	w.add(tr)
+	w.forget(tr)
+	tr.Seal(make([]byte, 200), 3, protoUDP, 1001, 1)
+	for _, one := range w.ring {
+		if one == tr {
+			t.Error("its keys are kept until others need the room")
+		}
+	}
+}
+
 // Who is used again and again is not pushed out by those that come once.
 func TestTheUsedStayExpanded(t *testing.T) {
 	var w warm
