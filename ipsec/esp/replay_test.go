@@ -19,6 +19,8 @@ func TestWindow(t *testing.T) {
 		{"0 is never sent", []step{{0, false}}},
 		{"the first may be any", []step{{77, true}, {77, false}}},
 		{"late, in any order", []step{{5, true}, {3, true}, {4, true}, {3, false}, {5, false}, {1, true}}},
+		{"the first word's, behind it", []step{{5, true}, {100, true}, {5, false}, {6, true}, {6, false}}},
+		{"the second word's first", []step{{64, true}, {64, false}, {63, true}, {63, false}}},
 		{"oldest that is taken", []step{{windowSize + 9, true}, {10, true}, {9, false}, {10, false}}},
 		{"far ahead", []step{{1, true}, {1 << 20, true}, {1<<20 - windowSize + 1, true}, {1<<20 - windowSize, false}, {1, false}}},
 		{"ahead by a whole ring", []step{{64, true}, {64 + windowWords*64, true}, {64 + windowWords*64 - 1, true}}},
