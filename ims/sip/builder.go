@@ -93,13 +93,11 @@ func (b *Builder) copyLines(m *Message, id ID) {
 func (b *Builder) copyLine(m *Message, i int, tag string) {
 	l := &m.lines[i]
 	b.head = append(b.head, m.raw[l.start:l.nameEnd]...)
-	value := m.raw[l.valStart:l.valEnd]
-	if tag != "" {
-		value = beforeTag(value)
-	}
-	b.head = appendValue(append(b.head, ": "...), value)
-	if tag != "" {
-		b.head = append(append(b.head, ";tag="...), tag...)
+	b.head = append(b.head, ": "...)
+	if value := m.raw[l.valStart:l.valEnd]; tag == "" {
+		b.head = appendValue(b.head, value)
+	} else {
+		b.head = append(append(appendValue(b.head, beforeTag(value)), ";tag="...), tag...)
 	}
 	b.head = append(b.head, "\r\n"...)
 }
@@ -110,7 +108,7 @@ func Tagged(value, tag string) string { return beforeTag(value) + ";tag=" + tag 
 // beforeTag is the value without a semicolon at its end, which some phones send: with
 // the tag's own behind it there were two, and an empty parameter is malformed.
 func beforeTag(value string) string {
-	return strings.TrimRight(strings.TrimSuffix(strings.TrimRight(value, " \t\r\n"), ";"), " \t\r\n")
+	return trimRightLWS(strings.TrimSuffix(trimRightLWS(value), ";"))
 }
 
 // Add adds a header line.

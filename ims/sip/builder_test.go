@@ -42,6 +42,8 @@ func TestNewResponse(t *testing.T) {
 			[]string{"SIP/2.0 486 Busy Here", "v|", "Via|", "f|<sip:a@h>;tag=1", "To|<sip:b@h>;tag=T", "i|1@h", "CSeq|1 INVITE", "Content-Length|0"}},
 		{"200 to MESSAGE has no Record-Route", "MESSAGE", "sip:b@h", 200,
 			[]string{"SIP/2.0 200 OK", "v|", "Via|", "f|<sip:a@h>;tag=1", "To|sip:b@h;tag=T", "i|1@h", "CSeq|1 MESSAGE", "Content-Length|0"}},
+		{"a semicolon that is there is the tag's", "MESSAGE", "<sip:b@h>;x=y ; ", 200,
+			[]string{"SIP/2.0 200 OK", "v|", "Via|", "f|<sip:a@h>;tag=1", "To|<sip:b@h>;x=y;tag=T", "i|1@h", "CSeq|1 MESSAGE", "Content-Length|0"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			req := mustParse(t, tt.method+" sip:b@h SIP/2.0\r\n"+head+"To: "+tt.to+"\r\nCSeq: 1 "+tt.method+"\r\n\r\n")

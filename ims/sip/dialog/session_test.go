@@ -556,3 +556,23 @@ func TestLongRinging(t *testing.T) {
 		alice.expect(t, "ended: the INVITE failed; failed: 486 Busy Here")
 	})
 }
+
+// A To that ends with a semicolon, as some phones send it, is the same in the answer and in
+// what the callee asks for: with a tag, and no empty parameter.
+func TestToWithASemicolon(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		bob := w.callee(true)
+		p := w.peer(aliceAddr, bobAddr)
+		p.send(p.raw("INVITE", 1, "semicolon", "<sip:alice@home1.net>;tag=a", "<sip:bob@home1.net>;"))
+		time.Sleep(time.Second)
+		bob.on(func() { must(t, bob.s.Answer(sdp("answer"))) })
+		ok := p.await("200")
+		p.send(p.request(ok, "ACK", 1))
+		bob.on(func() { must(t, bob.s.Hangup()) })
+		bye := p.await("BYE")
+		if from := bye.Get(sip.HFrom); from != ok.Get(sip.HTo) || strings.Contains(from, ";;") {
+			t.Errorf("BYE from %q, answered as %q", from, ok.Get(sip.HTo))
+		}
+		p.send(p.response(bye, 200, ""))
+	})
+}
