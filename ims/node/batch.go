@@ -14,6 +14,6 @@ import (
 const batchSlice = 20 * time.Millisecond
 
 // batch makes the process one for batches of work, once. What its environment has chosen
-// for it (chrt, CPUSchedulingPolicy= of systemd) stays, and a kernel that refuses changes
-// nothing but the speed. Services that share a process share its threads.
-var batch = sync.OnceFunc(func() { _ = batchThreads(batchSlice) })
+// for it (chrt, CPUSchedulingPolicy= of systemd) stays, and a kernel that refuses, which is
+// the error, changes nothing but the speed. Services that share a process share its threads.
+var batch = sync.OnceValue(func() error { return batchThreads(batchSlice) })

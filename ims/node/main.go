@@ -141,7 +141,9 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 		}
 	}()
 	sampleHeap()
-	batch()
+	if err := batch(); err != nil {
+		log.Info("the service runs as the system schedules it, and costs more processor time under load", zap.Error(err))
+	}
 	defer growHeap()()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
