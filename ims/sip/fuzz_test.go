@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,7 @@ func FuzzMessage(f *testing.F) {
 				t.Fatalf("the response is malformed: %v %v", err, Validate(r))
 			}
 		}
+		respell(t, raw)
 		// A value taken from the message cannot add more than its line.
 		before := m.Len()
 		for i := range min(before, 8) {
@@ -99,6 +101,29 @@ func FuzzMessage(f *testing.F) {
 			}
 		}
 	})
+}
+
+// respell gives lines other values, and wants the index that the text has.
+func respell(t *testing.T, raw string) {
+	for i, value := range []string{"", "SIP/2.0/UDP h;branch=z9hG4bK1;received=192.0.2.1", "x", ""} {
+		m, err := Parse(raw)
+		if err != nil || i >= m.Len() || m.flags&msgBareLF != 0 || m.lines[i].flags&lineNoColon != 0 || m.lines[i].id == HContentLength {
+			continue
+		}
+		text := m.raw[:m.lines[i].nameEnd] + ": " + value + "\r\n" + m.raw[m.lines[i].end:]
+		if err := m.Respell(i, []byte(value)); err != nil {
+			if len(text) <= MaxMessage {
+				t.Fatalf("line %d as %q: %v", i, value, err)
+			}
+			continue
+		}
+		if m.raw != text {
+			t.Fatalf("line %d as %q leaves %q, want %q", i, value, m.raw, text)
+		}
+		if want := mustParse(t, text); !reflect.DeepEqual(m, want) {
+			t.Fatalf("line %d as %q has index\n%+v, want\n%+v", i, value, m, want)
+		}
+	}
 }
 
 func (m *Message) cutOff() bool { return m.flags&msgCutOff != 0 }

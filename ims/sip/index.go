@@ -49,6 +49,38 @@ func (m *Message) Index(raw string) error {
 // clear empties m, and keeps its room.
 func (m *Message) clear() { *m = Message{lines: m.lines[:0]} }
 
+// Respell makes m what Index would make of its text with another value in header line i,
+// which is not Content-Length; the value is trimmed and without line ends. It is for whoever
+// has indexed m, before anybody else has it: what stands behind is moved, not read again.
+func (m *Message) Respell(i int, value []byte) error {
+	l := &m.lines[i]
+	name := m.raw[l.start:l.nameEnd]
+	long := len(name) + len(": ") + len(value) + len("\r\n")
+	shift := long - int(l.end-l.start)
+	if len(m.raw)+shift > MaxMessage {
+		return ErrTooLarge
+	}
+	var b strings.Builder
+	b.Grow(len(m.raw) + shift)
+	b.WriteString(m.raw[:l.nameEnd])
+	b.WriteString(": ")
+	b.Write(value)
+	b.WriteString("\r\n")
+	b.WriteString(m.raw[l.end:])
+	m.raw = b.String()
+	l.valStart = l.nameEnd + uint16(len(": "))
+	l.valEnd = l.valStart + uint16(len(value))
+	l.end += uint16(shift)
+	l.flags &^= lineFolded
+	for j := i + 1; j < len(m.lines); j++ {
+		l := &m.lines[j]
+		l.start, l.nameEnd, l.valStart = l.start+uint16(shift), l.nameEnd+uint16(shift), l.valStart+uint16(shift)
+		l.valEnd, l.end = l.valEnd+uint16(shift), l.end+uint16(shift)
+	}
+	m.body += uint16(shift)
+	return nil
+}
+
 // countLines returns how many header lines raw has, or a few more: folded ones count
 // as several.
 func countLines(raw string) int {

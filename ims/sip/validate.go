@@ -32,14 +32,21 @@ func badHeader(id ID, detail string) *Problem {
 // Validate reads what routing, transactions and dialogs rely on. A header that
 // nobody here reads (Accept, Warning, a body) passes whatever it holds.
 func Validate(m *Message) *Problem {
-	p := validate(m)
+	var top Via
+	return ValidateVia(m, &top)
+}
+
+// ValidateVia is Validate for who goes on with the top Via, which has been read with the
+// others: it is in top when there is no problem.
+func ValidateVia(m *Message, top *Via) *Problem {
+	p := validate(m, top)
 	if p != nil && (!m.IsRequest() || m.method() == "ACK") {
 		p.Status, p.Reason = 0, ""
 	}
 	return p
 }
 
-func validate(m *Message) *Problem {
+func validate(m *Message, top *Via) *Problem {
 	p := checkStartLine(m)
 	if p == nil {
 		p = checkSize(m)
@@ -54,7 +61,7 @@ func validate(m *Message) *Problem {
 		p = checkCSeq(m)
 	}
 	if p == nil {
-		p = checkVias(m)
+		p = checkVias(m, top)
 	}
 	if p == nil {
 		p = checkAddresses(m)
@@ -184,9 +191,11 @@ func checkCSeq(m *Message) *Problem {
 
 // checkVias reads every Via: the lower ones are where the response will go. A
 // response that a broken peer would have sent on to everybody is stopped here
-// (RFC 4475 §3.3.10).
-func checkVias(m *Message) *Problem {
+// (RFC 4475 §3.3.10). The first is left in top.
+func checkVias(m *Message, top *Via) *Problem {
 	n := 0
+	var lower Via
+	v := top
 	for i := m.first(HVia); i >= 0; i = m.Find(HVia, i+1) {
 		line := m.value(&m.lines[i])
 		for more := true; more; {
@@ -195,9 +204,14 @@ func checkVias(m *Message) *Problem {
 				continue
 			}
 			n++
-			if p := checkVia(s, n, m.IsRequest()); p != nil {
+			var err error
+			if *v, err = ParseVia(s); err != nil {
+				return badHeader(HVia, err.Error())
+			}
+			if p := checkVia(v, n, m.IsRequest()); p != nil {
 				return p
 			}
+			v = &lower
 		}
 	}
 	if n == 0 {
@@ -206,12 +220,9 @@ func checkVias(m *Message) *Problem {
 	return nil
 }
 
-// checkVia reads value n of Via, counted from 1.
-func checkVia(s string, n int, request bool) *Problem {
-	v, err := ParseVia(s)
+// checkVia judges value n of Via, counted from 1.
+func checkVia(v *Via, n int, request bool) *Problem {
 	switch {
-	case err != nil:
-		return badHeader(HVia, err.Error())
 	case n == 1 && v.Branch == MagicCookie: // §3.2.1: the next one would be the same again
 		return badHeader(HVia, "branch is the magic cookie alone")
 	case n == 2 && !request:

@@ -14,8 +14,9 @@ import (
 func (l *Layer) malformed(s *Server, p *sip.Problem) {
 	defer l.recycle(s)
 	raw := s.msg.Raw()
+	via, err := s.msg.TopVia()
 	switch {
-	case p.Status == 0 || s.msg.Method() == "ACK" || !s.arrive(l):
+	case p.Status == 0 || s.msg.Method() == "ACK" || err != nil || !s.arrive(l, &via):
 		l.drop(&l.count.malformed, s.Flow, raw, p.Detail)
 	case !l.rejects.allow():
 		l.drop(&l.count.rateLimited, s.Flow, raw, "rate limit: "+p.Detail)

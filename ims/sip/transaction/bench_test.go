@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -92,6 +93,22 @@ func BenchmarkLingering(b *testing.B) {
 			l.Shard(callID).Post(func() { close(done) })
 			<-done
 		}
+	}
+}
+
+// BenchmarkFromPhone is that for a request whose Via has to be completed, handled by who
+// has read it.
+func BenchmarkFromPhone(b *testing.B) {
+	l := New(Config{Sender: senderFunc(func(sip.Flow, []byte, func(error)) {}), User: &fixed{[]byte("SIP/2.0 200 OK\r\n\r\n")}, Shards: 1})
+	defer l.Close()
+	raws := make([]string, 1<<12)
+	for i := range raws {
+		raws[i] = requestVia("REGISTER", "SIP/2.0/UDP 192.0.2.1:5060;rport;branch="+sip.NewBranch(), "",
+			"Contact: <sip:192.0.2.1>;expires=600000\r\nSupported: path\r\nAuthorization: "+strings.Repeat("x", 300)+"\r\n")
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		l.ReceiveNow(gmUDP, raws[i%len(raws)], 0, 0)
 	}
 }
 

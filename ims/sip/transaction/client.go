@@ -197,19 +197,16 @@ func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 func (c *Client) forget() { c.req, c.cancelFields = ClientRequest{}, nil }
 
 // response takes a response from the inbox. It belongs to the transaction with
-// its branch and CSeq method, by whichever flow it came (RFC 3261 §17.1.3).
-func (sh *Shard) response(f sip.Flow, m *sip.Message) {
-	v, err := m.TopVia()
-	if err != nil {
-		return
-	}
-	sh.clientKey(v.Branch, m.Method())
+// that branch and its CSeq method, by whichever flow it came (RFC 3261 §17.1.3).
+func (sh *Shard) response(f sip.Flow, m *sip.Message, branch string) {
+	method := m.Method()
+	sh.clientKey(branch, method)
 	hash := sh.hash(sh.scratch)
 	t := sh.clients.find(hash, sh.scratch)
 	var done record
 	if t == nil {
 		k := nonInviteClient
-		if m.Method() == "INVITE" {
+		if method == "INVITE" {
 			k = inviteClient
 		}
 		done = sh.past.find(k, hash, sh.scratch)

@@ -239,7 +239,8 @@ func (l *Layer) receiveResponse(f sip.Flow, raw string, now bool) {
 		l.drop(&l.count.malformed, f, raw, err.Error())
 		return
 	}
-	if p := sip.Validate(m); p != nil {
+	var via sip.Via
+	if p := sip.ValidateVia(m, &via); p != nil {
 		l.drop(&l.count.malformed, f, raw, p.Detail)
 		return
 	}
@@ -247,7 +248,7 @@ func (l *Layer) receiveResponse(f sip.Flow, raw string, now bool) {
 		l.drop(&l.count.malformed, f, raw, "no status code")
 		return
 	}
-	sh, it := l.Shard(m.CallID()), item{flow: f, response: m}
+	sh, it := l.Shard(m.CallID()), item{flow: f, response: m, branch: via.Branch}
 	if !(now && sh.runNow(it)) && !sh.enqueue(it, f.Proto.Stream()) {
 		l.drop(&l.count.overflow, f, raw, "inbox full")
 	}
@@ -269,13 +270,17 @@ func (l *Layer) receiveRequest(f sip.Flow, raw string, waited time.Duration, now
 	if method != "ACK" && method != "CANCEL" {
 		s.shed = l.shed(s, waited)
 	}
+	var via sip.Via
+	var err error
 	if s.shed == "" { // the rest of the inspection is spared; a retransmission is still absorbed
-		if p := sip.Validate(m); p != nil {
+		if p := sip.ValidateVia(m, &via); p != nil {
 			l.malformed(s, p)
 			return
 		}
+	} else {
+		via, err = m.TopVia()
 	}
-	if !s.arrive(l) {
+	if err != nil || !s.arrive(l, &via) {
 		l.recycle(s)
 		l.drop(&l.count.malformed, f, raw, "no usable Via")
 		return

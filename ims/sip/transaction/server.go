@@ -50,21 +50,15 @@ func (s *Server) reset() {
 	s.host, s.branch, s.port = "", "", 0
 }
 
-// arrive completes the top Via and finds out where the response goes. It reports
-// false when nobody can be answered.
-func (s *Server) arrive(l *Layer) bool {
-	v, err := s.msg.TopVia()
-	if err != nil || !s.Flow.Remote.IsValid() {
+// arrive completes the top Via, which is v, and finds out where the response goes. It
+// reports false when nobody can be answered.
+func (s *Server) arrive(l *Layer, v *sip.Via) bool {
+	if !s.Flow.Remote.IsValid() {
 		return false
 	}
-	s.to, s.fallback = l.responseFlows(s.Flow, &v)
-	if raw := completeVia(&s.msg, &v, s.Flow.Remote); raw != "" {
-		if s.msg.Index(raw) != nil { // too large by now
-			return false
-		}
-		if v, err = s.msg.TopVia(); err != nil {
-			return false
-		}
+	s.to, s.fallback = l.responseFlows(s.Flow, v)
+	if !completeVia(&s.msg, v, s.Flow.Remote) {
+		return false
 	}
 	s.host, s.port, s.branch = v.Host, v.Port, v.Branch
 	return true

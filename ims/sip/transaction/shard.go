@@ -46,6 +46,7 @@ type item struct {
 	flow     sip.Flow
 	request  *Server
 	response *sip.Message
+	branch   string // of the response's top Via
 	fn       func()
 }
 
@@ -271,7 +272,7 @@ func (sh *Shard) handle(it item) {
 	case it.request != nil:
 		sh.request(it.request)
 	case it.response != nil:
-		sh.response(it.flow, it.response)
+		sh.response(it.flow, it.response, it.branch)
 	default:
 		it.fn()
 	}

@@ -8,67 +8,62 @@ import (
 	"github.com/gocscf/gocscf/ims/sip"
 )
 
-// completeVia returns the text of m with received and rport in its top Via as
-// RFC 3261 §18.2.1 and RFC 3581 §4 ask of whoever receives a request, or "" when
-// it is right as it is. What the sender itself wrote there is not believed.
-// Nothing else changes, so that the rest still leaves as it came.
-func completeVia(m *sip.Message, v *sip.Via, src netip.AddrPort) string {
+// completeVia gives m received and rport in its top Via, which is v, as RFC 3261
+// §18.2.1 and RFC 3581 §4 ask of whoever receives a request. What the sender itself
+// wrote there is not believed. Nothing else changes, so that the rest still leaves as
+// it came. It reports false when the message is too large by now.
+func completeVia(m *sip.Message, v *sip.Via, src netip.AddrPort) bool {
 	addr := src.Addr().Unmap().WithZone("")
 	host, ok := v.HostAddr()
 	received := v.HasRPort || !ok || host.Unmap() != addr
 	if !received && v.Received == "" {
-		return ""
+		return true
 	}
 	first := m.First(sip.HVia)
 	line := m.Find(sip.HVia, 0)
-	_, name, value := m.Line(line)
+	_, _, value := m.Line(line)
 	at := strings.Index(value, first)
 	for at < 0 || value == "" { // an empty Via line stands in front
 		if line = m.Find(sip.HVia, line+1); line < 0 {
-			return ""
+			return true
 		}
-		_, name, value = m.Line(line)
+		_, _, value = m.Line(line)
 		at = strings.Index(value, first)
 	}
-	raw := m.Raw()
-	start := strings.IndexByte(raw, '\n') + 1
-	for i := range line {
-		start += len(m.RawLine(i))
-	}
-
-	var b strings.Builder
-	var scratch [48]byte
-	b.Grow(len(raw) + 64)
-	b.WriteString(raw[:start])
-	b.WriteString(name)
-	b.WriteString(": ")
-	b.WriteString(value[:at])
-	b.WriteString(first[:len(first)-len(v.Params)])
+	var room [256]byte
+	b := append(room[:0], value[:at]...)
+	b = append(b, first[:len(first)-len(v.Params)]...)
 	for n, val := range v.Params.All() {
-		switch {
-		case strings.EqualFold(n, "received"):
-			continue
-		case strings.EqualFold(n, "rport"):
-			b.WriteByte(';')
-			b.WriteString(n)
-			b.Write(strconv.AppendUint(append(scratch[:0], '='), uint64(src.Port()), 10))
+		if strings.EqualFold(n, "received") {
 			continue
 		}
-		b.WriteByte(';')
-		b.WriteString(n)
-		if val != "" {
-			b.WriteByte('=')
-			b.WriteString(val)
+		b = append(append(b, ';'), n...)
+		switch {
+		case strings.EqualFold(n, "rport"):
+			b = strconv.AppendUint(append(b, '='), uint64(src.Port()), 10)
+		case val != "":
+			b = append(append(b, '='), val...)
 		}
 	}
 	if received {
-		b.WriteString(";received=")
-		b.Write(addr.AppendTo(scratch[:0]))
+		b = addr.AppendTo(append(b, ";received="...))
 	}
-	b.WriteString(value[at+len(first):])
-	b.WriteString("\r\n")
-	b.WriteString(raw[start+len(m.RawLine(line)):])
-	return b.String()
+	b = append(b, value[at+len(first):]...)
+	if m.Respell(line, b) != nil {
+		return false
+	}
+	// What is kept of the Via is not to keep the text alive in which it came.
+	_, _, value = m.Line(line)
+	v.Host, v.Branch = within(value, v.Host), within(value, v.Branch)
+	return true
+}
+
+// within returns part as it stands in whole.
+func within(whole, part string) string {
+	if i := strings.Index(whole, part); i >= 0 {
+		return whole[i : i+len(part)]
+	}
+	return strings.Clone(part)
 }
 
 // defaultPort is the port of a sent-by without one (RFC 3261 §18.2.2).
