@@ -135,19 +135,26 @@ func (c *Controller) take(now int64, class Class) bool {
 
 // Enter is Admit for a request that goes on to others, of which Left tells when they
 // answer: how many are under way decides, and where those others refuse, their pace;
-// waited is how long it has been here unread. It says why the request may not be worked on,
-// and for Heard when its time began.
-func (c *Controller) Enter(now int64, class Class, waited time.Duration) (since int64, why Reason, ok bool) {
+// waited is how long it has been here unread. It says why the request may not be worked on.
+func (c *Controller) Enter(now int64, class Class, waited time.Duration) (e Entry, why Reason, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if since, ok = c.flight.enter(now, class, waited); !ok {
-		return since, Crowd, false
+	if e.Since, ok = c.flight.enter(now, class, waited); !ok {
+		return e, Crowd, false
 	}
-	if class != Vital && c.limiting.Load() && !c.take(now, class) && c.further {
-		c.flight.open--
-		return since, Rate, false
+	if class != Vital && c.limiting.Load() {
+		if e.Token = c.take(now, class); !e.Token && c.further {
+			c.flight.open--
+			return e, Rate, false
+		}
 	}
-	return since, 0, true
+	return e, 0, true
+}
+
+// Entry is what Enter tells of a request that it has let in.
+type Entry struct {
+	Since int64 // when its time began, for Heard
+	Token bool  // it has taken one out of the bucket, for GiveBack
 }
 
 // Heard notes the first answer to a request that Enter has let in, whose time began at
@@ -165,8 +172,8 @@ func (c *Controller) Left() {
 	c.mu.Unlock()
 }
 
-// GiveBack takes back that Admit has let a request in, which was the repetition of one
-// that is known.
+// GiveBack takes back that Admit has let a request in, or Enter with a token, on which
+// nobody has worked: the repetition of one that is known, or one that is none.
 func (c *Controller) GiveBack(class Class) {
 	if class == Vital || !c.limiting.Load() {
 		return

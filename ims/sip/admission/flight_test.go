@@ -204,8 +204,8 @@ func TestUnreadForTheTarget(t *testing.T) {
 		now += int64(10 * time.Millisecond)
 	}
 	for waited, want := range map[time.Duration]time.Duration{0: 0, 20 * time.Millisecond: 0, 30 * time.Millisecond: 10 * time.Millisecond, 500 * time.Millisecond: 480 * time.Millisecond} {
-		if since, _, ok := c.Enter(now, New, waited); !ok || now-since != int64(want) {
-			t.Errorf("one that has waited %v counts %v, let in %v", waited, time.Duration(now-since), ok)
+		if e, _, ok := c.Enter(now, New, waited); !ok || now-e.Since != int64(want) {
+			t.Errorf("one that has waited %v counts %v, let in %v", waited, time.Duration(now-e.Since), ok)
 		}
 	}
 }
@@ -240,9 +240,9 @@ func (f *far) pause(rate float64, d time.Duration, class Class) (in int) {
 	}
 	for i := 0; i < len(came); i++ { // what comes while they are read waits behind them
 		f.answer()
-		if since, _, ok := f.c.Enter(f.now, class, time.Duration(f.now-came[i])); ok {
+		if e, _, ok := f.c.Enter(f.now, class, time.Duration(f.now-came[i])); ok {
 			in++
-			f.take(since)
+			f.take(e.Since)
 		}
 		f.now += int64(50 * time.Microsecond)
 	}

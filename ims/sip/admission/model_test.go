@@ -217,8 +217,9 @@ func (m *model) receive(n *node, socket *[]job) job {
 	if n.ctl != nil && j.answer == 0 && !j.hss {
 		if n.counts {
 			var ok bool
-			j.op.since, j.why, ok = n.ctl.Enter(m.now, j.class(), time.Duration(m.now-j.at))
-			j.shed = !ok
+			var e admission.Entry
+			e, j.why, ok = n.ctl.Enter(m.now, j.class(), time.Duration(m.now-j.at))
+			j.op.since, j.shed = e.Since, !ok
 		} else {
 			j.shed = !n.ctl.Admit(m.now, j.class())
 		}

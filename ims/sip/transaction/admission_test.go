@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,16 +10,22 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/admission"
 )
 
-// A retransmission is absorbed, and leaves the room that there is to others.
-func TestRetransmissionsTakeNoToken(t *testing.T) {
+// overloadedFor is a controller that lets as few in as it may.
+func overloadedFor(d time.Duration) *admission.Controller {
 	c := admission.NewController(admission.Config{})
-	for now := int64(0); now < int64(time.Second); now += int64(time.Millisecond) {
+	for now := int64(0); now < int64(d); now += int64(time.Millisecond) {
 		if c.Admit(now, admission.New) {
 			c.Began(now, admission.New, 200*time.Millisecond)
 		} else {
 			c.Refused(now, admission.New, 200*time.Millisecond, admission.Rate)
 		}
 	}
+	return c
+}
+
+// A retransmission is absorbed, and leaves the room that there is to others.
+func TestRetransmissionsTakeNoToken(t *testing.T) {
+	c := overloadedFor(time.Second)
 	bubble(t, Config{Admission: c}, func(r *rig) {
 		time.Sleep(1500 * time.Millisecond) // the bucket fills, and the overload is not over
 		if s := c.State(r.l.Now()); !s.Refusing {
@@ -34,17 +41,45 @@ func TestRetransmissionsTakeNoToken(t *testing.T) {
 	})
 }
 
-// Who is let in for the number under way may have taken nothing of the bucket: repeating
-// himself he must not fill it for the rest.
-func TestRetransmissionsFillNoBucket(t *testing.T) {
-	c := admission.NewController(admission.Config{})
-	for now := int64(0); now < int64(time.Second); now += int64(time.Millisecond) {
-		if c.Admit(now, admission.New) {
-			c.Began(now, admission.New, 200*time.Millisecond)
-		} else {
-			c.Refused(now, admission.New, 200*time.Millisecond, admission.Rate)
-		}
+// What nobody works on leaves the room that there is to others as well, whether it would
+// be counted by how many come or by how many are under way.
+func TestMalformedRequestsTakeNoToken(t *testing.T) {
+	const via = "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\n"
+	register := func(_ sip.Flow, m *sip.Message) bool { return m.Method() == "REGISTER" }
+	for name, raw := range map[string]string{
+		"malformed":            strings.Replace(request("MESSAGE", "x", ""), "To: ", "To: <<\"", 1),
+		"malformed, under way": strings.Replace(request("REGISTER", "x", ""), "To: ", "To: <<\"", 1),
+		"nobody to answer":     strings.Replace(request("MESSAGE", "x", ""), via, "", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := overloadedFor(time.Second)
+			bubble(t, Config{Admission: c, UnderWay: register}, func(r *rig) {
+				time.Sleep(1500 * time.Millisecond) // the bucket fills, and the overload is not over
+				if s := c.State(r.l.Now()); !s.Limiting {
+					t.Fatalf("no overload: %+v", s)
+				}
+				r.tu.request = func(s *Server) { s.Shard.After(time.Second, s.Abandon) }
+				for range 1000 {
+					r.receive(udp, raw)
+				}
+				s := r.l.Stats()
+				if got := s.Malformed + s.BadRequests + s.RateLimited; got != 1000 || s.Unavailable != 0 {
+					t.Fatalf("%+v", s)
+				}
+				r.receive(udp, request("MESSAGE", "a", ""))
+				r.want("let in", r.tu.take(), "request MESSAGE")
+				if open, _, _ := c.UnderWay(); open != 0 {
+					t.Errorf("%d under way", open)
+				}
+			})
+		})
 	}
+}
+
+// A repetition that has taken no token gives none back, as when a REGISTER is let in for
+// the number under way: nobody fills the bucket by repeating himself.
+func TestRetransmissionsFillNoBucket(t *testing.T) {
+	c := overloadedFor(time.Second)
 	register := func(_ sip.Flow, m *sip.Message) bool { return m.Method() == "REGISTER" }
 	bubble(t, Config{Admission: c, UnderWay: register}, func(r *rig) {
 		time.Sleep(1500 * time.Millisecond)

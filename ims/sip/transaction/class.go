@@ -81,7 +81,7 @@ func (l *Layer) lets(s *Server) bool {
 	case s.shed != "" || l.full(s):
 		s.shed = tooMany
 	case a.Began(now, s.class, waited):
-		s.shed = stale
+		s.shed, s.token = stale, false // its turn has been and gone
 	}
 	return s.shed == ""
 }
@@ -108,10 +108,11 @@ func (l *Layer) left(s *Server) {
 	}
 }
 
-// giveBack takes nothing of the bucket for a retransmission. One among those under way
-// has perhaps taken nothing: nobody may fill the bucket by repeating himself.
+// giveBack puts back into the bucket what a request has taken on which nobody has worked,
+// a retransmission or a malformed one: it leaves the room that there is to others.
 func (l *Layer) giveBack(s *Server) {
-	if a := l.cfg.Admission; a != nil && s.shed == "" && !s.under {
-		a.GiveBack(s.class)
+	if s.token {
+		s.token = false
+		l.cfg.Admission.GiveBack(s.class)
 	}
 }

@@ -314,12 +314,14 @@ func (l *Layer) shed(s *Server, waited time.Duration) (why string) {
 		now := l.Now()
 		s.came, s.kernel, s.class = now, waited, l.cfg.Classify(s.Flow, s.Req)
 		if l.cfg.UnderWay != nil && l.cfg.UnderWay(s.Flow, s.Req) {
-			if s.since, s.why, s.under = a.Enter(now, s.class, waited); !s.under {
+			var e admission.Entry
+			e, s.why, s.under = a.Enter(now, s.class, waited)
+			if s.since, s.token = e.Since, e.Token; !s.under {
 				return overloaded
 			}
 			return ""
 		}
-		if !a.Admit(now, s.class) {
+		if s.token = a.Admit(now, s.class); !s.token {
 			return overloaded
 		}
 	}
@@ -350,6 +352,7 @@ func (l *Layer) absorbed(f sip.Flow, m *sip.Message) {
 
 // recycle takes back a Server that no User has seen.
 func (l *Layer) recycle(s *Server) {
+	l.giveBack(s)
 	l.left(s)
 	s.msg.Use(&s.room) // lets go of the text, and of the index of a long message
 	s.reset()
