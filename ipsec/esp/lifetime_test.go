@@ -3,6 +3,7 @@ package esp
 import (
 	"errors"
 	"math"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,6 +71,32 @@ func TestHardLifetime(t *testing.T) {
 		p.Hard = time.Now().Add(-time.Second)
 		if err := h.Install(p); err == nil {
 			t.Error("a set that has ended was installed")
+		}
+	})
+}
+
+// A set that ends, in whichever way, lets go of what its keys were expanded to.
+func TestTheEndedKeepNoKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, Config{})
+		p, _ := setPair(1, "192.0.2.1", "192.0.2.2", ipsec.Pairs[0])
+		q, _ := setPair(2, "192.0.2.1", "192.0.2.3", ipsec.Pairs[0])
+		q.Hard = time.Now().Add(time.Hour)
+		install(t, h, p)
+		install(t, h, q)
+		removed, expired := &h.sets[1].transform, &h.sets[2].transform
+		if removed.ready.Load() == nil || expired.ready.Load() == nil {
+			t.Fatal("whoever has just got keys has not expanded them")
+		}
+		if err := h.Remove(1); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		for name, tr := range map[string]*Transform{"removed": removed, "expired": expired} {
+			if tr.ready.Load() != nil || tr.place != forgotten || slices.Contains(h.warm.ring, tr) {
+				t.Errorf("what was %s keeps its expanded keys, and a place among %d", name, len(h.warm.ring))
+			}
 		}
 	})
 }

@@ -64,6 +64,30 @@ func TestAnswerGoesTheWayOfTheLastPacket(t *testing.T) {
 	})
 }
 
+// A packet that was overtaken says where the peer was, not where he is.
+func TestOvertakenPacketsMoveNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		pcscf := newHost(t, Config{Carriers: []Carrier{w.carrier("192.0.2.1:4500")}})
+		p, u := setPair(1, "192.0.2.1", "192.0.2.2", ipsec.Pairs[0])
+		install(t, pcscf, p)
+		u.Outer = ap("192.0.2.1:4500")
+		// from has the phone behind an address send the packet with a number.
+		from := func(at string, seq uint64, text string) {
+			phone := newHost(t, Config{Carriers: []Carrier{w.carrier(at)}})
+			install(t, phone, u)
+			phone.sets[1].out[ipsec.AtClient].seq.Store(seq - 1)
+			send(t, phone, u.Local.Client(), u.Remote.Server(), text)
+			_ = phone.Close()
+		}
+		from("198.51.100.1:1001", 5, "5")
+		from("198.51.100.2:1002", 7, "7")
+		from("198.51.100.1:1001", 6, "6")
+		pcscf.expect(t, []string{"UDP 192.0.2.2:6301->192.0.2.1:6100 5", "UDP 192.0.2.2:6301->192.0.2.1:6100 7", "UDP 192.0.2.2:6301->192.0.2.1:6100 6"},
+			[]string{"first of 1 by UDP 198.51.100.1:1001", "1 now by UDP 198.51.100.2:1002"})
+	})
+}
+
 // Phones that share a carrier may choose the same SPI: each association is tried,
 // and those that the packet is not for leave it as it is.
 func TestSameSPIAtSeveralAddresses(t *testing.T) {
