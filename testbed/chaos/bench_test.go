@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,6 +83,39 @@ func TestPhonesLost(t *testing.T) {
 	if o, err := struck(t, Fault{Name: "rain", come: nothing, gone: nothing}, &phones, &deaf); err == nil {
 		t.Errorf("nobody could be asked, and it came to %+v", o)
 	}
+}
+
+// TestEnding: whoever ends a service goes on when its process is gone, so that nothing of
+// it answers any more and its ports are free; one that does not go is told of.
+func TestEnding(t *testing.T) {
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nothing = syscall.Signal(0) // this process has to go on
+	synctest.Test(t, func(t *testing.T) {
+		p := &process{cmd: &exec.Cmd{Process: self}, ended: make(chan struct{})}
+		c := &core{running: map[string]*process{pcscf: p}}
+		over := make(chan error, 1)
+		go func() { over <- c.end(t.Context(), pcscf, nothing) }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		select {
+		case err := <-over:
+			t.Fatalf("taken for ended while its process is there: %v", err)
+		default:
+		}
+		close(p.ended)
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+		p.ended = make(chan struct{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := c.end(ctx, pcscf, nothing); err == nil || !strings.Contains(err.Error(), "does not end") {
+			t.Errorf("its process stays, and that is told as: %v", err)
+		}
+	})
 }
 
 // TestDamage: a fault on Gm has come when a datagram was damaged.

@@ -87,6 +87,14 @@ func TestBook(t *testing.T) {
 		"all agree": {nil, nil},
 		"the P-CSCF has forgotten ten": {func(m map[string]series, _ *reading) { m[pcscf][`gocscf_pcscf_registers_total{status="200"}`] -= 10 },
 			[]string{"200: phones, P-CSCF: in the end", "but for 503: phones, P-CSCF: in the end"}},
+		// Three were without an answer when the P-CSCF was killed: it had answered some, whom
+		// phones heard afterwards, or none, and they never had an answer.
+		"three are heard late of the killed": {func(m map[string]series, _ *reading) { m[pcscf][`gocscf_pcscf_registers_total{status="200"}`] -= 3 }, nil},
+		"four are heard late of the killed": {func(m map[string]series, _ *reading) { m[pcscf][`gocscf_pcscf_registers_total{status="200"}`] -= 4 },
+			[]string{"200: phones, P-CSCF: in the end: counted 111, want 112 to 118", "but for 503: phones, P-CSCF: in the end"}},
+		"three answers are lost": {func(m map[string]series, _ *reading) { m[pcscf][`gocscf_pcscf_registers_total{status="200"}`] += 3 }, nil},
+		"four answers are lost": {func(m map[string]series, _ *reading) { m[pcscf][`gocscf_pcscf_registers_total{status="200"}`] += 4 },
+			[]string{"200: phones, P-CSCF: in the end", "but for 503: phones, P-CSCF: in the end"}},
 		"the S-CSCF registers whom nobody asked for": {func(m map[string]series, _ *reading) { m[scscf][`gocscf_scscf_registers_total{status="200"}`] += 10 },
 			[]string{"200: phones, S-CSCF"}},
 		"the HSS answers twice": {func(m map[string]series, _ *reading) {
