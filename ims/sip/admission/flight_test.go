@@ -128,6 +128,55 @@ func TestSlowAnswersAreNoOverload(t *testing.T) {
 	}
 }
 
+// Answers that take a little longer from some time on, as when the machine has become
+// slower, come to be the usual ones: not within seconds, in which a queue may stand, but
+// within a minute.
+func TestALittleSlowerBecomesUsual(t *testing.T) {
+	const base, slower, more = 5 * time.Millisecond, 15 * time.Millisecond, 25 * time.Millisecond
+	f := newFar()
+	usual := func() time.Duration { return time.Duration(f.c.flight.base).Round(100 * time.Microsecond) }
+	f.offer(500, 3*time.Second, New)
+	if b := usual(); b < base || b > base+time.Millisecond {
+		t.Fatalf("usual are %v, want %v", b, base)
+	}
+	f.delay = slower
+	f.offer(500, time.Second, New)
+	if b := usual(); b > base+(slower-base)/3 {
+		t.Errorf("after a second of %v usual are %v", slower, b)
+	}
+	f.offer(500, 30*time.Second, New)
+	if b := usual(); b < slower-time.Millisecond {
+		t.Errorf("after half a minute of %v usual are %v", slower, b)
+	}
+	// More than a quarter of what may wait is no drift: it may be a queue.
+	f.delay = slower + (more - base)
+	f.offer(500, 10*time.Second, New)
+	if b := usual(); b > slower+time.Millisecond {
+		t.Errorf("after ten seconds of %v usual are %v", f.delay, b)
+	}
+}
+
+// However late an answer is, it counts for no more than two seconds, so that answers are
+// taken to be quick again soon behind it.
+func TestLateAnswersAreSoonForgotten(t *testing.T) {
+	f := newFar()
+	f.offer(500, 3*time.Second, New)
+	e, _, ok := f.c.Enter(f.now, New, 0)
+	if !ok {
+		t.Fatal("not let in")
+	}
+	f.offer(500, time.Minute, New)
+	f.c.Heard(f.now, e.Since, true)
+	f.c.Left()
+	if a := f.c.State(f.now).Answer; a < 100*time.Millisecond || a > 150*time.Millisecond {
+		t.Errorf("answers take %v behind one that was a minute late, want an eighth of a second", a)
+	}
+	f.offer(500, time.Second/10, New)
+	if a := f.c.State(f.now).Answer; a > 20*time.Millisecond {
+		t.Errorf("answers take %v a tenth of a second later", a)
+	}
+}
+
 // A core that says nothing for half a second, as a process that was stopped does, costs
 // nobody his registration.
 func TestMomentIsNoOverload(t *testing.T) {
