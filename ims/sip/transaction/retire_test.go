@@ -155,6 +155,33 @@ func TestRetiredFallsBack(t *testing.T) {
 	})
 }
 
+// What is sent again leaves a second time only where a stream has failed and there is
+// another way: of a datagram the sender's repetition is the remedy.
+func TestRelayedAgainAtMostTwice(t *testing.T) {
+	elsewhere := tcp
+	elsewhere.Conn, elsewhere.Remote = 0, addr("192.0.2.1:5060")
+	other := udp
+	other.Remote = addr("192.0.2.1:5070")
+	for name, tt := range map[string]struct {
+		to, fallback sip.Flow
+		want         int
+	}{
+		"a stream":                 {tcp, elsewhere, 2},
+		"a stream, no other way":   {elsewhere, elsewhere, 1},
+		"a datagram":               {udp, udp, 1},
+		"a datagram, another port": {udp, other, 1},
+	} {
+		bubble(t, Config{Shards: 1}, func(r *rig) {
+			r.wire.fail = func(sip.Flow) error { return ErrTimeout }
+			r.on(func(sh *Shard) { sh.relayAgain(tt.to, tt.fallback, []byte(response(200, "INVITE", "1"))) })
+			synctest.Wait()
+			if s := r.wire.take(); len(s) != tt.want || s[len(s)-1].flow != tt.fallback && tt.want > 1 {
+				t.Errorf("%s: sent %v, want %d", name, s, tt.want)
+			}
+		})
+	}
+}
+
 // Only INVITEs that are answered with 2xx, and of which nobody awaits the end, retire.
 func TestWhatDoesNotRetire(t *testing.T) {
 	zone := udp
