@@ -52,7 +52,9 @@ func choose(all []SCSCF, want *cx.ServerCapabilities) []string {
 // serverURI returns the name of an S-CSCF (or, for a PSI, an application server) as
 // a SIP URI, as which it was perhaps sent; empty when it is none.
 func serverURI(name string) string {
-	name = cx.ServerURI(name)
+	if name = cx.ServerURI(name); name == "" {
+		return ""
+	}
 	if u, err := uri.Parse(name); err != nil || !u.IsSIP() {
 		return ""
 	}

@@ -1,7 +1,7 @@
 package icscf
 
 import (
-	"crypto/sha256"
+	"hash/maphash"
 	"strings"
 	"sync"
 	"time"
@@ -10,14 +10,17 @@ import (
 // recent remembers for reg-await-auth which S-CSCF challenged a user: some HSSes
 // name a random one until the SAR, and only that one knows the challenge.
 type recent struct {
+	seed maphash.Seed
+
 	mu         sync.Mutex
 	young, old map[recentKey]challenger
 	turned     time.Time
 }
 
 // recentKey stands for a private identity and a Call-ID, which are as long as
-// whoever sends them likes.
-type recentKey [16]byte
+// whoever sends them likes. Should two be the same, a REGISTER goes to the other's
+// S-CSCF, which challenges it anew; nobody outside can bring that about.
+type recentKey uint64
 
 type challenger struct {
 	scscf string
@@ -31,13 +34,16 @@ const regAwaitAuth = 4 * time.Minute
 const maxRecent = 50_000
 
 func newRecent() *recent {
-	return &recent{young: map[recentKey]challenger{}, old: map[recentKey]challenger{}}
+	return &recent{seed: maphash.MakeSeed(), young: map[recentKey]challenger{}, old: map[recentKey]challenger{}}
 }
 
-func keyOf(impi, callID string) (k recentKey) {
-	sum := sha256.Sum256([]byte(impi + "\x00" + callID))
-	copy(k[:], sum[:])
-	return k
+func (r *recent) keyOf(impi, callID string) recentKey {
+	var h maphash.Hash
+	h.SetSeed(r.seed)
+	_, _ = h.WriteString(impi) // it never fails
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(callID)
+	return recentKey(h.Sum64())
 }
 
 // turn drops what is older than two generations.
@@ -52,13 +58,13 @@ func (r *recent) challenged(impi, callID, scscf string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.turn(now)
-	r.young[keyOf(impi, callID)] = challenger{strings.Clone(scscf), now}
+	r.young[r.keyOf(impi, callID)] = challenger{strings.Clone(scscf), now}
 }
 
 // by returns the S-CSCF that challenged the user, and forgets it: a challenge is
 // answered once. Empty when none is known.
 func (r *recent) by(impi, callID string, now time.Time) string {
-	k := keyOf(impi, callID)
+	k := r.keyOf(impi, callID)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, ok := r.young[k]
