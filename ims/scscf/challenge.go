@@ -19,7 +19,8 @@ type challenge struct {
 	until        time.Time // reg-await-auth
 	resynced     bool      // made after an AUTS
 	failures     int       // wrong answers in a row before this one
-	stop         func()    // its timer's
+
+	before, after *challenge // of those that are outstanding
 }
 
 // challenges holds the outstanding challenges. One belongs to a private identity
@@ -33,6 +34,10 @@ type challenges struct {
 	n       int
 	byIMPI  map[string][]*challenge // oldest first
 	byNonce map[string]*challenge
+
+	// All last equally long: one timer, for the oldest, is enough.
+	first, last *challenge // oldest first
+	watched     bool       // somebody waits for the end of first, or of one before it
 }
 
 // Bounds: beyond maxChallenges new ones are refused, so that invented users cannot
@@ -73,7 +78,37 @@ func (t *challenges) put(c *challenge) bool {
 	t.byIMPI[c.impi] = append(t.byIMPI[c.impi], c)
 	t.byNonce[c.nonce] = c
 	t.n++
+	if c.before = t.last; c.before == nil {
+		t.first = c
+	} else {
+		c.before.after = c
+	}
+	t.last = c
 	return true
+}
+
+// watch tells who is to call over, and when; false where somebody is to already, or nothing
+// is outstanding.
+func (t *challenges) watch(now time.Time) (wait time.Duration, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.watched || t.first == nil {
+		return 0, false
+	}
+	t.watched = true
+	return t.first.until.Sub(now), true
+}
+
+// over returns the challenges that nobody has answered in time. They are for the caller to
+// take; then somebody has to watch again.
+func (t *challenges) over(now time.Time) (all []*challenge) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.watched = false
+	for c := t.first; c != nil && !c.until.After(now); c = c.after {
+		all = append(all, c)
+	}
+	return all
 }
 
 // of returns the outstanding challenge of a user and Call-ID, nil if there is none.
@@ -118,9 +153,17 @@ func (t *challenges) drop(c *challenge) {
 	if t.byNonce[c.nonce] == c { // an HSS with a fixed RAND may repeat one
 		delete(t.byNonce, c.nonce)
 	}
-	if c.stop != nil {
-		c.stop()
+	if c.before == nil {
+		t.first = c.after
+	} else {
+		c.before.after = c.after
 	}
+	if c.after == nil {
+		t.last = c.before
+	} else {
+		c.after.before = c.before
+	}
+	c.before, c.after = nil, nil
 }
 
 // open reports whether a user has an outstanding challenge.

@@ -258,16 +258,13 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 		password: s.algorithm.Password(aka.NewSecret(item.Authorization), ck, ik),
 		until:    time.Now().Add(s.cfg.RegAwaitAuth.D()), resynced: resynced, failures: failures,
 	}
-	shard := r.x.Shard // not r: a challenge must not hold on to the message for minutes
-	timer := shard.After(s.cfg.RegAwaitAuth.D(), func() { s.notAnswered(c) })
-	c.stop = func() { shard.Post(func() { timer.Stop() }) }
 	if !s.challenges.put(c) {
-		c.stop()
 		r.refuse(node.Refusal{Status: 503, Cause: "challenges_full", Text: "Too many challenges wait for their answers.",
 			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "30"}},
 			Next:   "Look where the REGISTERs come from: so many phones do not wait unanswered at once."})
 		return
 	}
+	s.await(r.x.Shard)
 	s.metrics.registers.WithLabelValues("401").Inc()
 	r.info("challenged")
 	head := sip.Challenge{

@@ -2,12 +2,14 @@ package scscf
 
 import (
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/sip/transaction"
 	"github.com/gocscf/gocscf/ims/trace"
 	"github.com/gocscf/gocscf/ims/uri"
 )
@@ -89,6 +91,18 @@ func (r *registration) macFailure(c *challenge) {
 		Text: "The UE reported MAC failure: K or OPc of " + r.impi + " differs between the SIM and the HSS.",
 		Next: "Compare K and OPc of the card with the HSS's; an OP given as OPc, or the other way round, is the usual cause."}
 	r.forget(cx.AuthenticationFailure, func() { r.refuse(ref) })
+}
+
+// await sees to it that the challenges which are outstanding end in time, on that shard.
+func (s *Server) await(shard *transaction.Shard) {
+	if wait, ok := s.challenges.watch(time.Now()); ok {
+		shard.After(wait, func() {
+			for _, c := range s.challenges.over(time.Now()) {
+				s.notAnswered(c)
+			}
+			s.await(shard)
+		})
+	}
 }
 
 // notAnswered is the end of reg-await-auth (TS 24.229 5.4.1.2.3A).

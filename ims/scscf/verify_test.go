@@ -88,6 +88,44 @@ func TestAChallengeThatIsNotAnswered(t *testing.T) {
 	})
 }
 
+// Challenges end each at its own time, whichever of those before or behind them have been
+// answered.
+func TestChallengesEndOneByOne(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		var phones []*phone
+		var ends []time.Time
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			h.hss.user(name+"@"+home, user(nil, id("sip:"+name+"@home.test")))
+			p := h.phone(name)
+			p.challenge()
+			phones, ends = append(phones, p), append(ends, time.Now().Add(4*time.Minute))
+			time.Sleep(10 * time.Second)
+		}
+		for _, i := range []int{2, 0, 4} { // one from the middle, the first, the last
+			phones[i].send(200, phones[i].answer())
+		}
+		h.wantAsked("SAR c@home.test sip:c@home.test REGISTRATION, SAR a@home.test sip:a@home.test REGISTRATION, SAR e@home.test sip:e@home.test REGISTRATION")
+		last := h.alicePhone()
+		last.challenge()
+		for _, i := range []int{1, 3} {
+			time.Sleep(time.Until(ends[i]) - time.Second)
+			h.wantAsked("")
+			time.Sleep(2 * time.Second)
+			h.wantAsked("SAR " + phones[i].impi + " " + phones[i].impu + " AUTHENTICATION_TIMEOUT")
+		}
+		last.send(200, last.answer())
+		h.wantAsked("SAR alice@home.test sip:alice@home.test REGISTRATION")
+		if n := h.s.challenges.len(); n != 0 {
+			t.Errorf("%d challenges are left", n)
+		}
+		last.challenge()
+		time.Sleep(4*time.Minute + time.Second)
+		if n := h.s.challenges.len(); n != 0 {
+			t.Errorf("%d challenges are left of one after a rest", n)
+		}
+	})
+}
+
 func TestWrongAnswers(t *testing.T) {
 	tests := []struct {
 		name  string
