@@ -50,6 +50,9 @@ func FuzzMessage(f *testing.F) {
 				}
 			}
 		}
+		if _, rest, _ := strings.Cut(m.Raw(), "\n"); Validate(m) != nil && rest != "" && (rest[0] == ' ' || rest[0] == '\t') {
+			return // what is put before this line is continued by it; nobody forwards such
+		}
 		var e Edits
 		forwardEdits(&e)
 		a, err := m.Apply(&e)
