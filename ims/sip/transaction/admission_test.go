@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -21,6 +22,60 @@ func overloadedFor(d time.Duration) *admission.Controller {
 		}
 	}
 	return c
+}
+
+// Under overload what is inside of a dialog, an emergency or has priority is let in however
+// long it has waited, what answers a challenge if it has not waited too long, and for all
+// else the bucket is empty.
+func TestWhoIsLetInUnderOverload(t *testing.T) {
+	const long = time.Second / 2 // more than what Config.MaxWait of the control is
+	inDialog := requestVia("BYE", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx", "us", "")
+	emergency := strings.Replace(request("INVITE", "x", ""), "sip:bob@example.com", "urn:service:sos", 1)
+	priority := request("INVITE", "x", "Resource-Priority: ets.0\r\n")
+	sos := request("REGISTER", "x", "Contact: <sip:a@192.0.2.1;sos>\r\n")
+	answered := request("REGISTER", "x", `Authorization: Digest username="a", nonce="n"`+"\r\n")
+	for _, tt := range []struct {
+		name   string
+		flow   sip.Flow
+		raw    string
+		waited time.Duration
+		want   string
+	}{
+		{"a message", gmUDP, request("MESSAGE", "x", ""), 0, "503"},
+		{"a call", gmUDP, request("INVITE", "x", ""), 0, "503"},
+		{"a first REGISTER", gmUDP, request("REGISTER", "x", ""), 0, "503"},
+		{"in a dialog", gmUDP, inDialog, 0, "request BYE"},
+		{"in a dialog, late", gmUDP, inDialog, long, "request BYE"},
+		{"an emergency", gmUDP, emergency, 0, "request INVITE"},
+		{"an emergency, late", gmUDP, emergency, long, "request INVITE"},
+		{"an emergency registration", gmUDP, sos, long, "request REGISTER"},
+		{"priority of the core", udp, priority, long, "request INVITE"},
+		{"priority that a phone claims", gmUDP, priority, 0, "503"},
+		{"the answer to a challenge", gmUDP, answered, 0, "request REGISTER"},
+		{"the answer to a challenge, late", gmUDP, answered, long, "503"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, Config{Admission: overloadedFor(time.Second), NoTrying: true}, func(r *rig) {
+				r.tu.request = func(s *Server) { s.Shard.After(time.Second, s.Abandon) }
+				time.Sleep(time.Second)
+				for i := range 200 { // what has come together is used up
+					r.receive(udp, request("MESSAGE", fmt.Sprint("m", i), ""))
+				}
+				r.tu.take()
+				r.wire.take()
+				r.l.ReceiveWaited(tt.flow, tt.raw, tt.waited)
+				synctest.Wait()
+				got := r.tu.take()
+				for _, s := range r.wire.take() {
+					got += fmt.Sprint(s.msg.Status())
+					if n, ok := sip.ParseRetryAfter(s.msg.Get(sip.HRetryAfter)); !ok || n < 5 || n > 10 {
+						r.Errorf("Retry-After %d, want 5 to 10", n)
+					}
+				}
+				r.want("outcome", got, tt.want)
+			})
+		})
+	}
 }
 
 // A retransmission is absorbed, and leaves the room that there is to others.
