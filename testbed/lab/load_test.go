@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,17 +53,17 @@ func everything(t *testing.T) load.Mix {
 // TestProtectedLoad: the same over ESP in user space.
 func TestProtectedLoad(t *testing.T) {
 	core, cfg := crowd(t, 20, 20, (*Configs).Protect)
-	cfg.ESP, cfg.Busy, cfg.Count = core.P.ESPUDP(), 4, 60
+	cfg.ESP, cfg.Busy, cfg.Count = core.P.ESPUDP(), 4, 120
 	r, err := load.Run(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	reconcile(t, r.PreRegistration)
 	reconcile(t, r.Load)
-	if r.PreRegistration.Succeeded != 10 || r.Load.Failed != 0 || r.Load.Attempts != 60 || r.Generator.Stray != 0 {
+	if r.PreRegistration.Succeeded != 10 || r.Load.Failed != 0 || r.Load.Attempts != 120 || len(r.Load.Scenarios) != 9 || r.Generator.Stray != 0 {
 		var text strings.Builder
 		_ = r.Print(&text)
-		t.Errorf("want 10 phones registered before, and 60 attempts without a failure:\n%s", &text)
+		t.Errorf("want 10 phones registered before, and 120 attempts of nine scenarios without a failure:\n%s", &text)
 	}
 }
 
@@ -179,6 +180,50 @@ func TestLoadOfStrangers(t *testing.T) {
 	}
 	if len(r.Steps) != 1 || r.DOC != 0 {
 		t.Errorf("%d loads were tried, and DOC is %g", len(r.Steps), r.DOC)
+	}
+}
+
+// TestLoadFindsDOC: the highest load that is handled adequately is told. The one after it
+// is more than the phones can make.
+func TestLoadFindsDOC(t *testing.T) {
+	_, cfg := crowd(t, 40, 40)
+	cfg.Mix, cfg.Registered, cfg.Duration, cfg.Steps = load.Only(load.Message), 40, time.Second, []float64{5, 15, 100_000, 200_000}
+	r, err := load.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range r.Steps {
+		reconcile(t, s.Phase)
+	}
+	if len(r.Steps) != 3 || r.DOC != 15 || r.Steps[2].Skipped == 0 {
+		var text strings.Builder
+		_ = r.Print(&text)
+		t.Errorf("%d loads were tried, DOC is %g, want 15:\n%s", len(r.Steps), r.DOC, &text)
+	}
+}
+
+// TestLoadRamp: what is due grows with the time, and so does what succeeds.
+func TestLoadRamp(t *testing.T) {
+	_, cfg := crowd(t, 20, 20)
+	cfg.Mix, cfg.Registered, cfg.Duration, cfg.Rate = load.Only(load.Message), 20, 2*time.Second, load.Rate{From: 0, To: 100, Over: 2 * time.Second}
+	var due []time.Time
+	cfg.Ended = func(a load.Attempt) {
+		if a.Scenario == load.Message {
+			due = append(due, a.Due)
+		}
+	}
+	r, err := load.Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reconcile(t, r.Load)
+	// About 100 with a deviation of 10, and a quarter of them in the first half of the time.
+	if n := r.Load.Attempts + r.Load.Skipped; n < 60 || n > 140 || r.Load.Failed != 0 || len(due) < 30 {
+		t.Fatalf("%d were due, %d were told of: %+v", n, len(due), r.Load.Counts)
+	}
+	slices.SortFunc(due, time.Time.Compare)
+	if half := due[len(due)/2].Sub(due[0]).Seconds() / due[len(due)-1].Sub(due[0]).Seconds(); half < 0.58 {
+		t.Errorf("half were due after %.2f of the time, want 0.7 or so", half)
 	}
 }
 

@@ -103,6 +103,32 @@ func TestStrayMessages(t *testing.T) {
 	}
 }
 
+// How long a success takes counts from when it was due, as well if no phone was there at
+// that time, and leaves out what the phone itself waits.
+func TestLatencyCountsFromWhenItWasDue(t *testing.T) {
+	const ms = time.Millisecond
+	e, _ := still(t, 1)
+	rec := &recorder{}
+	o := e.newOffer(Only(Register), 0, 1, rec)
+	e.lock()
+	defer e.mu.Unlock()
+	e.now = 150 * ms
+	if !e.try(o, Register, 100*ms) {
+		t.Fatal("no phone")
+	}
+	a := e.phones[0].doing
+	e.now = 160 * ms
+	e.after(a, 20*ms, answerChallenge)
+	e.now = 180 * ms
+	e.tick(a)
+	e.now = 190 * ms
+	e.succeed(a)
+	sum := rec.sum()
+	if l := sum.latency.latency(); l.Count != 1 || l.Max < 69 || l.Max > 72 {
+		t.Errorf("%+v, want 90 ms less the 20 that the phone has waited", l)
+	}
+}
+
 // How long a refusal takes counts for the request that is refused, not for what the
 // attempt has done before it.
 func TestRefusals(t *testing.T) {

@@ -63,6 +63,37 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// A load is handled adequately with at most one in a thousand attempts that is not, and
+// where each that was due was made.
+func TestAdequate(t *testing.T) {
+	for _, tt := range []struct {
+		attempts, failed, late, again, skipped int
+		want                                   bool
+	}{
+		{1000, 0, 0, 0, 0, true}, {1000, 1, 0, 0, 0, true}, {1000, 0, 1, 0, 0, true}, {1000, 0, 0, 1, 0, true},
+		{1000, 2, 0, 0, 0, false}, {1000, 1, 1, 0, 0, false}, {1000, 0, 1, 1, 0, false}, {999, 1, 0, 0, 0, false},
+		{1000, 0, 0, 0, 1, false}, {0, 0, 0, 0, 0, false},
+	} {
+		rec := &recorder{ended: time.Second}
+		rec.tallies[Call].attempts, rec.tallies[Call].skipped = uint64(tt.attempts), uint64(tt.skipped)
+		for i := range tt.attempts {
+			cause, took, again := "", time.Millisecond, 0
+			switch {
+			case i < tt.failed:
+				cause = "INVITE: 500"
+			case i < tt.failed+tt.late:
+				took = 2 * time.Second
+			case i < tt.failed+tt.late+tt.again:
+				again = 1
+			}
+			rec.note(Call, cause, took, again, time.Second)
+		}
+		if p := rec.phase(); p.adequate() != tt.want {
+			t.Errorf("%+v: %+v", tt, p.Counts)
+		}
+	}
+}
+
 // The plot is XML, and each curve has a point a second.
 func TestPlot(t *testing.T) {
 	for _, series := range [][]Second{nil, {{Seconds: 1, Due: 10, Succeeded: 9, Failed: 1, P50: 2, P99: 700}, {Seconds: 2}, {Seconds: 3, Due: 1}}} {

@@ -198,9 +198,14 @@ func (r *runner) steps(ctx context.Context, procs processes, p part) {
 		p.rate = Rate{From: rate, To: rate}
 		s := Step{Offered: rate, Phase: r.offer(ctx, "step", procs, p)}
 		r.report.Steps = append(r.report.Steps, s)
-		if s.Attempts == 0 || s.InadequateShare > adequate || s.Skipped > 0 {
+		if !s.adequate() {
 			return
 		}
 		r.report.DOC = rate
 	}
+}
+
+// adequate reports whether a load was handled so, and was what it should have been.
+func (p *Phase) adequate() bool {
+	return p.Attempts > 0 && p.InadequateShare <= adequate && p.Skipped == 0
 }
