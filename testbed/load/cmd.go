@@ -128,7 +128,13 @@ func (c *Cmd) config() (cfg Config, err error) {
 		note("--cpu", err)
 		cfg.Processes = append(cfg.Processes, proc)
 	}
-	if err := errors.Join(errs...); err != nil {
+	err = errors.Join(errs...)
+	if err == nil { // each can be read; now what they ask for together
+		all := cfg
+		all.defaults()
+		err = all.check()
+	}
+	if err != nil {
 		return cfg, &FlagError{err}
 	}
 	return cfg, nil
