@@ -138,6 +138,7 @@ func runFlood(ctx context.Context, t *Target, cfg FloodConfig, f flood) (FloodRe
 		}
 	}
 	work.Wait()
+	rep.look(ctx, t) // what a short flood leaves lies between two looks
 	rep.Sent = fl.sent.Load()
 	if failed != nil {
 		return rep, failed
@@ -159,15 +160,20 @@ func (r *FloodReport) watch(ctx context.Context, t *Target) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if now, err := t.gauges(context.WithoutCancel(ctx)); err == nil {
-			for name, g := range now {
-				r.Peak[name] = r.Peak[name].max(g)
-			}
-		}
+		r.look(context.WithoutCancel(ctx), t)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// look takes the gauges of now into the highest.
+func (r *FloodReport) look(ctx context.Context, t *Target) {
+	if now, err := t.gauges(ctx); err == nil {
+		for name, g := range now {
+			r.Peak[name] = r.Peak[name].max(g)
 		}
 	}
 }

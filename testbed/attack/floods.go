@@ -80,7 +80,7 @@ var floods = []flood{
 	},
 	{
 		"invites", "INVITEs of strangers",
-		"no state: one 100 and one 403 each, 100 a second at most of the latter",
+		"no state: one 403 each, 100 a second at most",
 		func(f *flooding) error {
 			return f.datagrams(f.target.Gm, func(n int64) string {
 				return f.request("INVITE", f.target.Honest[1].IMPUs[0], n, "<"+f.target.Honest[1].IMPUs[0]+">", "Contact: <sip:x@127.0.0.1:9>")
