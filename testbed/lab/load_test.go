@@ -187,7 +187,7 @@ func TestLoadOfStrangers(t *testing.T) {
 // is more than the phones can make.
 func TestLoadFindsDOC(t *testing.T) {
 	_, cfg := crowd(t, 40, 40)
-	cfg.Mix, cfg.Registered, cfg.Duration, cfg.Steps = load.Only(load.Message), 40, time.Second, []float64{5, 15, 100_000, 200_000}
+	cfg.Mix, cfg.Registered, cfg.Duration, cfg.Steps = load.Only(load.Message), 40, 400*time.Millisecond, []float64{15, 30, 100_000, 200_000}
 	r, err := load.Run(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -195,17 +195,17 @@ func TestLoadFindsDOC(t *testing.T) {
 	for _, s := range r.Steps {
 		reconcile(t, s.Phase)
 	}
-	if len(r.Steps) != 3 || r.DOC != 15 || r.Steps[2].Skipped == 0 {
+	if len(r.Steps) != 3 || r.DOC != 30 || r.Steps[2].Skipped == 0 {
 		var text strings.Builder
 		_ = r.Print(&text)
-		t.Errorf("%d loads were tried, DOC is %g, want 15:\n%s", len(r.Steps), r.DOC, &text)
+		t.Errorf("%d loads were tried, DOC is %g, want 30:\n%s", len(r.Steps), r.DOC, &text)
 	}
 }
 
 // TestLoadRamp: what is due grows with the time, and so does what succeeds.
 func TestLoadRamp(t *testing.T) {
 	_, cfg := crowd(t, 20, 20)
-	cfg.Mix, cfg.Registered, cfg.Duration, cfg.Rate = load.Only(load.Message), 20, 2*time.Second, load.Rate{From: 0, To: 100, Over: 2 * time.Second}
+	cfg.Mix, cfg.Registered, cfg.Duration, cfg.Rate = load.Only(load.Message), 20, time.Second, load.Rate{From: 0, To: 200, Over: time.Second}
 	var due []time.Time
 	cfg.Ended = func(a load.Attempt) {
 		if a.Scenario == load.Message {
