@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,6 +90,40 @@ func TestEveryThreadIsABatch(t *testing.T) {
 	}
 	close(release)
 	done.Wait()
+}
+
+// TestNoBatch: who says so in the configuration has the service scheduled as anything else,
+// until another one in the process does not say so.
+func TestNoBatch(t *testing.T) {
+	if !inOwnProcess(t) {
+		return
+	}
+	runtime.LockOSThread()
+	was, err := unix.SchedGetAttr(0, 0)
+	if errors.Is(err, unix.ENOSYS) {
+		return // a sandbox that does not tell
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	batched := was.Policy
+	if batched == schedOther && !refused() {
+		batched = schedBatch
+	}
+	for _, tt := range []struct {
+		config string
+		policy uint32
+		says   bool
+	}{{"domain: a\nno_batch: true\n", was.Policy, true}, {"domain: a\n", batched, false}} {
+		var admin atomic.Pointer[Admin]
+		var out bytes.Buffer
+		p := program(&fake{runErr: errors.New("enough"), started: make(chan struct{})}, &admin)
+		p.Main([]string{"--config", writeConfig(t, tt.config)}, &out, &out)
+		attr, err := unix.SchedGetAttr(0, 0)
+		if err != nil || attr.Policy != tt.policy || strings.Contains(out.String(), "no_batch is set") != tt.says {
+			t.Errorf("%q: policy %d, want %d; %v\n%s", tt.config, attr.Policy, tt.policy, err, &out)
+		}
+	}
 }
 
 // TestAChosenPolicyStays: who has started the service as idle wants it so.

@@ -21,6 +21,9 @@ type Common struct {
 	// TraceRemote serves /debug/trace, every message that passes, and what else
 	// /debug/ shows of users, to other machines too. Default false: to this one only.
 	TraceRemote bool `yaml:"trace_remote"`
+	// NoBatch leaves the process as the system schedules it. Default false: on Linux it
+	// runs as a batch. Of services that share a process one that does not say so is enough.
+	NoBatch bool `yaml:"no_batch"`
 }
 
 // LogConfig configures zap.

@@ -141,7 +141,9 @@ func (p Program) serve(ctx context.Context, pidFile string, stderr io.Writer) er
 		}
 	}()
 	sampleHeap()
-	if err := batch(); err != nil {
+	if p.Common.NoBatch {
+		log.Info("the service runs as the system schedules it: no_batch is set")
+	} else if err := batch(); err != nil {
 		log.Info("the service runs as the system schedules it, and costs more processor time under load", zap.Error(err))
 	}
 	defer growHeap()()
