@@ -126,30 +126,35 @@ func (r *registration) set(m *sip.Message, expires time.Time) set {
 		s.verdicts.Limited().Warn(s.deps.Log, "no_service_route", "a 200 without Service-Route: the phone's requests go to the I-CSCF", zap.String("impi", r.impi), zap.String("icid", r.icid))
 		is.serviceRoute = []string{"<sip:" + s.cfg.ICSCF[0].String() + ";lr;orig>"}
 	}
-	add := func(id string) bool {
+	var room [2][8]string
+	identities, keys := room[0][:0], room[1][:0]
+	add := func(id string) {
 		key, err := identity.ParseIMPUIn(id)
 		if err != nil {
 			s.verdicts.Limited().Warn(s.deps.Log, "bad_associated_uri", "an identity of P-Associated-URI cannot be read and is left out", zap.String("impi", r.impi), zap.Error(err))
-			return false
+			return
 		}
 		own := strings.Clone(string(key))
-		is.keys = append(is.keys, own)
+		keys = append(keys, own)
 		if id != own {
 			own = strings.Clone(id)
 		}
-		is.identities = append(is.identities, own)
-		return true
+		identities = append(identities, own)
 	}
 	for v := range m.Values(sip.HPAssociatedURI) {
 		add(addressURI(v))
 	}
-	if is.identities == nil { // TS 24.229 5.2.2.1: then To alone is registered
+	if len(identities) == 0 { // TS 24.229 5.2.2.1: then To alone is registered
 		add(r.impu)
 	}
-	if i := slices.IndexFunc(is.keys, func(k string) bool { return strings.HasPrefix(k, "sip") }); i > 0 {
-		id, key := is.identities[i], is.keys[i]
-		is.identities = slices.Insert(slices.Delete(is.identities, i, i+1), 0, id)
-		is.keys = slices.Insert(slices.Delete(is.keys, i, i+1), 0, key)
+	if i := slices.IndexFunc(keys, func(k string) bool { return strings.HasPrefix(k, "sip") }); i > 0 {
+		id, key := identities[i], keys[i]
+		identities = slices.Insert(slices.Delete(identities, i, i+1), 0, id)
+		keys = slices.Insert(slices.Delete(keys, i, i+1), 0, key)
+	}
+	is.identities = slices.Clone(identities)
+	if is.keys = is.identities; !slices.Equal(keys, identities) {
+		is.keys = slices.Clone(keys)
 	}
 	is.names = is.keys
 	if !slices.Contains(is.keys, r.key) { // a barred one, good for nothing else
@@ -169,6 +174,7 @@ func (r *registration) state(text string) {
 
 // grant is what a 2xx says of one contact.
 type grant struct {
+	text    string // the contact as it is written
 	contact uri.URI
 	seconds uint32
 }
@@ -197,18 +203,25 @@ func grants(m *sip.Message) grantList {
 				seconds = withoutExpires
 			}
 		}
-		out = append(out, grant{u, seconds})
+		out = append(out, grant{a.URI, u, seconds})
 	}
 	return out
 }
 
 // of returns for how many seconds a contact is granted, 0 when it is not.
 func (l grantList) of(contact string) uint32 {
-	u, err := uri.Parse(contact)
-	if err != nil {
-		return 0
-	}
-	for _, g := range l {
+	var u uri.URI
+	for i := range l {
+		g := &l[i]
+		if g.text == contact { // as most registrars write it
+			return g.seconds
+		}
+		if u.IsZero() {
+			var err error
+			if u, err = uri.Parse(contact); err != nil {
+				return 0
+			}
+		}
 		if uri.Equal(g.contact, u) {
 			return g.seconds
 		}
