@@ -31,7 +31,15 @@ func NewSecret(b []byte) Secret {
 	if len(b) == 0 {
 		return Secret{}
 	}
-	return ownSecret(append(make([]byte, 0, len(b)), b...))
+	// All in one allocation: keys are short, and there are several for each phone.
+	m := new(struct {
+		secretBox
+		own  []byte
+		room [32]byte
+	})
+	m.own = append(m.room[:0], b...)
+	m.octets = &m.own
+	return Secret{p: &m.secretBox}
 }
 
 // ownSecret takes b over without copying.

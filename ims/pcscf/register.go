@@ -286,7 +286,7 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) b
 // unprotected refuses a registration that the home network has granted to a phone
 // in clear: its requests would be refused, there is no SA to send them over.
 func (r *registration) unprotected(m *sip.Message) bool {
-	if r.s.sec == nil || r.agreeing.on != nil || grants(m).of(r.contact) == 0 {
+	if r.s.sec == nil || r.agreeing.on != nil || grants(m, nil).of(r.contact) == 0 {
 		return false
 	}
 	r.s.verdicts.Refuse(r.x, r.s.sec.refuse(r.impi, node.Refusal{Status: 403, Cause: "granted_in_clear", Clause: "TS 24.229 5.2.2.2", IMPI: r.impi,

@@ -21,7 +21,8 @@ import (
 // the identity: what it does not list any more is not registered any more.
 func (r *registration) registered(m *sip.Message) {
 	s, now := r.s, time.Now()
-	granted := grants(m)
+	var room [1]grant
+	granted := grants(m, room[:0])
 	if seconds := granted.of(r.contact); seconds > 0 {
 		r.bind(m, seconds, now)
 	} else if expires, ok := r.x.Req.Expires(); r.contact != "" && (!ok || expires > 0) && !r.leaves() {
@@ -185,9 +186,9 @@ type grantList []grant
 // when (RFC 3261 10.2.1.1).
 const withoutExpires = 3600
 
-// grants reads the contacts of a 2xx.
-func grants(m *sip.Message) grantList {
-	var out grantList
+// grants reads the contacts of a 2xx, into room if there is enough.
+func grants(m *sip.Message, room grantList) grantList {
+	out := room
 	for v := range m.Values(sip.HContact) {
 		a, err := sip.ParseNameAddr(v)
 		if err != nil {

@@ -59,7 +59,7 @@ func (r *registration) myTurn() {
 	case len(r.contacts) > 0:
 		r.tell(reg.Has(r.impi))
 	case reg.Has(r.impi): // a query (RFC 3261 10.2.3)
-		r.accept(reg).Free()
+		r.accept(reg, associated(reg)).Free()
 	default:
 		r.release(nil, nil, "not registered") // a query that leaves nothing behind
 	}
@@ -138,12 +138,13 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 		var taken *registrar.TakenError
 		switch err = s.store.Put(old, now); {
 		case err == nil:
-			r.changed(old, now)
+			list := associated(now)
+			r.changed(old, now, list)
 			kind := profile.InitialRegistration
 			if old.Registered() {
 				kind = profile.ReRegistration
 			}
-			answer := r.accept(now)
+			answer := r.accept(now, list)
 			r.tellServers(now, kind, answer)
 			answer.Free()
 			return
@@ -238,8 +239,9 @@ func (r *registration) leave() {
 		return b.IMPI == r.impi && (r.all || slices.ContainsFunc(r.contacts, func(c contact) bool { return matches(b, c, r.impi) }))
 	})
 	if after.Has(r.impi) {
-		r.changed(before, after)
-		answer := r.accept(after)
+		list := associated(after)
+		r.changed(before, after, list)
+		answer := r.accept(after, list)
 		r.tellServers(after, profile.ReRegistration, answer)
 		answer.Free()
 		return
@@ -252,8 +254,8 @@ func (r *registration) leave() {
 func (r *registration) release(before, after *registrar.Registration, text string) {
 	r.s.tellHSS(r.impi, string(r.impu), cx.UserDeregistration, func(error) {
 		r.post(func() {
-			r.log(text, nil)
-			answer := r.accept(after)
+			r.log(text, nil, nil)
+			answer := r.accept(after, associated(after))
 			if before.Registered() && !after.Registered() {
 				r.tellServers(before, profile.DeRegistration, answer)
 			}
@@ -262,18 +264,17 @@ func (r *registration) release(before, after *registrar.Registration, text strin
 	})
 }
 
-// changed says that the registration has changed.
-func (r *registration) changed(old, now *registrar.Registration) {
+// changed says that the registration has changed. list is what associated gives of now.
+func (r *registration) changed(old, now *registrar.Registration, list []string) {
 	text := "registered"
 	if old.Has(r.impi) {
 		text = "registration refreshed"
 	}
-	r.log(text, now)
+	r.log(text, now, list)
 }
 
 // log says what became of the REGISTER, to the log and the trace.
-func (r *registration) log(text string, now *registrar.Registration) {
-	list := associated(now)
+func (r *registration) log(text string, now *registrar.Registration, list []string) {
 	if now != nil {
 		r.info(text, zap.Int("contacts", len(now.Bindings)), zap.Strings("identities", list))
 	} else {
@@ -292,8 +293,8 @@ func (r *registration) log(text string, now *registrar.Registration) {
 }
 
 // accept sends the 200 with what the registration is now, nil for none (TS 24.229
-// 5.4.1.2.2F step h), and returns it, to be freed.
-func (r *registration) accept(reg *registrar.Registration) *sip.Builder {
+// 5.4.1.2.2F step h), and returns it, to be freed. list is what associated gives of it.
+func (r *registration) accept(reg *registrar.Registration, list []string) *sip.Builder {
 	s := r.s
 	s.metrics.registers.WithLabelValues("200").Inc()
 	b := r.x.Response(200, "")
@@ -301,7 +302,7 @@ func (r *registration) accept(reg *registrar.Registration) *sip.Builder {
 		b.Add(sip.HPath, p)
 	}
 	if reg.Registered() {
-		r.describe(b, reg)
+		r.describe(b, reg, list)
 	}
 	if v, err := sip.ParseChargingVector(r.x.Req.Get(sip.HPChargingVector)); err == nil {
 		v.TermIOI = s.ioi(1)
@@ -314,7 +315,7 @@ func (r *registration) accept(reg *registrar.Registration) *sip.Builder {
 }
 
 // describe writes a registration into a 200.
-func (r *registration) describe(b *sip.Builder, reg *registrar.Registration) {
+func (r *registration) describe(b *sip.Builder, reg *registrar.Registration, list []string) {
 	now, flows := time.Now(), false
 	var buf [256]byte
 	line := buf[:0]
@@ -330,7 +331,7 @@ func (r *registration) describe(b *sip.Builder, reg *registrar.Registration) {
 		b.Add(sip.HSupported, "path, outbound")
 	}
 	b.Add(sip.HServiceRoute, "<"+r.s.ownURI(origUser)+";lr>")
-	if list := associated(reg); len(list) > 0 {
+	if len(list) > 0 {
 		line = line[:0]
 		for i, id := range list {
 			if i > 0 {

@@ -34,11 +34,16 @@ type registration struct {
 	path     []string
 	cseq     uint32
 	turn     bool // it has the turn of its private identity
+
+	// Most have one contact and came through one P-CSCF: the lists' first room.
+	contacts1 [1]contact
+	path1     [1]string
 }
 
 // register deals with a REGISTER (TS 24.229 5.4.1.1).
 func (s *Server) register(x *proxy.Exchange) {
 	r := &registration{s: s, x: x, cred: credentials.Get().(*sip.Credentials)}
+	r.contacts, r.path = r.contacts1[:0], r.path1[:0]
 	if ref, bad := r.read(); bad {
 		r.refuse(ref)
 	} else {
@@ -267,9 +272,11 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 	s.await(r.x.Shard)
 	s.metrics.registers.WithLabelValues("401").Inc()
 	r.info("challenged")
+	var buf [64]byte
+	keys := string(hex.AppendEncode(hex.AppendEncode(buf[:0], item.ConfidentialityKey), item.IntegrityKey)) // 16 octets each
 	head := sip.Challenge{
 		Scheme: "Digest", Realm: s.cfg.Domain, Nonce: c.nonce, Algorithm: s.algorithm.String(), QOP: "auth,auth-int",
-		CK: hex.EncodeToString(item.ConfidentialityKey), IK: hex.EncodeToString(item.IntegrityKey),
+		CK: keys[:32], IK: keys[32:],
 	}
 	b := r.x.Response(401, "")
 	b.Add(sip.HWWWAuthenticate, string(head.AppendTo(make([]byte, 0, 384))))
