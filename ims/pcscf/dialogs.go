@@ -230,7 +230,7 @@ func (k *making) response(m *sip.Message) {
 		return
 	}
 	method := k.x.Req.Method()
-	d := dialog{icid: k.icid, call: method == "INVITE", subscription: method != "INVITE"}
+	d := dialog{icid: k.icid, call: method == "INVITE", subscription: method != "INVITE", routes: make([]string, 0, 4)}
 	if k.calling {
 		d.key = keyFromPhone(k.b, m) // From and To stand as in the request
 		for v := range m.Values(sip.HRecordRoute) {

@@ -204,11 +204,12 @@ func (c *called) checkRecordRoute(f sip.Flow, m *sip.Message, e *sip.Edits) {
 	if m.Status() >= 300 || m.ToTag() == "" {
 		return
 	}
-	want := []string{c.s.core.Entry(f, proxy.Own{User: c.b.token}), "<" + c.s.pathURI(c.b.token) + ">"}
+	var room [2][8]string // as many as a call within one network has, and more
+	want, have := room[0][:0], room[1][:0]
+	want = append(want, c.s.core.Entry(f, proxy.Own{User: c.b.token}), "<"+c.s.pathURI(c.b.token)+">")
 	for v := range c.x.Req.Values(sip.HRecordRoute) {
 		want = append(want, v)
 	}
-	var have []string
 	for v := range m.Values(sip.HRecordRoute) {
 		have = append(have, v)
 	}

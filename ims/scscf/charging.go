@@ -11,7 +11,15 @@ import (
 
 // ioi is our network as P-Charging-Vector names it: type 1 between P-CSCF and
 // S-CSCF, 2 between networks, 3 towards application servers (TS 24.229 4.5.4).
-func (s *Server) ioi(typ int) string { return "Type " + strconv.Itoa(typ) + s.cfg.Domain }
+func (s *Server) ioi(typ int) string { return s.iois[typ] }
+
+// iois are the names by type.
+func iois(domain string) (all [4]string) {
+	for typ := range all {
+		all[typ] = "Type " + strconv.Itoa(typ) + domain
+	}
+	return all
+}
 
 // chargeRequest replaces the orig-ioi of who sent the request by ours for the next
 // hop (TS 24.229 5.4.3.2, 5.4.3.3).

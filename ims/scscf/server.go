@@ -47,6 +47,7 @@ type Server struct {
 	cx         *node.Cx
 	store      *registrar.Store
 	challenges *challenges
+	iois       [4]string // our network by type of IOI, see ioi
 	turns      *turns
 	chains     *ifc.Cache
 	templates  profile.Templates // of user profiles
@@ -81,7 +82,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, hosts: hosts, challenges: newChallenges(), turns: newTurns(), chains: ifc.NewCache(sets, maxChains),
+		cfg: cfg, hosts: hosts, iois: iois(cfg.Domain), challenges: newChallenges(), turns: newTurns(), chains: ifc.NewCache(sets, maxChains),
 		verdicts: node.NewVerdicts(deps.Deps, "scscf", cfg.Listen.Addr().String()),
 		metrics: metrics{
 			registers: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -65,7 +65,8 @@ func (x *Exchange) passTo(e *sip.Edits, viaParams string, hop Hop) {
 	id := string(x.loop.appendTo(append(l.sum().appendTo(append(buf[:0], sip.MagicCookie...)), loopMark)))
 	write := func(f sip.Flow) *sip.Buffer {
 		edits := e.Clone()
-		edits.Prepend(sip.HVia, string(c.via(nil, f, id, viaParams)))
+		var buf [192]byte
+		edits.Prepend(sip.HVia, string(c.via(buf[:0], f, id, viaParams)))
 		if f.Proto.Stream() {
 			edits.EnsureLength()
 		}
