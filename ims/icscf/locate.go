@@ -89,7 +89,7 @@ func servedUser(m *sip.Message) (identity.IMPU, bool) {
 			if err != nil {
 				continue
 			}
-			if impu, err := identity.ParseIMPU(a.URI); err == nil {
+			if impu, err := identity.ParseIMPUIn(a.URI); err == nil {
 				return impu, true
 			}
 		}

@@ -74,7 +74,7 @@ func (c *emergencyCall) ofRegistered(now time.Time) {
 // for none.
 func beside(asserted string, of *set) string {
 	tel := func(s string) bool { return strings.HasPrefix(s, "tel:") }
-	key, err := identity.ParseIMPU(asserted)
+	key, err := identity.ParseIMPUIn(asserted)
 	if err != nil {
 		return ""
 	}

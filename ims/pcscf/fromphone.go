@@ -148,7 +148,7 @@ func (s *Server) assertIdentity(x *proxy.Exchange, b *binding, now time.Time) (s
 // preferred returns the first registered identity that P-Preferred-Identity names.
 func preferred(m *sip.Message, b *binding, now time.Time) (string, *set) {
 	for v := range m.Values(sip.HPPreferredIdentity) {
-		key, err := identity.ParseIMPU(addressURI(v))
+		key, err := identity.ParseIMPUIn(addressURI(v))
 		if err != nil {
 			continue
 		}

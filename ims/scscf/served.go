@@ -135,7 +135,7 @@ func (l *leg) profileKey() identity.IMPU {
 	if err != nil {
 		return ""
 	}
-	key, err := identity.ParseIMPU(a.URI)
+	key, err := identity.ParseIMPUIn(a.URI)
 	if err != nil {
 		return ""
 	}
@@ -180,7 +180,7 @@ func nameOf(value string) identity.IMPU {
 	if err != nil {
 		return ""
 	}
-	impu, err := identity.ParseIMPU(a.URI)
+	impu, err := identity.ParseIMPUIn(a.URI)
 	if err != nil {
 		return ""
 	}

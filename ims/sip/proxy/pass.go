@@ -11,7 +11,7 @@ import (
 // from its route set, nothing is awaited, and what cannot be sent is lost.
 func (x *Exchange) pass(t *Target) {
 	x.done = true
-	e := x.Edits.Clone()
+	e := x.Edits // which nobody needs any more
 	_, out := x.route(&e, t)
 	if u, err := uri.Parse(out.hop); err == nil && x.core.self.is(u) && !t.Hop.set() {
 		x.core.stats.droppedAcks.Add(1)
@@ -64,7 +64,7 @@ func (x *Exchange) passTo(e *sip.Edits, viaParams string, hop Hop) {
 	var buf [64]byte
 	id := string(x.loop.appendTo(append(l.sum().appendTo(append(buf[:0], sip.MagicCookie...)), loopMark)))
 	write := func(f sip.Flow) *sip.Buffer {
-		edits := e.Clone()
+		edits := *e // what is added to it here is not seen by the next call
 		var buf [192]byte
 		edits.Prepend(sip.HVia, string(c.via(buf[:0], f, id, viaParams)))
 		if f.Proto.Stream() {
