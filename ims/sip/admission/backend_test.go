@@ -100,12 +100,20 @@ func TestBackend(t *testing.T) {
 }
 
 func TestBackendBurstIsNoTrouble(t *testing.T) {
-	b := NewBackend(BackendConfig{})
-	for i := range 1000 {
-		if !b.Room(int64(i), New) {
-			t.Fatalf("question %d of a burst was refused before one could be answered", i)
+	for _, idle := range []time.Duration{0, time.Hour} { // who is asked nothing is not silent
+		b, now := NewBackend(BackendConfig{}), int64(time.Second)
+		b.Asked(now)
+		b.Answered(now, time.Millisecond, true)
+		now += int64(idle)
+		if b.State(now).Slow {
+			t.Errorf("slow, after %v in which it was asked nothing", idle)
 		}
-		b.Asked(int64(i))
+		for i := range 1000 {
+			if !b.Room(now+int64(i), New) {
+				t.Fatalf("idle for %v: question %d of a burst was refused before one could be answered", idle, i)
+			}
+			b.Asked(now + int64(i))
+		}
 	}
 }
 

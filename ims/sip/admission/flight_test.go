@@ -156,6 +156,36 @@ func TestALittleSlowerBecomesUsual(t *testing.T) {
 	}
 }
 
+// Answers that have become quicker are the usual ones at once: what takes longer is late
+// from then on.
+func TestQuickerIsUsualAtOnce(t *testing.T) {
+	f := newFar()
+	f.delay = 100 * time.Millisecond
+	f.offer(500, 3*time.Second, New)
+	f.delay = 5 * time.Millisecond
+	f.offer(500, time.Second, New)
+	if b := time.Duration(f.c.flight.base); b > 10*time.Millisecond {
+		t.Errorf("after a second of %v usual are %v", f.delay, b)
+	}
+}
+
+// A pause says nothing of the pace.
+func TestAPauseIsNoPace(t *testing.T) {
+	f := newFar()
+	f.offer(1000, 3010*time.Millisecond, New) // some answers of a window have come
+	was := f.c.flight.pace
+	for f.c.flight.answered < fewAnswers {
+		f.offer(1000, time.Millisecond, New)
+	}
+	f.now += int64(5 * time.Second)
+	f.answer()
+	e, _, _ := f.c.Enter(f.now, New, 0)
+	f.c.Heard(f.now, e.Since, true)
+	if now := f.c.flight.pace; was < 900 || now < was {
+		t.Errorf("the pace was %.0f a second, and is taken for %.0f after a pause", was, now)
+	}
+}
+
 // However late an answer is, it counts for no more than two seconds, so that answers are
 // taken to be quick again soon behind it.
 func TestLateAnswersAreSoonForgotten(t *testing.T) {
@@ -305,6 +335,21 @@ func TestStoppedIsNoOverload(t *testing.T) {
 	f.offer(1000, 3*time.Second, New)
 	if in := f.pause(1000, 300*time.Millisecond, New); in < 300 {
 		t.Errorf("%d of 300 let in that came while the process was stopped: %+v", in, f.c.State(f.now))
+	}
+}
+
+// So it is where answers take long, and those to whoever came before have not been read
+// yet either.
+func TestStoppedWithAnswersUnread(t *testing.T) {
+	f := newFar()
+	f.pace, f.delay = 1e6, 100*time.Millisecond
+	f.offer(1000, 3*time.Second, New)
+	f.now += int64(300 * time.Millisecond)
+	for i := range 100 {
+		if _, _, ok := f.c.Enter(f.now, New, 300*time.Millisecond); !ok {
+			t.Fatalf("request %d behind a moment without the processor is refused: %+v", i, f.c.State(f.now))
+		}
+		f.now += int64(50 * time.Microsecond)
 	}
 }
 
