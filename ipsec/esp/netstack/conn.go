@@ -14,7 +14,8 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
-// conn is a TCP connection.
+// conn is a TCP connection. Besides net.Conn it has the method of the SIP engine's
+// Rester.
 type conn struct {
 	ep            tcpip.Endpoint
 	wq            *waiter.Queue
@@ -22,6 +23,7 @@ type conn struct {
 	done          chan struct{} // closed by Close
 	closeOnce     sync.Once
 	read, write   connDeadline
+	rest          rest
 }
 
 func newConn(ep tcpip.Endpoint, wq *waiter.Queue) (net.Conn, error) {
@@ -30,10 +32,14 @@ func newConn(ep tcpip.Endpoint, wq *waiter.Queue) (net.Conn, error) {
 	if err1 != nil || err2 != nil { // reset in the meantime: the first read tells
 		remote = tcpip.FullAddress{}
 	}
-	return &conn{
+	c := &conn{
 		ep: ep, wq: wq, done: make(chan struct{}),
 		local: net.TCPAddrFromAddrPort(addrPortOf(local)), remote: net.TCPAddrFromAddrPort(addrPortOf(remote)),
-	}, nil
+	}
+	c.read.passes = c.rest.over
+	c.rest.entry.Init(&c.rest, waiter.ReadableEvents)
+	wq.EventRegister(&c.rest.entry) // for as long as the endpoint lives
+	return c, nil
 }
 
 func (c *conn) LocalAddr() net.Addr  { return c.local }
@@ -50,9 +56,10 @@ func (c *conn) wait(op string, d *connDeadline, mask waiter.EventMask, try func(
 		select {
 		case <-c.done:
 			return c.fail(op, net.ErrClosed)
-		case <-d.expired():
-			return c.fail(op, os.ErrDeadlineExceeded)
 		default:
+		}
+		if d.passed() {
+			return c.fail(op, os.ErrDeadlineExceeded)
 		}
 		err := try()
 		switch err.(type) {
@@ -135,6 +142,7 @@ func (c *conn) Close() error {
 		close(c.done)
 		c.ep.Close()
 		_ = c.SetDeadline(time.Time{}) // stops the timers
+		c.rest.over()
 		err = nil
 	})
 	return err
@@ -145,49 +153,6 @@ func (c *conn) SetWriteDeadline(t time.Time) error { return c.write.set(t) }
 func (c *conn) SetDeadline(t time.Time) error {
 	_ = c.read.set(t)
 	return c.write.set(t)
-}
-
-// connDeadline is a channel that closes at a time.
-type connDeadline struct {
-	mu    sync.Mutex
-	ch    chan struct{}
-	timer *time.Timer
-}
-
-func (d *connDeadline) expired() <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ch == nil {
-		d.ch = make(chan struct{})
-	}
-	return d.ch
-}
-
-func (d *connDeadline) set(t time.Time) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.timer != nil && !d.timer.Stop() {
-		d.ch = nil // its timer closes the old one
-	}
-	d.timer = nil
-	if d.ch == nil {
-		d.ch = make(chan struct{})
-	}
-	select {
-	case <-d.ch:
-		d.ch = make(chan struct{})
-	default:
-	}
-	if t.IsZero() {
-		return nil
-	}
-	ch := d.ch
-	if wait := time.Until(t); wait > 0 {
-		d.timer = time.AfterFunc(wait, func() { close(ch) })
-	} else {
-		close(ch)
-	}
-	return nil
 }
 
 // gvisorError gives an error of gVisor the form that the kernel's would have.

@@ -30,3 +30,68 @@ func (d *deadline) set(t time.Time, cond *sync.Cond) {
 }
 
 func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
+
+// connDeadline is that of a connection: a channel that closes at a time. It is made when
+// somebody waits, or sets a time.
+type connDeadline struct {
+	passes func() // called when the time comes; nil for nobody
+
+	mu    sync.Mutex
+	ch    chan struct{}
+	timer *time.Timer
+}
+
+func (d *connDeadline) expired() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ch == nil {
+		d.ch = make(chan struct{})
+	}
+	return d.ch
+}
+
+func (d *connDeadline) passed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	select {
+	case <-d.ch:
+		return true
+	default: // or there is none
+		return false
+	}
+}
+
+func (d *connDeadline) set(t time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil && !d.timer.Stop() {
+		d.ch = nil // its timer closes the old one
+	}
+	d.timer = nil
+	select {
+	case <-d.ch:
+		d.ch = nil
+	default:
+	}
+	if t.IsZero() {
+		return nil
+	}
+	if d.ch == nil {
+		d.ch = make(chan struct{})
+	}
+	ch := d.ch
+	if wait := time.Until(t); wait > 0 {
+		d.timer = time.AfterFunc(wait, func() { d.pass(ch) })
+	} else {
+		d.pass(ch)
+	}
+	return nil
+}
+
+// pass may be called with d.mu held.
+func (d *connDeadline) pass(ch chan struct{}) {
+	close(ch)
+	if d.passes != nil {
+		d.passes()
+	}
+}
