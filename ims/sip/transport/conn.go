@@ -33,6 +33,8 @@ type conn struct {
 
 	used atomic.Int64 // last traffic, nanoseconds since Transport.began: somebody may set the clock
 
+	resume func() // reads on after a rest; set once, before
+
 	mu      sync.Mutex
 	nc      net.Conn
 	state   connState
@@ -134,29 +136,51 @@ func (c *conn) dial() {
 	c.serve()
 }
 
-// serve reads until the connection ends.
+// serve reads until the connection ends, or rests.
 func (c *conn) serve() {
-	nc := c.nc
-	if k, ok := nc.(interface {
+	if k, ok := c.nc.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok && c.t.cfg.KeepAlive > 0 {
 		// Without probes the connection works all the same.
 		_ = k.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: c.t.cfg.KeepAlive, Interval: c.t.cfg.KeepAlive})
 	}
-	c.close(c.read(nc)) // at once where Close came before the connection was up
+	switch nc := c.nc.(type) {
+	case StreamDeliverer:
+		c.ended(c.called(c.nc, nc))
+		return
+	case Rester:
+		c.resume = func() { go c.resumed() }
+		c.restDeadline(c.nc)
+		if c.rest(nc) {
+			return
+		}
+	default:
+		c.restDeadline(c.nc)
+	}
+	c.goOn()
+}
+
+// ended is called once, when nothing more will be read.
+func (c *conn) ended(why error) {
+	c.close(why) // at once where Close came before the connection was up
 	c.t.handler.Closed(c.flow)
 }
 
-// read frames what arrives and hands it on. It returns why it ended.
+// read frames what arrives and hands it on. It returns why the connection has ended, or
+// nil where it rests: nothing of it may be used then.
 func (c *conn) read(nc net.Conn) error {
-	if d, ok := nc.(StreamDeliverer); ok {
-		return c.called(nc, d)
-	}
+	rester, _ := nc.(Rester)
+	late, _ := nc.(lateReader)
 	var s stream
 	var partial bool // the deadline is that of a started message
-	c.restDeadline(nc)
 	for {
-		n, err := nc.Read(s.space())
+		var n int
+		var err error
+		if late != nil {
+			n, err = late.readLate(&s)
+		} else {
+			n, err = nc.Read(s.space())
+		}
 		s.fed(n)
 		whole := false
 		if n > 0 {
@@ -193,6 +217,9 @@ func (c *conn) read(nc net.Conn) error {
 			partial = false
 			c.restDeadline(nc)
 		}
+		if rester != nil && s.rest() && c.rest(rester) {
+			return nil
+		}
 	}
 }
 
@@ -208,6 +235,7 @@ func (c *conn) called(nc net.Conn, d StreamDeliverer) error {
 			data = data[n:]
 			_, bad = c.take(&s)
 		}
+		s.rest()
 		return bad
 	})
 	if bad != nil {
@@ -275,26 +303,4 @@ func (c *conn) readEnded(nc net.Conn, err error, started bool) error {
 	}
 	c.t.dropped(c.flow, ReadFailed, err)
 	return fmt.Errorf("read: %w", err)
-}
-
-// touch notes traffic.
-func (c *conn) touch() { c.used.Store(int64(time.Since(c.t.began))) }
-
-// lastUsed is when there was traffic, with a monotonic reading.
-func (c *conn) lastUsed() time.Time { return c.t.began.Add(time.Duration(c.used.Load())) }
-
-// rested reports whether the connection has been silent, both ways, for its
-// idle time.
-func (c *conn) rested() bool {
-	d := c.t.cfg.idle(c.flow.Role)
-	return d > 0 && time.Since(c.lastUsed()) >= d
-}
-
-// restDeadline sets when to look whether the connection rested too long.
-func (c *conn) restDeadline(nc net.Conn) {
-	var at time.Time
-	if d := c.t.cfg.idle(c.flow.Role); d > 0 {
-		at = c.lastUsed().Add(d)
-	}
-	_ = nc.SetReadDeadline(at)
 }

@@ -35,20 +35,31 @@ type directConn struct {
 
 // direction is one of the two ways through a connection.
 type direction struct {
-	buf []byte
-	n   int           // octets moved
-	err syscall.Errno // why no more were
-	try func(fd uintptr) bool
+	buf  []byte
+	late *stream       // to be read into instead; nil for none
+	n    int           // octets moved
+	err  syscall.Errno // why no more were
+	try  func(fd uintptr) bool
 }
 
 func (c *directConn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
+	c.in.buf = b
+	return c.readIn()
+}
+
+func (c *directConn) readLate(s *stream) (int, error) {
+	c.in.late = s
+	return c.readIn()
+}
+
+func (c *directConn) readIn() (int, error) {
 	d := &c.in
-	d.buf, d.n, d.err = b, 0, 0
+	d.n, d.err = 0, 0
 	err := c.raw.Read(d.try)
-	d.buf = nil
+	d.buf, d.late = nil, nil
 	switch {
 	case err != nil:
 		return d.n, err
@@ -76,6 +87,9 @@ func (c *directConn) Write(b []byte) (int, error) {
 
 // read is what the poller calls when the connection may be readable; false waits.
 func (d *direction) read(fd uintptr) bool {
+	if d.late != nil {
+		d.buf = d.late.space()
+	}
 	for {
 		n, _, errno := syscall.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&d.buf[0])), uintptr(len(d.buf)))
 		switch errno {
@@ -84,6 +98,10 @@ func (d *direction) read(fd uintptr) bool {
 			return true
 		case unix.EINTR:
 		case unix.EAGAIN:
+			if d.late != nil {
+				d.buf = nil
+				d.late.rest()
+			}
 			return false
 		default:
 			d.err = errno

@@ -154,6 +154,9 @@ type end struct {
 // newEnd listens on UDP and TCP at addr.
 func newEnd(t *testing.T, n Net, addr string, role sip.Role, cfg Config) *end {
 	t.Helper()
+	if resting {
+		n = restingNet{Net: n}
+	}
 	r := newRecorder()
 	cfg.Observer = r
 	e := &end{Transport: New(n, cfg, r), recorder: r}
@@ -177,14 +180,25 @@ func (e *end) send(t *testing.T, proto sip.Proto, role sip.Role, to netip.AddrPo
 	return f
 }
 
+// resting has the connections of each newEnd left alone while nothing comes.
+var resting bool
+
 // bubble runs a test on two hosts, a with 192.0.2.1 and 2001:db8::1, b with
-// 192.0.2.2 and 2001:db8::2, in virtual time.
+// 192.0.2.2 and 2001:db8::2, in virtual time: with connections that are read always, and
+// with such that can be left alone.
 func bubble(t *testing.T, f func(t *testing.T, n *memnet.Network, a, b *memnet.Host)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		n := memnet.New(1)
-		f(t, n, n.Host("192.0.2.1", "2001:db8::1"), n.Host("192.0.2.2", "2001:db8::2"))
-	})
+	defer func() { resting = false }()
+	for _, resting = range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			n := memnet.New(1)
+			f(t, n, n.Host("192.0.2.1", "2001:db8::1"), n.Host("192.0.2.2", "2001:db8::2"))
+		})
+		if t.Failed() {
+			t.Logf("with connections left alone: %v", resting)
+			return
+		}
+	}
 }
 
 const (

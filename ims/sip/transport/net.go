@@ -13,7 +13,7 @@ import (
 //
 // What ListenPacket returns may also implement [BatchConn], [BatchReader],
 // [Deliverer], [Neighbour], [UnreachableNotifier] and [Waiter]; without them it is
-// used a datagram at a time. Connections may be [StreamDeliverer]s.
+// used a datagram at a time. Connections may be [StreamDeliverer]s or [Rester]s.
 type Net interface {
 	// ListenPacket opens a UDP socket. Port 0 takes a free one.
 	ListenPacket(local netip.AddrPort) (net.PacketConn, error)
@@ -80,6 +80,16 @@ type Neighbour interface {
 // calls, and is returned; the connection can still be written to.
 type StreamDeliverer interface {
 	DeliverStream(func(data []byte) error) error
+}
+
+// Rester is a connection that can be left alone while nothing comes, such as one of a
+// stack in user space: at rest it costs no goroutine and no buffer. WhenReadable is
+// called where no Read runs. It is false where Read would not wait; else ready is called
+// once, on any goroutine, when that is so: something has come, the connection has ended or
+// was closed, or the read deadline has passed. ready does not block, and uses nothing of
+// the connection.
+type Rester interface {
+	WhenReadable(ready func()) bool
 }
 
 // UnreachableNotifier is a packet socket that learns of ICMP errors. The

@@ -3,14 +3,17 @@ package transport
 import (
 	"bytes"
 	"strconv"
+	"sync"
 
 	"github.com/gocscf/gocscf/ims/sip"
 )
 
 const (
-	streamMin = 4 << 10 // buffer of a connection at rest
+	streamMin = 4 << 10 // buffer of a connection on which something comes
 	streamMax = sip.MaxMessage + sip.MaxHeader
 )
+
+var streamBufs = sync.Pool{New: func() any { return new([streamMin]byte) }}
 
 // stream cuts what a connection brings into messages (RFC 3261 §18.3). The same
 // octets give the same messages in whatever pieces they come.
@@ -37,7 +40,7 @@ func (s *stream) space() []byte {
 		}
 	}
 	if s.buf == nil {
-		s.buf = make([]byte, streamMin)
+		s.buf = streamBufs.Get().(*[streamMin]byte)[:]
 	}
 	if len(s.buf)-s.w < least && s.r > 0 {
 		s.w = copy(s.buf, s.buf[s.r:s.w])
@@ -54,6 +57,18 @@ func (s *stream) space() []byte {
 
 // fed says that n octets were read into space.
 func (s *stream) fed(n int) { s.w += n }
+
+// rest gives the buffer back where nothing is in it, and reports whether.
+func (s *stream) rest() bool {
+	if s.r != s.w {
+		return false
+	}
+	if len(s.buf) == streamMin {
+		streamBufs.Put((*[streamMin]byte)(s.buf))
+	}
+	s.buf, s.r, s.w = nil, 0, 0
+	return true
+}
 
 // started reports whether a message has begun and is not complete. Line ends
 // alone are none.
