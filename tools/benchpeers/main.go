@@ -113,7 +113,7 @@ func run(ctx context.Context) error {
 // lengths chooses how long everything takes: under 30 minutes in all, or under five.
 func (s *settings) lengths() {
 	s.before, s.stir, s.low, s.rate, s.full, s.half, s.flood = time.Second, time.Second, 5*time.Second, 4*time.Second, 4*time.Second, 4*time.Second, 6*time.Second
-	s.populations, s.pace, s.rest = []int{1000, 10_000, 50_000}, 300, time.Minute
+	s.populations, s.pace, s.rest = []int{1000, 10_000, 50_000}, 250, time.Minute
 	s.subscribers = 250_000
 	repeats := 3
 	if s.quick || s.check {
