@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"container/list"
 	"slices"
 	"sync"
 	"time"
@@ -20,7 +21,7 @@ type challenge struct {
 	resynced     bool      // made after an AUTS
 	failures     int       // wrong answers in a row before this one
 
-	before, after *challenge // of those that are outstanding
+	place *list.Element // in challenges.all
 }
 
 // challenges holds the outstanding challenges. One belongs to a private identity
@@ -36,8 +37,8 @@ type challenges struct {
 	byNonce map[string]*challenge
 
 	// All last equally long: one timer, for the oldest, is enough.
-	first, last *challenge // oldest first
-	watched     bool       // somebody waits for the end of first, or of one before it
+	all     list.List // of *challenge, oldest first
+	watched bool      // somebody waits for the end of the first, or of one before it
 }
 
 // Bounds: beyond maxChallenges new ones are refused, so that invented users cannot
@@ -78,12 +79,7 @@ func (t *challenges) put(c *challenge) bool {
 	t.byIMPI[c.impi] = append(t.byIMPI[c.impi], c)
 	t.byNonce[c.nonce] = c
 	t.n++
-	if c.before = t.last; c.before == nil {
-		t.first = c
-	} else {
-		c.before.after = c
-	}
-	t.last = c
+	c.place = t.all.PushBack(c)
 	return true
 }
 
@@ -92,23 +88,28 @@ func (t *challenges) put(c *challenge) bool {
 func (t *challenges) watch(now time.Time) (wait time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.watched || t.first == nil {
+	first := t.all.Front()
+	if t.watched || first == nil {
 		return 0, false
 	}
 	t.watched = true
-	return t.first.until.Sub(now), true
+	return first.Value.(*challenge).until.Sub(now), true
 }
 
 // over returns the challenges that nobody has answered in time. They are for the caller to
 // take; then somebody has to watch again.
-func (t *challenges) over(now time.Time) (all []*challenge) {
+func (t *challenges) over(now time.Time) (ended []*challenge) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.watched = false
-	for c := t.first; c != nil && !c.until.After(now); c = c.after {
-		all = append(all, c)
+	for e := t.all.Front(); e != nil; e = e.Next() {
+		c := e.Value.(*challenge)
+		if c.until.After(now) {
+			break
+		}
+		ended = append(ended, c)
 	}
-	return all
+	return ended
 }
 
 // of returns the outstanding challenge of a user and Call-ID, nil if there is none.
@@ -153,17 +154,7 @@ func (t *challenges) drop(c *challenge) {
 	if t.byNonce[c.nonce] == c { // an HSS with a fixed RAND may repeat one
 		delete(t.byNonce, c.nonce)
 	}
-	if c.before == nil {
-		t.first = c.after
-	} else {
-		c.before.after = c.after
-	}
-	if c.after == nil {
-		t.last = c.before
-	} else {
-		c.after.before = c.before
-	}
-	c.before, c.after = nil, nil
+	t.all.Remove(c.place)
 }
 
 // open reports whether a user has an outstanding challenge.
