@@ -33,9 +33,10 @@ func (r *results) memory(ctx context.Context, s *settings) error {
 		}
 		started[name] = c
 	}
+	turns := map[string]*sync.Mutex{phonesCPU: {}, servicesCPU: {}}
 	for name, c := range started {
 		wg.Go(func() {
-			list, err := hold(ctx, s, name, c)
+			list, err := hold(ctx, s, name, c, turns[c.cpu])
 			mu.Lock()
 			defer mu.Unlock()
 			r.Memory[name] = list
@@ -56,21 +57,23 @@ type held struct {
 	Idle       float64 `json:"idle_cpu_percent"` // of a processor, in the second half of the rest
 }
 
-// hold has a core hold them, and stops it.
-func hold(ctx context.Context, s *settings, name string, c *core) (list []held, err error) {
+// hold has a core hold them, and stops it. Of those on one processor one registers phones
+// at a time: two at once refuse some of them.
+func hold(ctx context.Context, s *settings, name string, c *core, turn *sync.Mutex) (list []held, err error) {
 	defer func() { err = errors.Join(err, c.stop()) }()
 	have, registered := 0, 0
 	for _, size := range s.populations {
 		// A Poisson process at the pace, not a burst: that would be another question.
 		length := time.Duration(float64(size-have) / float64(s.pace) * float64(time.Second))
+		turn.Lock()
 		p, err := c.load(ctx, "register", have, size-have, "--count", strconv.Itoa(size-have), "--duration", (2*length + time.Minute).String(), "--rate", strconv.Itoa(s.pace))
+		turn.Unlock()
 		if err != nil {
 			return list, err
 		}
 		have, registered = size, registered+p.Registered
-		// A few may have failed, as services that are new to their work refuse some; they are
-		// in the figure of nobody.
-		if least := size - size/20; registered < least {
+		// A few may have failed; they are in the figure of nobody.
+		if least := size - size/100; registered < least {
 			return list, fmt.Errorf("%d of %d phones are registered: %v", registered, size, p.Load.Causes)
 		}
 		if err := wait(ctx, s.rest/2); err != nil {
