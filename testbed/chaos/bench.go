@@ -176,9 +176,10 @@ type Outcome struct {
 	// Metrics are the services' counters of failures that have grown.
 	Metrics map[string]float64 `json:"metrics,omitempty"`
 
-	own    bool // see Own
-	window window
-	broken load.TrafficCount // what phones had counted when the fault had come
+	own     bool   // see Own
+	excused uint64 // of failed, as in Report
+	window  window
+	broken  load.TrafficCount // what phones had counted when the fault had come
 }
 
 // registered are the phones that both S-CSCF and P-CSCF know, asked by core.ask or

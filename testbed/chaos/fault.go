@@ -37,6 +37,9 @@ type Fault struct {
 	// causes of refusals, in its time, of what is no attempt of a phone.
 	ends    string
 	besides []string
+	// stalls is the service that reads nothing for a while, and then what others have
+	// given up.
+	stalls string
 	// least is how long it must stay to be felt.
 	least time.Duration
 	come  func(context.Context, *bench) error
@@ -114,8 +117,8 @@ func Faults() []Fault {
 		},
 		{
 			Name: "icscf-stalls", What: "the I-CSCF reads nothing, over TCP neither, and its connections stand", mild: true,
-			Signs: []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="home_silent"`}, {Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="next_hop_silent"`}, slowCore},
-			come:  frozen(icscf), gone: thawed(icscf),
+			Signs:  []Sign{{Service: pcscf, Metric: "gocscf_pcscf_refused_total", Label: `cause="home_silent"`}, {Service: scscf, Metric: "gocscf_scscf_refused_total", Label: `cause="next_hop_silent"`}, slowCore},
+			stalls: icscf, come: frozen(icscf), gone: thawed(icscf),
 		},
 		{
 			Name: "as-stalls", What: "the application server of all MESSAGEs reads nothing", needsAS: true,

@@ -39,6 +39,26 @@ func refusals(grown map[string]float64, but ...string) (n float64) {
 	return n
 }
 
+// silences are the causes with which a function gives up who has not answered it.
+var silences = []string{"home_silent", "next_hop_silent", "scscf_silent"}
+
+// twice is how many requests may have been refused twice because a service has stalled: by
+// who has given it up as silent, and by itself when it reads them at last. Nobody hears
+// the latter.
+func twice(grown map[string]float64, stalled string) float64 {
+	own, others := map[string]float64{}, 0.0
+	for key, v := range grown {
+		service, full, _ := strings.Cut(key, ": ")
+		_, label, _ := strings.Cut(full, "{")
+		if service == stalled {
+			own[key] = v
+		} else if cause := strings.TrimSuffix(strings.TrimPrefix(label, `cause="`), `"}`); slices.Contains(silences, cause) {
+			others += v
+		}
+	}
+	return min(refusals(own), others)
+}
+
 // overloads are those that were refused because somebody had too much to do, this
 // service or the HSS.
 func overloads(grown map[string]float64) (n float64) {
@@ -72,6 +92,16 @@ func (l *Losses) answered() (answered, silent uint64) {
 	return answered, silent
 }
 
+// unavailable are the failures that were answered 503.
+func (l *Losses) unavailable() (n uint64) {
+	for cause, k := range l.Causes {
+		if status(cause) == 503 {
+			n += k
+		}
+	}
+	return n
+}
+
 // Unanswered reports whether all that failed had no answer: it may be the machine that
 // was too slow. Who answers with a failure has had the time.
 func (l *Losses) Unanswered() bool {
@@ -100,5 +130,9 @@ func (o *Outcome) refused(f *Fault) (attempts, counted, short, over float64) {
 	if f.ends != "" {
 		return attempts, counted, max(0, attempts-counted-late-max(differFew, differShare*attempts)), 0
 	}
-	return attempts, counted, max(0, attempts-counted-late), max(0, counted-attempts-float64(silent)-max(differFew, againShare*attempts))
+	over = counted - attempts - float64(silent) - max(differFew, againShare*attempts)
+	if f.stalls != "" {
+		over -= twice(o.Metrics, f.stalls)
+	}
+	return attempts, counted, max(0, attempts-counted-late), max(0, over)
 }

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"maps"
 	"testing"
 )
 
@@ -53,10 +54,22 @@ func TestRefused(t *testing.T) {
 		counted     float64
 		short, over float64
 	}{
-		"as many":                                {"hss-slow", 1000, nil, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 1000, 0, 0},
-		"one that nobody has refused":            {"hss-slow", 1001, nil, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 1000, 1, 0},
-		"one that was answered late":             {"hss-slow", 1001, func(o *Outcome) { o.Late = 1 }, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 1000, 0, 0},
-		"refusals that nobody has heard":         {"hss-slow", 1000, nil, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 1060, 0, 10},
+		"as many":                        {"hss-slow", 1000, nil, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 1000, 0, 0},
+		"one that nobody has refused":    {"hss-slow", 1001, nil, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 1000, 1, 0},
+		"one that was answered late":     {"hss-slow", 1001, func(o *Outcome) { o.Late = 1 }, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 1000, 0, 0},
+		"refusals that nobody has heard": {"hss-slow", 1000, nil, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 1060, 0, 10},
+		"a stalled service refuses what others have given up": {"icscf-stalls", 700, func(o *Outcome) {
+			maps.Copy(o.Metrics, map[string]float64{`scscf: gocscf_scscf_refused_total{cause="next_hop_silent"}`: 600, `pcscf: gocscf_pcscf_refused_total{cause="home_silent"}`: 100})
+		}, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 700, 0, 0},
+		"more than that": {"icscf-stalls", 500, func(o *Outcome) {
+			o.Metrics[`scscf: gocscf_scscf_refused_total{cause="next_hop_silent"}`] = 100
+		}, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 600, 0, 700 - 500 - 25 - 100},
+		"what the stalled one gives up": {"icscf-stalls", 500, func(o *Outcome) {
+			o.Metrics[`icscf: gocscf_icscf_refused_total{cause="scscf_silent"}`] = 100
+		}, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 600, 0, 700 - 500 - 25},
+		"nobody has stalled": {"hss-slow", 700, func(o *Outcome) {
+			o.Metrics[`scscf: gocscf_scscf_refused_total{cause="next_hop_silent"}`] = 600
+		}, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 700, 0, 1300 - 700 - 35},
 		"some have given up":                     {"hss-slow", 1000, func(o *Outcome) { o.Causes["call: INVITE: no final answer"] = 10 }, `icscf: gocscf_icscf_refused_total{cause="hss_slow"}`, 1060, 0, 0},
 		"who was killed took some along":         {"scscf-dies", 1010, nil, `icscf: gocscf_icscf_refused_total{cause="no_scscf"}`, 1000, 0, 0},
 		"who was killed took too many along":     {"scscf-dies", 1020, nil, `icscf: gocscf_icscf_refused_total{cause="no_scscf"}`, 1000, 20 - 10.2, 0},

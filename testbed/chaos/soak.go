@@ -190,6 +190,11 @@ const longEnough = 20 * time.Minute
 func (r *SoakReport) judge() (list []string) {
 	wrong := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	r.excused = min(r.Outside.Failed, r.overloaded()) // of those the services say why
+	for _, o := range r.Outcomes {
+		if f, err := byName([]string{o.Fault}); err == nil && len(f[0].Signs) == 0 { // it is as calm as outside
+			o.excused = min(o.unavailable(), uint64(overloads(o.Metrics)))
+		}
+	}
 	list = append(list, r.Faulty()...)
 	if len(r.Outcomes) < r.Planned {
 		wrong("only %d of %d faults have come: the time is too short", len(r.Outcomes), r.Planned)
@@ -255,11 +260,6 @@ func (r *SoakReport) spans(what string) int {
 
 // overloaded are failures outside of all windows that the services explain: they were
 // answered 503, and the services count that they have refused as many for overload.
-func (r *SoakReport) overloaded() (n uint64) {
-	for cause, k := range r.Outside.Causes {
-		if status(cause) == 503 {
-			n += k
-		}
-	}
-	return min(n, uint64(r.Overloads))
+func (r *SoakReport) overloaded() uint64 {
+	return min(r.Outside.unavailable(), uint64(r.Overloads))
 }

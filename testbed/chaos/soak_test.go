@@ -221,6 +221,10 @@ func TestSoakJudges(t *testing.T) {
 		r.Levels = []Level{{Service: pcscf, Of: memory, Samples: 100, Flat: true}}
 		return r
 	}
+	calm := func(r *SoakReport, overloads float64) {
+		r.Outcomes[0].Fault, r.Outcomes[0].Named, r.Outcomes[0].Causes = "gm-loses", nil, map[string]uint64{"reregister: REGISTER: 503": 5}
+		r.Outcomes[0].Metrics = map[string]float64{`pcscf: gocscf_overload_refused_total{reason="under_way"}`: overloads, `pcscf: gocscf_sip_rejected_total{status="503"}`: 5}
+	}
 	for name, tt := range map[string]struct {
 		change func(*SoakReport)
 		want   string
@@ -243,14 +247,16 @@ func TestSoakJudges(t *testing.T) {
 			r.Outcomes[0].Fault, r.Outcomes[0].Metrics = "pcscf-dies", map[string]float64{`pcscf: gocscf_pcscf_refused_total{cause="not_registered"}`: 5}
 			r.Checks[1].Spans, r.Checks[2].Spans = 2, 2
 		}, "REGISTERs answered 200: phones, P-CSCF: 100 were held against the other hand's count in 1 stretches of time, want some in 2"},
-		"a leak":                         {func(r *SoakReport) { r.Levels[0].Flat = false }, "is not flat"},
-		"nobody knows":                   {func(r *SoakReport) { r.Levels[0] = Level{} }, "too few"},
-		"something stays":                {func(r *SoakReport) { r.Left = map[string]int{"pcscf: dialogs": 3} }, "dialogs is 3"},
-		"nobody tells what stays":        {func(r *SoakReport) { r.Left = map[string]int{"pcscf: dialogs": untold} }, "nobody tells pcscf: dialogs"},
-		"a fault that had not come":      {func(r *SoakReport) { r.Planned = 2 }, "only 1 of 2"},
-		"a fault that loses phones":      {func(r *SoakReport) { r.Outcomes[0].PhonesLost = 1 }, "phones were lost"},
-		"a short run, and nobody knows":  {func(r *SoakReport) { r.Seconds, r.Levels[0] = 30, Level{} }, ""},
-		"a short run, and the level has": {func(r *SoakReport) { r.Seconds, r.Levels[0].Flat = 30, false }, "is not flat"},
+		"a leak":                          {func(r *SoakReport) { r.Levels[0].Flat = false }, "is not flat"},
+		"nobody knows":                    {func(r *SoakReport) { r.Levels[0] = Level{} }, "too few"},
+		"something stays":                 {func(r *SoakReport) { r.Left = map[string]int{"pcscf: dialogs": 3} }, "dialogs is 3"},
+		"nobody tells what stays":         {func(r *SoakReport) { r.Left = map[string]int{"pcscf: dialogs": untold} }, "nobody tells pcscf: dialogs"},
+		"a fault that had not come":       {func(r *SoakReport) { r.Planned = 2 }, "only 1 of 2"},
+		"a fault that loses phones":       {func(r *SoakReport) { r.Outcomes[0].PhonesLost = 1 }, "phones were lost"},
+		"503s in a fault that costs none": {func(r *SoakReport) { calm(r, 5) }, ""},
+		"more than was refused for load":  {func(r *SoakReport) { calm(r, 4) }, "1 attempts failed, and it may cost none"},
+		"a short run, and nobody knows":   {func(r *SoakReport) { r.Seconds, r.Levels[0] = 30, Level{} }, ""},
+		"a short run, and the level has":  {func(r *SoakReport) { r.Seconds, r.Levels[0].Flat = 30, false }, "is not flat"},
 	} {
 		r := good()
 		tt.change(r)

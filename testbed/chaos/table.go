@@ -85,7 +85,7 @@ func (r *Report) Faulty() (list []string) {
 		if !o.Recovered {
 			wrong("%s: it does not recover", o.Fault)
 		}
-		felt := float64(o.Failed)
+		felt := float64(o.Failed - o.excused)
 		for _, s := range left {
 			felt -= s.shown(o.Metrics)
 		}
