@@ -43,7 +43,7 @@ func crowd(t *testing.T, known, phones int, adjust ...func(*Configs)) (*Core, lo
 
 func everything(t *testing.T) load.Mix {
 	t.Helper()
-	m, err := load.ParseMix("register,reregister,deregister,call=2,cancelled,rejected,unanswered,message=2,subscribe=2")
+	m, err := load.ParseMix("register,reregister,deregister,call=2,cancelled,rejected,unanswered,message=2,subscribe=2,emergency")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,10 +60,10 @@ func TestProtectedLoad(t *testing.T) {
 	}
 	reconcile(t, r.PreRegistration)
 	reconcile(t, r.Load)
-	if r.PreRegistration.Succeeded != 10 || r.Load.Failed != 0 || r.Load.Attempts != 120 || len(r.Load.Scenarios) != 9 || r.Generator.Stray != 0 {
+	if r.PreRegistration.Succeeded != 10 || r.Load.Failed != 0 || r.Load.Attempts != 120 || len(r.Load.Scenarios) != 10 || r.Generator.Stray != 0 {
 		var text strings.Builder
 		_ = r.Print(&text)
-		t.Errorf("want 10 phones registered before, and 120 attempts of nine scenarios without a failure:\n%s", &text)
+		t.Errorf("want 10 phones registered before, and 120 attempts of ten scenarios without a failure:\n%s", &text)
 	}
 }
 
@@ -141,10 +141,10 @@ func TestLoad(t *testing.T) {
 			}
 			reconcile(t, r.PreRegistration)
 			reconcile(t, r.Load)
-			if r.PreRegistration.Succeeded != 25 || r.Load.Failed != 0 || len(r.Load.Scenarios) != 9 {
+			if r.PreRegistration.Succeeded != 25 || r.Load.Failed != 0 || len(r.Load.Scenarios) != 10 {
 				var text strings.Builder
 				_ = r.Print(&text)
-				t.Errorf("want 25 phones registered before, and nine scenarios without a failure:\n%s", &text)
+				t.Errorf("want 25 phones registered before, and ten scenarios without a failure:\n%s", &text)
 			}
 			if cfg.Count > 0 && r.Load.Attempts != uint64(cfg.Count) {
 				t.Errorf("%d attempts, want %d", r.Load.Attempts, cfg.Count)

@@ -184,6 +184,7 @@ const (
 	callRegister  = 'r' // the number is the phone's boot
 	callSubscribe = 's' // the number is the attempt's that began the subscription
 	callOther     = 'a' // the number is the attempt's
+	callEmergency = 'e' // so it is here
 )
 
 func (e *engine) appendCallID(b []byte, kind byte, number uint64, from, to *phone) []byte {
@@ -234,6 +235,14 @@ func (e *engine) readCallID(b []byte) (c call, ok bool) {
 	return c, true
 }
 
+// called is who was called, nil in an emergency.
+func (c call) called() *phone {
+	if c.kind == callEmergency {
+		return nil
+	}
+	return c.to
+}
+
 // underway finds the attempt that a Call-ID belongs to, nil if that is over.
 func (c call) underway() *attempt {
 	a := c.from.doing
@@ -242,7 +251,7 @@ func (c call) underway() *attempt {
 		return nil
 	case c.kind == callRegister && a.kind.registers() && uint64(c.from.boot) == c.number,
 		c.kind == callSubscribe && a.kind == Subscribe && c.from.sub != nil && c.from.sub.number == c.number,
-		c.kind == callOther && a.number == c.number:
+		(c.kind == callOther || c.kind == callEmergency) && a.number == c.number:
 		return a
 	}
 	return nil

@@ -6,8 +6,18 @@ import (
 
 // beginCall sends the INVITE of any call.
 func (e *engine) beginCall(a *attempt) {
-	t := &a.main
 	a.callID = e.appendCallID(a.callID[:0], callOther, a.number, a.from, a.to)
+	e.sendInvite(a)
+}
+
+// beginEmergency sends the INVITE of an emergency call, which reaches no phone.
+func (e *engine) beginEmergency(a *attempt) {
+	a.callID = e.appendCallID(a.callID[:0], callEmergency, a.number, a.from, nil)
+	e.sendInvite(a)
+}
+
+func (e *engine) sendInvite(a *attempt) {
+	t := &a.main
 	a.cseq = 1
 	t.branch = e.newBranch()
 	b := e.initial(t.request[:0], a, "INVITE", a.to, t.branch)
@@ -101,12 +111,12 @@ func (e *engine) inviteAnswered(a *attempt, h *heard) {
 		a.dialog(h)
 		a.ack = e.inDialog(a.ack[:0], a, "ACK", e.newBranch())
 		e.transmit(a.from, a.ack)
-		if a.kind != Call {
+		if a.kind != Call && a.kind != Emergency {
 			e.fail(a, "INVITE: answered, which nobody did")
 			return
 		}
 		a.state, a.connected = established, e.now
-		if a.acked {
+		if a.acked || a.kind == Emergency {
 			e.after(a, e.cfg.Hold, hangUp)
 		}
 	default:
@@ -114,7 +124,7 @@ func (e *engine) inviteAnswered(a *attempt, h *heard) {
 		e.socket.send(b, a.from.control, a.from.pcscf)
 		switch {
 		case a.kind == Cancelled && a.state == ending && h.status == 487,
-			a.kind == Rejected && h.status == 486, a.kind == Unanswered && h.status == 480 && len(a.answered) > 0:
+			a.kind == Rejected && h.status == 486, a.kind == Emergency && h.status == 380, a.kind == Unanswered && h.status == 480 && len(a.answered) > 0:
 			e.succeed(a)
 		default:
 			e.refused(a, h)

@@ -313,7 +313,7 @@ func (e *engine) answered(p *phone, c call, a *attempt, h *heard) {
 		late.dialog(h)
 		e.transmit(p, e.inDialog(nil, &late, "ACK", e.newBranch()))
 	default:
-		e.socket.send(e.acknowledge(e.socket.begin(), p, c.to, h, number), p.control, p.pcscf)
+		e.socket.send(e.acknowledge(e.socket.begin(), p, c.called(), h, number), p.control, p.pcscf)
 	}
 }
 

@@ -128,7 +128,7 @@ type done struct {
 	err       error
 }
 
-var methods = [scenarios]string{"REGISTER", "REGISTER", "REGISTER", "INVITE", "INVITE", "INVITE", "INVITE", "MESSAGE", "SUBSCRIBE", "REGISTER"}
+var methods = [scenarios]string{"REGISTER", "REGISTER", "REGISTER", "INVITE", "INVITE", "INVITE", "INVITE", "MESSAGE", "SUBSCRIBE", "INVITE", "REGISTER"}
 
 // do does what a scenario is.
 func (x *protected) do(ctx context.Context, cfg *Config, kind Scenario, from, to *phone) (d done) {
@@ -176,6 +176,10 @@ func (x *protected) do(ctx context.Context, cfg *Config, kind Scenario, from, to
 	case Call:
 		callee.SetAnswer(ue.Answer{RingFor: cfg.Ring})
 		x.call(ctx, cfg, p, target, opt, &d)
+	case Emergency:
+		if x.call(ctx, cfg, p, sos, opt, &d); d.err != nil {
+			d.err = wanted(d.err, 380)
+		}
 	case Cancelled:
 		callee.SetAnswer(ue.Answer{Action: ue.NoAnswer})
 		opt.CancelAfter = time.Nanosecond

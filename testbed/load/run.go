@@ -180,6 +180,8 @@ func (e *engine) launch(o *offer, rec *recorder, kind Scenario, p, to *phone, du
 		e.beginMessage(a)
 	case kind == Subscribe:
 		e.beginSubscribe(a)
+	case kind == Emergency:
+		e.beginEmergency(a)
 	default:
 		e.beginCall(a)
 	}

@@ -21,11 +21,12 @@ const (
 	Unanswered                 // INVITE, 180, and after the ring time 480, ACK
 	Message                    // MESSAGE, 200
 	Subscribe                  // SUBSCRIBE to the registration's state, 200, NOTIFY, 200; from the second on a refresh
+	Emergency                  // INVITE to urn:service:sos: 380 of a network that takes none, or an answer, ACK, BYE, 200
 	Recover                    // a registration by a phone that the core has forgotten, see Config.Recover
 	scenarios
 )
 
-var scenarioNames = [scenarios]string{"register", "reregister", "deregister", "call", "cancelled", "rejected", "unanswered", "message", "subscribe", "recover"}
+var scenarioNames = [scenarios]string{"register", "reregister", "deregister", "call", "cancelled", "rejected", "unanswered", "message", "subscribe", "emergency", "recover"}
 
 func (s Scenario) String() string { return scenarioNames[s] }
 

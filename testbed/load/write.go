@@ -14,7 +14,17 @@ const (
 	text = "Are you there?"
 
 	branchPrefix = "z9hG4bKl"
+
+	sos = "urn:service:sos" // whom an emergency call is for (RFC 5031)
 )
+
+// appendCalled is the URI of a called phone; with none it is an emergency call.
+func (e *engine) appendCalled(b []byte, to *phone) []byte {
+	if to == nil {
+		return append(b, sos...)
+	}
+	return e.appendIMPU(b, to.index)
+}
 
 // request writes the beginning of a request: the request line, Via with a branch,
 // Max-Forwards, Route, Call-ID and CSeq.
@@ -59,7 +69,7 @@ func appendBody(b []byte, kind, body string) []byte {
 
 // initial writes a request outside of dialogs up to P-Preferred-Identity.
 func (e *engine) initial(b []byte, a *attempt, method string, to *phone, branch uint64) []byte {
-	e.uri = e.appendIMPU(e.uri[:0], to.index)
+	e.uri = e.appendCalled(e.uri[:0], to)
 	b = e.request(b, a.from, method, e.uri, a.from.routes, a.callID, a.cseq, branch)
 	b = e.appendFrom(b, a.from)
 	b = append(append(append(b, "To: <"...), e.uri...), ">\r\nP-Preferred-Identity: <"...)
@@ -78,7 +88,7 @@ func (e *engine) inDialog(b []byte, a *attempt, method string, branch uint64) []
 // acknowledge writes the ACK to a final answer that is none of success: it goes the
 // INVITE's way, with its branch (RFC 3261 17.1.1.3).
 func (e *engine) acknowledge(b []byte, from, to *phone, h *heard, branch uint64) []byte {
-	e.uri = e.appendIMPU(e.uri[:0], to.index)
+	e.uri = e.appendCalled(e.uri[:0], to)
 	number, _, _ := bytes.Cut(h.cseq, []byte(" "))
 	cseq, _ := strconv.ParseUint(string(number), 10, 32)
 	b = e.request(b, from, "ACK", e.uri, from.routes, h.callID, uint32(cseq), branch)
