@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/aka"
+	"github.com/gocscf/gocscf/ims/pcscf"
 	"github.com/gocscf/gocscf/testbed/hss"
 	"github.com/gocscf/gocscf/testbed/load"
 )
@@ -101,6 +102,35 @@ func TestProtectedLoadOverABadPath(t *testing.T) {
 	_, doubled, late := cfg.Gm.Counts()
 	if doubled < 40 || late < 40 || r.PreRegistration.Succeeded != 10 || r.Load.Failed != 0 {
 		t.Errorf("%d packets doubled, %d late; %+v", doubled, late, r.Load)
+	}
+}
+
+// TestLoadOfEmergencies: emergency calls reach the E-CSCF where there is one, and are
+// answered; TestLoad's are told to call elsewhere.
+func TestLoadOfEmergencies(t *testing.T) {
+	for _, protected := range []bool{false, true} {
+		t.Run(map[bool]string{false: "clear", true: "ESP"}[protected], func(t *testing.T) {
+			psap := startECSCF(t)
+			core, cfg := crowd(t, 6, 6, func(c *Configs) {
+				if c.P.Emergency.ECSCF = (pcscf.Addresses{psap.Addr()}); protected {
+					c.Protect()
+				}
+			})
+			cfg.Busy, cfg.Count, cfg.Mix = 3, 30, load.Only(load.Emergency)
+			if protected {
+				cfg.ESP = core.P.ESPUDP()
+			}
+			r, err := load.Run(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reconcile(t, r.Load)
+			if n := psap.Counts().Requests["BYE"]; n != 30 || r.Load.Succeeded != 30 || r.Load.Scenarios["emergency"] == nil {
+				var text strings.Builder
+				_ = r.Print(&text)
+				t.Errorf("the emergency centre got %d BYEs, want 30 of calls that succeed:\n%s", n, &text)
+			}
+		})
 	}
 }
 
