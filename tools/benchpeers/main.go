@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -84,6 +85,7 @@ func run(ctx context.Context) error {
 		}
 		s.cores = append(s.cores, floorCore)
 	}
+	fmt.Fprintf(os.Stderr, "some %.0f minutes\n", math.Ceil(s.takes(!*memoryOnly, !*noMemory).Minutes()))
 	r := newResults(ctx, &s)
 	if !*memoryOnly {
 		for i := range s.repeats {
@@ -108,25 +110,6 @@ func run(ctx context.Context) error {
 		r.check(&s)
 	}
 	return r.write(&s)
-}
-
-// lengths chooses how long everything takes: under 30 minutes in all, or under five.
-func (s *settings) lengths() {
-	s.before, s.stir, s.low, s.rate, s.full, s.half, s.flood = time.Second, time.Second, 5*time.Second, 4*time.Second, 4*time.Second, 4*time.Second, 6*time.Second
-	s.populations, s.pace, s.rest = []int{1000, 10_000, 50_000}, 250, time.Minute
-	s.subscribers = 250_000
-	repeats := 3
-	if s.quick || s.check {
-		s.before, s.stir, s.low, s.rate, s.full, s.half, s.flood = 500*time.Millisecond, 500*time.Millisecond, 2*time.Second, 1500*time.Millisecond, 2*time.Second, 2*time.Second, 3*time.Second
-		s.populations, s.pace, s.rest = []int{500, 1500, 3000}, 250, 5*time.Second
-		repeats, s.subscribers = 1, 80_000
-	}
-	if s.check {
-		repeats = 3 // two seconds lie too far apart from the next two
-	}
-	if s.repeats <= 0 {
-		s.repeats = repeats
-	}
 }
 
 func (s *settings) bin(name string) string { return filepath.Join(s.root, "bin", name) }

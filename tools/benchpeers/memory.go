@@ -21,12 +21,7 @@ func (r *results) memory(ctx context.Context, s *settings) error {
 		if name == floorCore {
 			continue
 		}
-		// All at once are too much for one processor, and memory is not the worse for it.
-		cpu := phonesCPU
-		if name == kamailioCore {
-			cpu = servicesCPU
-		}
-		c, err := start(ctx, s, name, cpu, len(started)+1)
+		c, err := start(ctx, s, name, memoryCPU(name), len(started)+1)
 		if err != nil {
 			r.problem("memory of %s: %v", name, err)
 			continue
@@ -49,6 +44,15 @@ func (r *results) memory(ctx context.Context, s *settings) error {
 	return ctx.Err()
 }
 
+// memoryCPU is the processor of a core's services then: all at once are too much for one,
+// and memory is not the worse for it.
+func memoryCPU(core string) string {
+	if core == kamailioCore {
+		return servicesCPU
+	}
+	return phonesCPU
+}
+
 // held is the proportional set size of the services, in KiB, with so many registered.
 type held struct {
 	Phones     int     `json:"phones"`     // that were to be registered
@@ -64,7 +68,7 @@ func hold(ctx context.Context, s *settings, name string, c *core, turn *sync.Mut
 	have, registered := 0, 0
 	for _, size := range s.populations {
 		// A Poisson process at the pace, not a burst: that would be another question.
-		length := time.Duration(float64(size-have) / float64(s.pace) * float64(time.Second))
+		length := s.registering(size - have)
 		turn.Lock()
 		p, err := c.load(ctx, "register", have, size-have, "--count", strconv.Itoa(size-have), "--duration", (2*length + time.Minute).String(), "--rate", strconv.Itoa(s.pace))
 		turn.Unlock()

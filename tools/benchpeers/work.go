@@ -122,17 +122,6 @@ func (s *settings) works() (list []work) {
 	return list
 }
 
-// length is how long a work is measured.
-func (s *settings) length(w work) time.Duration {
-	switch {
-	case w.rate == 0:
-		return s.full
-	case w.rate >= 200:
-		return s.rate
-	}
-	return s.low
-}
-
 // measure does all the works with one core, started anew. What does not work out is
 // noted, and the rest goes on; its error is a core that does not run at all.
 func (r *results) measure(ctx context.Context, s *settings, name string) error {
@@ -151,7 +140,7 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 	try := func(w work, row string, length time.Duration, phones int) float64 {
 		args := []string{"--duration", length.String(), "--stir", s.stir.String(), "--seed", seed}
 		if strings.HasSuffix(row, "times capacity") {
-			args = append(args, "--patience", "12s")
+			args = append(args, "--patience", patience.String())
 		} else {
 			args = append(args, "--patience", "20s")
 		}
@@ -205,11 +194,7 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 			capacity[w.what] = rate
 		}
 	}
-	var half []string
-	var over []float64
-	if !s.check {
-		half, over = []string{"registration", "message", "call"}, []float64{1.5, 2}
-	}
+	half, over := s.ofCapacity()
 	for _, what := range half {
 		w, phones := work{what, capacity[what] / 2}, 800
 		if what == "registration" {
