@@ -4,9 +4,14 @@ import "fmt"
 
 // bounds are what every change has to hold: by how much the services may be dearer than
 // Kamailio's on the same work, at saturation. They leave room for the noise of a shared
-// machine and of runs of two seconds, of which two differ by a fifth: 0.55, 0.7, 0.64 and 0.89
-// were seen. What is reached is in docs/performance/peers-table.md.
-var bounds = map[string]float64{"registration": 1, "reregistration": 1.1, "message": 1, "call": 1}
+// machine and of runs of two seconds, of which two differ by a fifth: 0.53, 0.61, 0.74 and 0.96
+// were measured in the whole comparison, 0.5 for calls in short runs. What is reached is in
+// docs/performance/peers-table.md.
+var bounds = map[string]float64{"registration": 1, "reregistration": 1.1, "message": 1, "call": 1.15}
+
+// dearest is how many times as much one process may take as three. It should take less, and
+// is not held to it for the same noise.
+const dearest = 1.25
 
 // mostFailed is the share of operations that may fail in a closed loop. What was refused
 // for load is apart: another process on the processor makes an overload of a full one.
@@ -35,7 +40,7 @@ func (r *results) check(s *settings) {
 			}
 		}
 		r.atMost(w, of, gocscfCore, kamailioCore, bounds[w.what])
-		r.atMost(w, of, oneProcess, gocscfCore, 1.25)
+		r.atMost(w, of, oneProcess, gocscfCore, dearest)
 		r.atMost(w, of, floorCore, gocscfCore, 1)
 		r.atMost(w, of, floorCore, oneProcess, 1)
 	}

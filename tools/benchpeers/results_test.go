@@ -44,15 +44,27 @@ func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		core string
+		what string
 		x    sample
 		want string // of what is outside, empty: nothing
 	}{
-		{"good", gocscfCore, sample{CPU: 0.6, Attempts: 1000}, ""},
-		{"dearer than Kamailio", gocscfCore, sample{CPU: 1.3, Attempts: 1000}, "gocscf 1.300 ms and kamailio 1.000 ms"},
-		{"no processor time", gocscfCore, sample{Attempts: 1000}, "no processor time was seen"},
-		{"below the floor", oneProcess, sample{CPU: 0.05, Attempts: 1000}, "floor 0.100 ms and core 0.050 ms"},
-		{"failures", gocscfCore, sample{CPU: 0.6, Attempts: 1000, Failed: 11}, "11 of 1000 failed"},
-		{"refusals", gocscfCore, sample{CPU: 0.6, Attempts: 1000, Failed: 11, Refused: 11}, ""},
+		{"good", gocscfCore, "registration", sample{CPU: 0.6, Attempts: 1000}, ""},
+		{"as dear as Kamailio", gocscfCore, "registration", sample{CPU: 1, Attempts: 1000}, ""},
+		{"dearer than Kamailio", gocscfCore, "registration", sample{CPU: 1.01, Attempts: 1000}, "gocscf 1.010 ms and kamailio 1.000 ms"},
+		{"re-registrations may be dearer", gocscfCore, "reregistration", sample{CPU: 1.1, Attempts: 1000}, ""},
+		{"but not more", gocscfCore, "reregistration", sample{CPU: 1.11, Attempts: 1000}, "gocscf 1.110 ms and kamailio 1.000 ms"},
+		{"calls may be dearer", gocscfCore, "call", sample{CPU: 1.15, Attempts: 1000}, ""},
+		{"and no more, either", gocscfCore, "call", sample{CPU: 1.16, Attempts: 1000}, "gocscf 1.160 ms and kamailio 1.000 ms"},
+		{"messages may not", gocscfCore, "message", sample{CPU: 1.01, Attempts: 1000}, "gocscf 1.010 ms and kamailio 1.000 ms"},
+		{"one process is somewhat dearer than three", oneProcess, "registration", sample{CPU: 0.75, Attempts: 1000}, ""},
+		{"one process is dearer than three", oneProcess, "registration", sample{CPU: 0.76, Attempts: 1000}, "core 0.760 ms and gocscf 0.600 ms"},
+		{"no processor time", gocscfCore, "registration", sample{Attempts: 1000}, "no processor time was seen"},
+		{"below the floor", oneProcess, "registration", sample{CPU: 0.05, Attempts: 1000}, "floor 0.100 ms and core 0.050 ms"},
+		{"three below the floor", gocscfCore, "call", sample{CPU: 0.09, Attempts: 1000}, "floor 0.100 ms and gocscf 0.090 ms"},
+		{"as many failures as may be", gocscfCore, "registration", sample{CPU: 0.6, Attempts: 1000, Failed: 10}, ""},
+		{"failures", gocscfCore, "registration", sample{CPU: 0.6, Attempts: 1000, Failed: 11}, "11 of 1000 failed"},
+		{"failures beside refusals", gocscfCore, "registration", sample{CPU: 0.6, Attempts: 1000, Failed: 22, Refused: 11}, "22 of 1000 failed"},
+		{"refusals", gocscfCore, "registration", sample{CPU: 0.6, Attempts: 1000, Failed: 11, Refused: 11}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &results{Cores: s.cores, Samples: map[string]map[string][]sample{}}
@@ -62,7 +74,7 @@ func TestCheck(t *testing.T) {
 					r.Samples[core][w.String()] = []sample{{CPU: cpu, Attempts: 1000}}
 				}
 			}
-			r.Samples[tt.core][work{"registration", 0}.String()] = []sample{tt.x}
+			r.Samples[tt.core][work{tt.what, 0}.String()] = []sample{tt.x}
 			r.check(s)
 			if got := strings.Join(r.Outside, "; "); tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 				t.Errorf("outside: %q, want %q", got, tt.want)
@@ -74,12 +86,11 @@ func TestCheck(t *testing.T) {
 // What a table says of refusals is nothing where there were none: 0 would be the best of
 // all values.
 func TestNoRefusalsAreNoTime(t *testing.T) {
-	s := &settings{}
 	row := "registration, 2 times capacity"
 	r := &results{Cores: []string{kamailioCore, gocscfCore}, Samples: map[string]map[string][]sample{
 		kamailioCore: {row: {{Attempts: 100, Failed: 50}}}, gocscfCore: {row: {{Attempts: 100, Failed: 50, Refused: 50, RefusedP99: 61}}},
 	}}
-	_, rest, _ := strings.Cut(r.table(s), "99th percentile of the 503s")
+	_, rest, _ := strings.Cut(r.table(&settings{}), "99th percentile of the 503s")
 	if !strings.Contains(rest, "| "+row+" | – | 61 |") {
 		t.Errorf("the table says\n%s", rest)
 	}
