@@ -45,9 +45,13 @@ type results struct {
 	Repeats int      `json:"repeats"`
 	Cores   []string `json:"cores"`
 	Seconds float64  `json:"seconds"`
+	Form    string   `json:"form,omitempty"` // quick or check; empty for the full lengths
 	// Samples are by core and work, in the order in which they were measured.
 	Samples map[string]map[string][]sample `json:"samples"`
 	Memory  map[string][]held              `json:"memory,omitempty"`
+	// MemoryNote says where Memory is from if it is not of this run. Nothing here writes it:
+	// whoever puts one run's memory beside another's works does.
+	MemoryNote string `json:"memory_note,omitempty"`
 	// Problems are what did not work out; the rest was measured.
 	Problems []string `json:"problems,omitempty"`
 	// Outside are the ratios that check found out of their bounds.
@@ -57,24 +61,31 @@ type results struct {
 	repeat int // the one that runs
 }
 
+// The forms that are not the full lengths.
+const (
+	formQuick = "quick"
+	formCheck = "check"
+)
+
 func newResults(ctx context.Context, s *settings) *results {
 	now := time.Now()
 	commit, err := exec.CommandContext(ctx, "git", "-C", s.root, "describe", "--always", "--dirty").Output()
 	if err != nil {
 		commit = []byte("unknown")
 	}
-	command := "make bench-peers"
+	command, form := "make bench-peers", ""
 	switch {
-	case s.part:
-		command = strings.Join(append([]string{"bin/benchpeers"}, os.Args[1:]...), " ")
 	case s.check:
-		command = "make bench-peers CHECK=1"
+		command, form = "make bench-peers CHECK=1", formCheck
 	case s.quick:
-		command = "make bench-peers QUICK=1"
+		command, form = "make bench-peers QUICK=1", formQuick
+	}
+	if s.part {
+		command = strings.Join(append([]string{"bin/benchpeers"}, os.Args[1:]...), " ")
 	}
 	return &results{
 		Date: now.UTC().Format("2006-01-02 15:04 UTC"), Machine: machine(), Commit: strings.TrimSpace(string(commit)), Command: command,
-		Repeats: s.repeats, Cores: s.cores, Samples: map[string]map[string][]sample{}, Memory: map[string][]held{}, began: now,
+		Repeats: s.repeats, Cores: s.cores, Form: form, Samples: map[string]map[string][]sample{}, Memory: map[string][]held{}, began: now,
 	}
 }
 
@@ -212,7 +223,7 @@ func (r *results) write(s *settings) error {
 	if err != nil {
 		return err
 	}
-	text := r.table(s)
+	text := r.table()
 	err = os.MkdirAll(s.out, 0o755)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(s.out, "peers.json"), append(b, '\n'), 0o644)

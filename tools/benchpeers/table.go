@@ -9,9 +9,11 @@ import (
 
 var titles = map[string]string{kamailioCore: "Kamailio 5.6", gocscfCore: "gocscf", oneProcess: "testbed core", floorCore: "floor"}
 
-// table is all of it in Markdown.
-func (r *results) table(s *settings) string {
+// table is all of it in Markdown. It follows from peers.json alone, so that a test can hold
+// the two against each other.
+func (r *results) table() string {
 	var b strings.Builder
+	s := settings{quick: r.Form == formQuick, check: r.Form == formCheck} // of which the works follow
 	fmt.Fprintf(&b, "# Beside Kamailio: the figures\nWritten by `%s`; [peers.md](peers.md) tells what they mean. %s, %s, commit %s, medians of %d, %.0f minutes.\n",
 		r.Command, r.Date, r.Machine, r.Commit, r.Repeats, r.Seconds/60)
 	switch {
@@ -143,6 +145,9 @@ func (r *results) goodput(b *strings.Builder, over []string) {
 func (r *results) memoryTable(b *strings.Builder) {
 	if len(r.Memory) == 0 {
 		return
+	}
+	if r.MemoryNote != "" {
+		fmt.Fprintf(b, "\n%s\n", r.MemoryNote)
 	}
 	b.WriteString("\n## Memory of the services (PSS), one run\n| registered |")
 	var cores []string
