@@ -105,17 +105,31 @@ func (r *registration) outbound() bool {
 	return err == nil && u.HasParam("ob")
 }
 
-// leaving reports whether the REGISTER removes contacts and adds none.
+// leaving reports whether the REGISTER removes contacts and leaves none of its own:
+// they are dealt with in turn, and a later one may remove what it has just brought (RFC
+// 3261 10.3 step 7).
 func (r *registration) leaving() bool {
 	if r.all {
 		return true
 	}
-	for _, c := range r.contacts {
-		if c.expires > 0 {
+	for i, c := range r.contacts {
+		if c.expires > 0 && !r.replaced(i) {
 			return false
 		}
 	}
 	return len(r.contacts) > 0
+}
+
+// replaced reports whether one of the contacts behind the i-th takes its place.
+func (r *registration) replaced(i int) bool {
+	c := &r.contacts[i]
+	for _, later := range r.contacts[i+1:] {
+		b := registrar.Binding{IMPI: r.impi, Contact: c.addr.URI, InstanceID: c.instance, RegID: c.regID, Emergency: c.sos}
+		if matches(b, later, r.impi) {
+			return true
+		}
+	}
+	return false
 }
 
 // matches reports whether c takes the place of binding b of the private identity

@@ -192,3 +192,61 @@ func TestRegisteringAnewWhileRegistered(t *testing.T) {
 		h.wantBindings("tel:+4911", "sip:alice@10.0.0.2:5060 3600")
 	})
 }
+
+// Contacts of one REGISTER are dealt with in turn: what is left in the end decides what
+// the HSS and the application servers are told.
+func TestContactThatComesAndGoes(t *testing.T) {
+	tests := []struct{ name, contacts, left string }{
+		{"the same URI", "<sip:a@10.0.0.1>;expires=3600, <sip:a@10.0.0.1>;expires=0", ""},
+		{"the same instance", "<sip:a@10.0.0.1>;" + imei1 + ", <sip:b@10.0.0.1>;expires=0;" + imei1, ""},
+		{"with another that has taken its place", "<sip:a@10.0.0.1>;" + imei1 + ", <sip:b@10.0.0.1>;" + imei1 + ", <sip:b@10.0.0.1>;expires=0", ""},
+		{"it goes and comes", "<sip:a@10.0.0.1>;expires=0, <sip:a@10.0.0.1>", "sip:a@10.0.0.1"},
+		{"it has given way before", "<sip:a@10.0.0.1>;" + imei1 + ", <sip:b@10.0.0.1>;" + imei1 + ", <sip:a@10.0.0.1>;expires=0", "sip:b@10.0.0.1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			atHome(t, nil, func(h *homeNet) {
+				p := h.served(onREGISTER(0, "sip:as1.home.test", continued))
+				told := func(expires string) {
+					t.Helper()
+					m := h.as1.want("REGISTER")
+					h.as1.reply(m, 200)
+					h.header(m, sip.HExpires, expires)
+				}
+				listed := func(m *sip.Message, want string) {
+					t.Helper()
+					var got []string
+					for v := range m.Values(sip.HContact) {
+						a, _ := sip.ParseNameAddr(v)
+						got = append(got, a.URI)
+					}
+					if s := strings.Join(got, ", "); s != want {
+						t.Errorf("the 200 lists %q, want %q", s, want)
+					}
+				}
+				listed(p.register("Contact: "+tt.contacts), tt.left)
+				if tt.left == "" {
+					h.wantAsked("SAR alice@home.test sip:alice@home.test USER_DEREGISTRATION")
+					h.as1.nothing()
+				} else {
+					h.wantAsked("SAR alice@home.test sip:alice@home.test REGISTRATION")
+					told("3600")
+					p.again(200, "Contact: *", "Expires: 0")
+					told("0")
+				}
+
+				// Beside one that stays, and over the security association.
+				p.register()
+				told("3600")
+				h.hss.asked()
+				beside := aliceAt
+				if tt.left != "" {
+					beside += ", " + tt.left
+				}
+				listed(p.register("Contact: "+tt.contacts), beside)
+				told("3600")
+				listed(p.again(200, "Contact: <"+aliceAt+">, <"+aliceAt+">;expires=0"), tt.left)
+			})
+		})
+	}
+}

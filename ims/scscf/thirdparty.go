@@ -54,7 +54,7 @@ func (r *registration) tellServers(reg *registrar.Registration, kind profile.Reg
 func (t *thirdParty) tell() {
 	chain := chainOf(t.reg, identity.IMPU(t.reg.Default().Key))
 	state, _ := t.reg.State.(*servers)
-	if chain == nil || state == nil {
+	if chain == nil || state == nil || !t.reg.Registered() { // send names who has registered
 		return
 	}
 	state.mu.Lock() // so that they leave in the order of their CSeq

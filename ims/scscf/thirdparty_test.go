@@ -276,3 +276,15 @@ func TestServerThatDoesNotTakeARegistration(t *testing.T) {
 		h.wantBindings(aliceSIP, aliceAt+" 3599")
 	})
 }
+
+// A registration that has no contacts is none to tell of.
+func TestNobodyIsToldOfARegistrationWithoutContacts(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		p := h.served(onREGISTER(0, "sip:as1.home.test", continued))
+		p.register()
+		h.as1.reply(h.as1.want("REGISTER"), 200)
+		tp := thirdParty{s: h.s, reg: h.has(aliceSIP).With(nil), kind: profile.ReRegistration}
+		tp.tell()
+		h.as1.nothing()
+	})
+}

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -113,7 +114,7 @@ func (b *Bender) headers(m string) string {
 	i := b.rng.IntN(len(lines))
 	name, value, _ := strings.Cut(lines[i], ":")
 	set := func(v string) { lines[i] = name + ":" + v }
-	switch b.rng.IntN(20) {
+	switch b.rng.IntN(21) {
 	case 0: // gone
 		lines = append(lines[:i:i], lines[i+1:]...)
 	case 1: // twice, or very often
@@ -150,6 +151,11 @@ func (b *Bender) headers(m string) string {
 		set("")
 	case 18: // more parameters
 		set(value + strings.Repeat(";p"+strconv.Itoa(i)+"=\"\\\"\"", 1+b.rng.IntN(50)))
+	case 19: // a contact that comes and goes
+		if i = slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "Contact: <") }); i > 0 {
+			addr, _, _ := strings.Cut(lines[i], ">")
+			lines[i] += ", " + strings.TrimPrefix(addr, "Contact: ") + ">;expires=0"
+		}
 	default:
 		body = b.octets(body)
 	}
