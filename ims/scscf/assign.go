@@ -135,6 +135,13 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 				Next: "Give the subscriber an identity at the HSS that is not barred."})
 			return
 		}
+		if octets(now.Bindings...) > maxOctets {
+			r.undo(node.Refusal{Status: 500, Cause: "contacts_full", Clause: "RFC 3261 10.3",
+				Text:   "The contacts of " + strings.Join(now.IMPIs, ", ") + ", which share their public identities, would not fit in one answer.",
+				Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "300"}},
+				Next:   "Let fewer phones share an implicit registration set at the HSS."})
+			return
+		}
 		var taken *registrar.TakenError
 		switch err = s.store.Put(old, now); {
 		case err == nil:

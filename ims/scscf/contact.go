@@ -22,8 +22,11 @@ type contact struct {
 	sos      bool          // of an emergency registration (TS 24.229 5.4.8)
 }
 
-// maxContacts bounds the contacts of one REGISTER.
-const maxContacts = 8
+// Bounds of what one REGISTER brings: its contacts, and the octets of each of them.
+const (
+	maxContacts = 8
+	maxContact  = 2 << 10
+)
 
 // readContacts reads the contacts and how long they want to be bound (RFC 3261
 // 10.3 steps 6 and 7).
@@ -49,6 +52,11 @@ func (r *registration) readContacts() (node.Refusal, bool) {
 		c, err := r.readContact(v, outbound)
 		if err != nil {
 			return bad("A Contact cannot be read: " + err.Error() + ".")
+		}
+		if len(c.addr.URI)+len(c.addr.Params) > maxContact {
+			return node.Refusal{Status: 400, Cause: "contact_too_long",
+				Text: "A Contact of " + r.impi + " has more than " + strconv.Itoa(maxContact) + " octets.",
+				Next: "Phones send some hundred, with all their feature tags: look at the REGISTER in the trace."}, true
 		}
 		if !c.uri.IsSIP() {
 			return bad("The contact " + c.addr.URI + " is no SIP URI.")
@@ -157,10 +165,6 @@ func known(reg *registrar.Registration, c contact, impi string) bool {
 	return slices.ContainsFunc(reg.Bindings, func(b registrar.Binding) bool { return matches(b, c, impi) && sameURI(b, c) })
 }
 
-// maxBindings bounds the contacts of one private identity. Phones that come back
-// with another address each time, and do not say who they are, leave theirs behind.
-const maxBindings = 10
-
 // bind returns the bindings after the REGISTER's contacts (RFC 3261 10.3 step 7;
 // TS 24.229 5.4.1.2.2F).
 func (r *registration) bind(have []registrar.Binding) []registrar.Binding {
@@ -193,25 +197,6 @@ func (r *registration) bind(have []registrar.Binding) []registrar.Binding {
 		out = slices.Insert(out, min(at, len(out)), b)
 	}
 	return r.bound(out)
-}
-
-// bound drops what is too much of this private identity: what ends first.
-func (r *registration) bound(list []registrar.Binding) []registrar.Binding {
-	for {
-		n, first := 0, -1
-		for i, b := range list {
-			if b.IMPI != r.impi {
-				continue
-			}
-			if n++; first < 0 || b.Expires.Before(list[first].Expires) {
-				first = i
-			}
-		}
-		if n <= maxBindings {
-			return list
-		}
-		list = slices.Delete(list, first, first+1)
-	}
 }
 
 // contactParams keeps a Contact's parameters as they came, but expires, which the

@@ -55,7 +55,7 @@ func (s *Server) userData(doc string, impi string, impu identity.IMPU) (*registr
 	}
 	reg := &registrar.Registration{Profile: p}
 	var sv *services
-	size := 0
+	size, shown := 0, 0
 	for i := range p.ServiceProfiles {
 		size += len(p.ServiceProfiles[i].PublicIdentities)
 	}
@@ -82,6 +82,9 @@ func (s *Server) userData(doc string, impi string, impu identity.IMPU) (*registr
 				continue
 			}
 			reg.Identities = append(reg.Identities, registrar.Identity{Key: key, URI: key, Barred: id.Barred})
+			if !id.Barred {
+				shown += octetsAssociated(key)
+			}
 			if chain.Len() == 0 {
 				continue
 			}
@@ -93,6 +96,9 @@ func (s *Server) userData(doc string, impi string, impu identity.IMPU) (*registr
 	}
 	if sv != nil {
 		reg.Services = sv
+	}
+	if shown > maxAssociated {
+		s.verdicts.Limited().Warn(s.verdicts.Log, "profile", "the profile has more identities than P-Associated-URI has room for: phones hear of the first", zap.String("impi", impi))
 	}
 	if impu != "" && !seen(string(impu)) {
 		// Some HSSes leave the identity out that was registered (Open5GS builds
@@ -108,7 +114,12 @@ func (s *Server) userData(doc string, impi string, impu identity.IMPU) (*registr
 	return reg, nil
 }
 
-// associated lists the identities for P-Associated-URI, the default one first.
+// maxAssociated bounds P-Associated-URI, in octets: it is in every 200, beside the
+// contacts, see maxOctets.
+const maxAssociated = 4 << 10
+
+// associated lists the identities for P-Associated-URI, the default one first, and as
+// many as there is room for.
 func associated(r *registrar.Registration) []string {
 	if r == nil {
 		return nil
@@ -118,15 +129,23 @@ func associated(r *registrar.Registration) []string {
 		for _, id := range r.Profile.Associated() {
 			out = append(out, string(id))
 		}
-		return out
+	} else {
+		for _, id := range r.Identities {
+			if !id.Barred {
+				out = append(out, id.URI)
+			}
+		}
 	}
-	for _, id := range r.Identities {
-		if !id.Barred {
-			out = append(out, id.URI)
+	room := maxAssociated
+	for i, id := range out {
+		if room -= octetsAssociated(id); room < 0 {
+			return out[:i]
 		}
 	}
 	return out
 }
+
+func octetsAssociated(id string) int { return len("<>, ") + len(id) }
 
 // chargingAddresses writes Charging-Information as P-Charging-Function-Addresses
 // (TS 24.229 5.4.1.2.2F; RFC 7315 5.5), empty when there is none.

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 )
 
@@ -115,6 +116,17 @@ func frameBody(buf []byte, header, length int) (int, error) {
 		return 0, nil
 	}
 	return header + length, nil
+}
+
+// TooLarge reports whether [Frame] would refuse a message, which is whole, as too large:
+// on a stream it would end the connection, and with it what others have sent there.
+func TooLarge(data []byte) bool {
+	if len(data) <= MaxHeader || len(data) > MaxMessage {
+		return len(data) > MaxMessage
+	}
+	var e *FrameError
+	_, err := frame(data)
+	return errors.As(err, &e) && e.Status == 513
 }
 
 func tooLarge(what string) error {

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -67,6 +68,35 @@ func TestFrameErrors(t *testing.T) {
 		var fe *FrameError
 		if !errors.As(err, &fe) || fe.Status != tt.status || n != tt.n || fe.Error() == "" {
 			t.Errorf("%s: %d, %v", tt.name, n, err)
+		}
+	}
+}
+
+// What is too large is what a stream cannot be cut at.
+func TestTooLarge(t *testing.T) {
+	const head, end = "A sip:h SIP/2.0\r\nX: ", "\r\n\r\n"
+	of := func(header, body int) string {
+		length := fmt.Sprintf("\r\nl: %d", body)
+		return head + strings.Repeat("y", header-len(head)-len(length)-len(end)) + length + end + strings.Repeat("z", body)
+	}
+	for _, tt := range []struct {
+		name, in string
+		want     bool
+	}{
+		{"short", of(100, 10), false},
+		{"a header as long as it may be", of(MaxHeader+1, 100), false},
+		{"a longer one", of(MaxHeader+2, 0), true},
+		{"a long body", of(1000, MaxMessage-1000), false},
+		{"a longer one", of(1000, MaxMessage-999), true},
+		{"a header beyond any", of(2*MaxMessage, 0), true},
+	} {
+		data := []byte(tt.in)
+		if got := TooLarge(data); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+		n, _, err := Frame(data)
+		if framed := err == nil && n == len(data); framed == tt.want {
+			t.Errorf("%s: Frame returns %d of %d, %v", tt.name, n, len(data), err)
 		}
 	}
 }

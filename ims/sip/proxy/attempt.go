@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/transaction"
+	"github.com/gocscf/gocscf/ims/sip/transport"
 )
 
 // ask has the resolver find the addresses.
@@ -170,6 +172,9 @@ func (b *Branch) fallback(failed sip.Flow, err error) (sip.Flow, bool) {
 	second := b.second
 	b.second = nil
 	if second == nil || b.cancelled { // who has hung up rings nobody
+		return sip.Flow{}, false
+	}
+	if errors.Is(err, transport.ErrTooLarge) { // nor could the next hop take it from elsewhere
 		return sip.Flow{}, false
 	}
 	f := *second

@@ -6,12 +6,13 @@ import (
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/transaction"
+	"github.com/gocscf/gocscf/ims/sip/transport"
 )
 
 // Final is how a branch ended: with a response from 300 on, or without one.
 type Final struct {
 	Branch *Branch
-	Status int // of the response; 408 for a time-out, 503 when it could not be sent
+	Status int // of the response; 408 for a time-out, 513 for one too large, 503 when it could not be sent
 	// Msg is the response; nil when none came.
 	Msg *sip.Message
 	// Edits changes the response when it is sent.
@@ -200,6 +201,8 @@ func statusOf(err error) int {
 		return 408
 	case errors.Is(err, ErrNoRoute):
 		return 416
+	case errors.Is(err, transport.ErrTooLarge):
+		return 513
 	}
 	return 503
 }

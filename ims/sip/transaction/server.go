@@ -86,14 +86,35 @@ func (s *Server) Err() error { return s.err }
 // an INVITE further 2xx pass.
 func (s *Server) Respond(status int, data []byte) {
 	switch {
+	case s.tx != nil && s.tx.reliable && sip.TooLarge(data):
+		s.tooLarge(status, data)
 	case s.tx != nil:
-		if status > 100 {
-			s.Shard.layer.left(s)
-		}
-		s.tx.serverEvent(statusEvent(status), status, data, nil)
+		s.respond(status, data)
 	case s.retired && status >= 200 && status < 300:
 		s.Shard.relayAgain(s.to, s.fallback, data)
 	}
+}
+
+func (s *Server) respond(status int, data []byte) {
+	if status > 100 {
+		s.Shard.layer.left(s)
+	}
+	s.tx.serverEvent(statusEvent(status), status, data, nil)
+}
+
+// tooLarge puts a 500 in the place of a final response that the peer could not take from
+// a stream: it would end the connection with what others have there, and by its
+// repetition the next one.
+func (s *Server) tooLarge(status int, data []byte) {
+	if o := s.Shard.layer.cfg.Observer; o != nil {
+		o.Dropped(s.to, string(data), "a response of "+strconv.Itoa(len(data))+" octets, too large for a stream")
+	}
+	if status < 200 {
+		return
+	}
+	b := sip.NewResponse(s.Req, 500, "Response Too Large", s.StatelessTag())
+	s.respond(500, b.Bytes())
+	b.Free()
 }
 
 // Abandon ends the transaction without an answer, as RFC 4320 §4.2 asks when a

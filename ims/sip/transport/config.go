@@ -126,6 +126,9 @@ var (
 	ErrTooManyConns = errors.New("the limit of stream connections is reached")
 	// ErrNothing: the message is empty, or its flow has no remote address.
 	ErrNothing = errors.New("there is no message, or no remote address")
+	// ErrTooLarge: the peer could not frame the message (sip.TooLarge), and would end the
+	// connection with everything else on it.
+	ErrTooLarge = errors.New("the message is too large for a stream")
 	// ErrUnsupported: the flow names a transport that is not built.
 	ErrUnsupported = errors.New("the transport protocol is not supported")
 )

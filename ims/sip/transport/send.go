@@ -130,6 +130,10 @@ func (t *Transport) sendUDP(o *Outgoing) {
 }
 
 func (t *Transport) sendStream(o *Outgoing) {
+	if sip.TooLarge(o.Data) {
+		t.refuse(o, Unsendable, ErrTooLarge)
+		return
+	}
 	if len(o.Data) > t.cfg.MaxQueue && t.cfg.MaxQueue > 0 {
 		t.refuse(o, Unsendable, fmt.Errorf("%d octets are more than a connection's queue holds (%d)", len(o.Data), t.cfg.MaxQueue))
 		return
