@@ -137,9 +137,15 @@ func (s *Server) grant(m *sip.Message) uint32 {
 // mayWatch names the subscriber, says by which type of IOI it is charged, and
 // reports whether it may watch: the user by an identity that is not barred, the
 // P-CSCF in a Path, or an application server of the user's criteria (TS 24.229
-// 5.4.2.1.1). What is asserted counts, not what is claimed beside.
+// 5.4.2.1.1). What is asserted counts, not what is claimed beside; without an assertion
+// From does, of a node that has sent the request itself. What others have passed on, as
+// the I-CSCF does for whoever is outside of the trust domain, says nothing by its From
+// (RFC 3325 8).
 func (s *Server) mayWatch(m *sip.Message, reg *registrar.Registration) (who string, ioi int, ok bool) {
 	for _, id := range [...]sip.ID{sip.HPAssertedIdentity, sip.HFrom} {
+		if id == sip.HFrom && passedOn(m) {
+			break
+		}
 		for v := range m.Values(id) {
 			a, err := sip.ParseNameAddr(v)
 			if err != nil {
@@ -163,7 +169,16 @@ func (s *Server) mayWatch(m *sip.Message, reg *registrar.Registration) (who stri
 			return who, 0, false
 		}
 	}
-	return "somebody without a name", 0, false
+	return "somebody whom nobody vouches for", 0, false
+}
+
+// passedOn reports whether a request has come through a proxy: it has several Vias.
+func passedOn(m *sip.Message) bool {
+	n := 0
+	for range m.Values(sip.HVia) {
+		n++
+	}
+	return n > 1
 }
 
 // inPath reports whether u is a P-CSCF through which the user has registered. The

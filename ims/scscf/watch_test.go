@@ -28,7 +28,7 @@ func state(of string, registers, others string) string {
 
 func TestWhoMayWatch(t *testing.T) {
 	conformance.Partly(t, "RE-01")
-	const asserted = "P-Asserted-Identity"
+	const asserted, passed = "P-Asserted-Identity", "Via: SIP/2.0/UDP 198.51.100.9;branch=z9hG4bKother"
 	tests := []struct {
 		name   string
 		lines  []string // in place of From and P-Asserted-Identity
@@ -43,6 +43,7 @@ func TestWhoMayWatch(t *testing.T) {
 		{"the second name asserted", []string{asserted + ": <sip:x@home.test>, <" + aliceTel + ">"}, aliceSIP, 200, ""},
 		{"the P-CSCF", []string{asserted + ": <sip:192.0.2.1:5060>"}, aliceSIP, 200, ""},
 		{"the P-CSCF without assertion", []string{"From: <sip:192.0.2.1>;tag=1"}, aliceSIP, 200, ""},
+		{"the P-CSCF, through the I-CSCF", []string{passed, asserted + ": <sip:192.0.2.1:5060>"}, aliceSIP, 200, ""},
 		{"an application server", []string{asserted + ": <sip:as1.home.test>"}, aliceSIP, 200, ""},
 		{"a user of an application server", []string{asserted + ": <sip:mmtel@as1.home.test>"}, aliceSIP, 200, ""},
 		{"an application server in the home domain", []string{asserted + ": <sip:conference@home.test>"}, aliceSIP, 200, ""},
@@ -50,6 +51,8 @@ func TestWhoMayWatch(t *testing.T) {
 		{"somebody at the P-CSCF", []string{asserted + ": <sip:eve@192.0.2.1>"}, aliceSIP, 403, "may not watch"},
 		{"another user", []string{asserted + ": <sip:eve@home.test>"}, aliceSIP, 403, "sip:eve@home.test may not watch"},
 		{"another user who says he is the user", []string{asserted + ": <sip:eve@home.test>", "From: <" + aliceSIP + ">;tag=1"}, aliceSIP, 403, "sip:eve@home.test may not watch"},
+		{"whoever says so, through the I-CSCF", []string{passed, "From: <" + aliceSIP + ">;tag=1"}, aliceSIP, 403, "somebody whom nobody vouches for may not watch"},
+		{"a P-CSCF that says so, through the I-CSCF", []string{passed, "From: <sip:192.0.2.1>;tag=1"}, aliceSIP, 403, "may not watch"},
 		{"a barred identity", []string{asserted + ": <sip:imsi@home.test>"}, aliceSIP, 403, "may not watch"},
 		{"another application server", []string{asserted + ": <sip:as9.home.test>"}, aliceSIP, 403, "may not watch"},
 		{"nobody", []string{"From: <mailto:x>;tag=1"}, aliceSIP, 403, "may not watch"},
