@@ -25,7 +25,7 @@ func (e *TakenError) Error() string { return e.Key + " belongs to another implic
 // Is makes it an ErrConflict.
 func (e *TakenError) Is(target error) bool { return target == ErrConflict }
 
-// ErrFull says that the store holds as many sets as it may.
+// ErrFull says that the store holds as many sets as it may, with bindings or without.
 var ErrFull = errors.New("the registrar is full")
 
 // Store keeps registrations in memory. Its methods may be called from any
@@ -40,6 +40,7 @@ type Store struct {
 	byIMPU map[string]*slot
 	byIMPI map[string][]*slot
 	sets   int
+	active int // of them with bindings
 	timers timers
 }
 
@@ -52,7 +53,9 @@ type slot struct {
 
 // Config of a Store.
 type Config struct {
-	// Max is how many sets the store holds, 0 for one million.
+	// Max is how many sets with bindings the store holds, 0 for one million. Beside
+	// them it holds an eighth as many without, which whoever calls a user brings about:
+	// no call keeps a phone from registering.
 	Max int
 	// Changed is called after each change with what was and what is, nil for
 	// absent, and why bindings are gone; one change at a time and in order. It must
@@ -146,10 +149,12 @@ func (s *Store) Put(old, now *Registration) error {
 			return &TakenError{Key: id.Key, By: other.now}
 		}
 	}
+	switch registered := now.Registered(); {
+	case registered && !old.Registered() && s.active >= s.max,
+		!registered && old == nil && s.sets-s.active >= max(1, s.max/8):
+		return ErrFull
+	}
 	if at == nil {
-		if s.sets >= s.max {
-			return ErrFull
-		}
 		at = &slot{index: -1}
 		s.sets++
 	} else {
@@ -188,6 +193,9 @@ func (s *Store) RemoveFor(old *Registration, why Cause) error {
 func (s *Store) link(at *slot, r *Registration) {
 	r.slot = at
 	at.now = r
+	if r.Registered() {
+		s.active++
+	}
 	for _, id := range r.Identities {
 		s.byIMPU[id.Key] = at
 	}
@@ -217,6 +225,9 @@ func (s *Store) link(at *slot, r *Registration) {
 }
 
 func (s *Store) unlink(at *slot, r *Registration) {
+	if r.Registered() {
+		s.active--
+	}
 	for _, id := range r.Identities {
 		delete(s.byIMPU, id.Key)
 	}

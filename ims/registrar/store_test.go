@@ -90,6 +90,44 @@ func TestAStaleChangeIsRefused(t *testing.T) {
 	}
 }
 
+// Users who are called and not registered take no room from those who register.
+func TestSetsWithoutBindingsHaveRoomOfTheirOwn(t *testing.T) {
+	s := New(Config{Max: 16})
+	until := time.Now().Add(time.Hour)
+	bare := func(key string) *Registration { return &Registration{Identities: []Identity{{Key: key}}, Until: until} }
+	put := func(old, now *Registration, want error) {
+		t.Helper()
+		if err := s.Put(old, now); !errors.Is(err, want) {
+			t.Fatalf("%s: %v, want %v", now.Identities[0].Key, err, want)
+		}
+	}
+	a, b := bare("sip:a"), bare("sip:b")
+	put(nil, a, nil)
+	put(nil, b, nil)
+	put(nil, bare("sip:c"), ErrFull)
+	first := set(until, "0", "sip:0")
+	put(nil, first, nil)
+	for i := 1; i < 15; i++ {
+		put(nil, set(until, strconv.Itoa(i), "sip:"+strconv.Itoa(i)), nil)
+	}
+	put(a, a.With(first.Bindings), nil) // one of them registers
+	put(b, b.With(first.Bindings), ErrFull)
+	put(nil, set(until, "z", "sip:z"), ErrFull)
+	put(first, first.With(first.Bindings), nil)
+	put(nil, bare("sip:c"), nil)
+	put(nil, bare("sip:d"), ErrFull)
+	for _, key := range []string{"sip:1", "sip:b"} {
+		if err := s.Remove(s.Get(key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(nil, bare("sip:d"), nil)
+	put(nil, set(until, "z", "sip:z"), nil)
+	if s.Len() != 18 {
+		t.Errorf("%d sets", s.Len())
+	}
+}
+
 func TestDefaultIdentityIsTheFirstNotBarred(t *testing.T) {
 	barred, sip, tel := Identity{Key: "sip:imsi@x", Barred: true}, Identity{Key: "sip:a@x"}, Identity{Key: "tel:+1"}
 	tests := []struct {

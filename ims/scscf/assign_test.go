@@ -10,6 +10,7 @@ import (
 	"github.com/gocscf/gocscf/diameter"
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/registrar"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/testbed/conformance"
@@ -377,6 +378,28 @@ func TestBounds(t *testing.T) {
 			h.wantAsked("SAR bob@home.test sip:bob@home.test REGISTRATION, SAR bob@home.test sip:bob@home.test ADMINISTRATIVE_DEREGISTRATION")
 			p.again(200)
 		})
+	})
+}
+
+// Calls to as many names as a wildcard stands for are served, and leave the registrar to
+// those who register.
+func TestCallsDoNotFillTheRegistrar(t *testing.T) {
+	atHome(t, func(c *Config) { c.MaxUsers = 16 }, func(h *homeNet) {
+		psi := profile.PublicIdentity{Identity: "sip:room!.*!@home.test", Type: profile.WildcardedPSI, Wildcard: "sip:room!.*!@home.test", PriorityLevel: -1}
+		h.hss.user("", user([]profile.InitialFilterCriteria{to(1, "sip:as1.home.test", terminated, in(profile.TerminatingUnregistered))}, psi))
+		for i := range 40 {
+			h.i.send("MESSAGE", fmt.Sprintf("sip:room%d@home.test", i))
+			h.as1.reply(h.as1.want("MESSAGE"), 200)
+			h.i.want("200")
+		}
+		if n := h.s.store.Len(); n != 2 {
+			t.Errorf("%d sets are kept of users who are not registered", n)
+		}
+		for i := range h.cfg.MaxUsers {
+			name := fmt.Sprint("u", i)
+			h.hss.user(name+"@home.test", user(nil, id("sip:"+name+"@home.test")))
+			h.phone(name).register()
+		}
 	})
 }
 

@@ -54,7 +54,8 @@ type Config struct {
 	Hosts map[string]string `yaml:"hosts"`
 	// SharedIFCSets names files with shared initial filter criteria, by their id.
 	SharedIFCSets map[int32]string `yaml:"shared_ifc_sets"`
-	// MaxUsers bounds the registered users. Default 1000000.
+	// MaxUsers bounds the registered users; beside them profiles are kept of an eighth
+	// as many who are called and not registered. Default 1000000.
 	MaxUsers int `yaml:"max_users"`
 	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
 	MaxTransactions int `yaml:"max_transactions"`

@@ -139,8 +139,7 @@ func (s *Server) grant(m *sip.Message) uint32 {
 // P-CSCF in a Path, or an application server of the user's criteria (TS 24.229
 // 5.4.2.1.1). What is asserted counts, not what is claimed beside; without an assertion
 // From does, of a node that has sent the request itself. What others have passed on, as
-// the I-CSCF does for whoever is outside of the trust domain, says nothing by its From
-// (RFC 3325 8).
+// the I-CSCF does for whoever is outside of the trust domain, says nothing by its From.
 func (s *Server) mayWatch(m *sip.Message, reg *registrar.Registration) (who string, ioi int, ok bool) {
 	for _, id := range [...]sip.ID{sip.HPAssertedIdentity, sip.HFrom} {
 		if id == sip.HFrom && passedOn(m) {
