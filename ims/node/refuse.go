@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -45,12 +47,13 @@ type Verdicts struct {
 	Deps
 	host    string
 	limited Limited
+	often   Limited
 	refused *prometheus.CounterVec
 }
 
 // NewVerdicts returns the Verdicts of a function; host stands in Warning headers.
 func NewVerdicts(d Deps, function, host string) *Verdicts {
-	v := &Verdicts{Deps: d, host: host, refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+	v := &Verdicts{Deps: d, host: host, often: Limited{Burst: 100}, refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocscf_" + function + "_refused_total", Help: "Requests refused by the function itself, by cause.",
 	}, []string{"cause"})}
 	if d.Metrics != nil {
@@ -112,6 +115,22 @@ func (v *Verdicts) Decide(x *proxy.Exchange, text, clause string, fields ...zap.
 
 // Limited returns the rate limit that the function's other log lines share.
 func (v *Verdicts) Limited() *Limited { return &v.limited }
+
+// Often is Info for what others bring about without being users: a hundred lines of a
+// kind each second.
+func (v *Verdicts) Often(kind, text string, fields ...zap.Field) {
+	if !v.Log.Core().Enabled(zap.InfoLevel) {
+		return
+	}
+	left, ok := v.often.allow(kind, time.Now())
+	if !ok {
+		return
+	}
+	if left > 0 {
+		fields = append(fields, zap.Int("lines_left_out", left))
+	}
+	Info(v.Log, text, fields...)
+}
 
 // Deciding reports whether Decide would tell anybody, for texts that cost to make.
 func (v *Verdicts) Deciding() bool {

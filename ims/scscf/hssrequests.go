@@ -80,7 +80,7 @@ func (h hssRequests) RTR(_ *diameter.Request, q *cx.RTR, answer func(*cx.RTA) er
 		a.AssociatedIdentities = &cx.Identities{UserNames: gone}
 	}
 	text := "The HSS ends the registration of " + q.UserName + ": " + q.Reason.Code.String() + "."
-	s.verdicts.Log.Info("registration ended by the HSS", zap.String("impi", q.UserName), zap.Stringer("reason", q.Reason.Code), zap.String("info", q.Reason.Info), zap.Int("sets", sets))
+	s.verdicts.Often("rtr", "registration ended by the HSS", zap.String("impi", q.UserName), zap.Stringer("reason", q.Reason.Code), zap.String("info", q.Reason.Info), zap.Int("sets", sets))
 	s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, IMPI: q.UserName, Text: text, Clause: "TS 24.229 5.4.1.5"})
 	_ = answer(a)
 }
@@ -112,7 +112,7 @@ func canonicalIMPI(s string) string {
 func (h hssRequests) PPR(_ *diameter.Request, q *cx.PPR, answer func(*cx.PPA) error) {
 	result := h.replace(canonicalIMPI(q.UserName), q)
 	text := "The HSS pushes a profile of " + q.UserName + ": " + cx.ResultName(result) + "."
-	h.s.verdicts.Log.Info("profile pushed by the HSS", zap.String("impi", q.UserName), zap.String("result", cx.ResultName(result)))
+	h.s.verdicts.Often("ppr", "profile pushed by the HSS", zap.String("impi", q.UserName), zap.String("result", cx.ResultName(result)))
 	h.s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, IMPI: q.UserName, Text: text, Clause: "TS 24.229 5.4.1.8"})
 	_ = answer(&cx.PPA{AnswerHeader: cx.AnswerHeader{Result: result}})
 }

@@ -271,7 +271,7 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 	}
 	s.await(r.x.Shard)
 	s.metrics.registers.WithLabelValues("401").Inc()
-	r.info("challenged")
+	s.verdicts.Often("challenged", "challenged", zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("call_id", r.x.Req.CallID()), zap.String("icid", node.ICID(r.x.Req)))
 	var buf [64]byte
 	keys := string(hex.AppendEncode(hex.AppendEncode(buf[:0], item.ConfidentialityKey), item.IntegrityKey)) // 16 octets each
 	head := sip.Challenge{

@@ -112,7 +112,7 @@ func (s *Server) notAnswered(c *challenge) {
 	}
 	c.password.Wipe()
 	text := "No answer to the challenge of " + c.impi + " in " + s.cfg.RegAwaitAuth.D().String() + "."
-	s.verdicts.Log.Info(text, zap.String("impi", c.impi), zap.String("call_id", c.callID))
+	s.verdicts.Often("not_answered", text, zap.String("impi", c.impi), zap.String("call_id", c.callID))
 	s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, CallID: c.callID, IMPI: c.impi, Text: text, Clause: "TS 24.229 7.8"})
 	if !s.undecided(c.impi, c.impu) {
 		return

@@ -88,7 +88,7 @@ func (s *Server) watch(x *proxy.Exchange) {
 		return
 	}
 	one.notifier = n
-	s.verdicts.Log.Info("subscription to the reg event", zap.String("subscriber", who), zap.String("impu", string(impu)), zap.String("call_id", x.Req.CallID()), zap.String("icid", node.ICID(x.Req)))
+	s.verdicts.Often("subscription", "subscription to the reg event", zap.String("subscriber", who), zap.String("impu", string(impu)), zap.String("call_id", x.Req.CallID()), zap.String("icid", node.ICID(x.Req)))
 	s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, CallID: x.Req.CallID(), ICID: node.ICID(x.Req), Clause: "TS 24.229 5.4.2.1.1",
 		Text: who + " watches the registration of " + string(impu) + "."})
 	now := s.store.Get(s.watchers.keyOf(one))
@@ -117,7 +117,7 @@ func (s *Server) watchEvents(one *watcher) dialog.NotifierEvents {
 			if e.Outcome.Status != 0 {
 				fields = append(fields, zap.Stringer("notify", e.Outcome))
 			}
-			s.verdicts.Log.Info("subscription to the reg event ended", fields...)
+			s.verdicts.Often("subscription_ended", "subscription to the reg event ended", fields...)
 		},
 	}
 }
