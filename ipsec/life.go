@@ -44,7 +44,8 @@ const (
 	// Old: another is in use; pending transactions end on it.
 	Old
 	// Leaving: the answer to the phone's challenge was refused or answered with
-	// another challenge, and that message leaves over it.
+	// another challenge, and that message leaves over it; or somebody was challenged
+	// anew in clear while the home network has the phone's answer.
 	Leaving
 )
 
@@ -96,8 +97,9 @@ type held struct {
 	from SetID
 	end  time.Time
 	why  string // it ends then
-	// answered is set when the phone has answered the challenge, however well.
-	answered bool
+	// answered is set when the phone has answered the challenge, however well, and
+	// pending as long as the home network has not said how well.
+	answered, pending bool
 }
 
 // NewLife is that of a phone without a set. All phones may have the same timers, which
@@ -171,18 +173,22 @@ const (
 //
 // Nobody has shown yet that he has the keys: established sets stay, also where the
 // phone offers their SPIs and ports again, which anybody could have read on the way.
-// A back end takes such a set beside the other.
+// A back end takes such a set beside the other. For the same reason one stays whose
+// challenge was answered, which needs the keys, until the home network has answered.
 func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 	from := on
 	if h := l.find(on); h != nil && (h.state == Temporary || h.state == Leaving) {
 		from = h.from // it goes on with the authentication that this set came from
 	}
+	stays := l.find(on)
+	if stays != nil && (stays.state == Temporary || stays.state == Leaving) {
+		stays.pending = false // the 401 leaves over it
+	} else {
+		stays = l.pending()
+	}
 	var acts []Action
 	for _, h := range slices.Clone(l.sets) {
-		switch {
-		case h.state == Temporary && h.set.ID == on: // the 401 leaves over it
-		case h.state == Leaving && h.set.ID == on:
-		case h.state == Temporary || h.state == Leaving:
+		if h != stays && (h.state == Temporary || h.state == Leaving) {
 			acts = append(acts, l.remove(h, endReplaced)...)
 		}
 	}
@@ -190,7 +196,7 @@ func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 		h.state = Leaving
 		h.shorten(now.Add(l.timers.Linger), endReplaced)
 	}
-	for _, st := range [...]State{Old, Unused} {
+	for _, st := range [...]State{Old, Leaving, Unused} {
 		if h := l.in(st); len(l.sets) >= MaxSets && h != nil && h.set.ID != on {
 			acts = append(acts, l.remove(h, endCrowded)...)
 		}
@@ -199,6 +205,17 @@ func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 	l.sets = append(l.sets, &held{set: s, state: Temporary, from: from, end: s.Hard, why: endAwait})
 	acts = append(acts, l.settle(now)...)
 	return append(acts, Action{Kind: Install, Set: s, At: s.Hard, Why: "challenged"})
+}
+
+// pending is the latest set whose challenge the phone has answered and the home network
+// has not, nil for none.
+func (l *Life) pending() *held {
+	for _, st := range [...]State{Temporary, Leaving} {
+		if h := l.in(st); h != nil && h.pending {
+			return h
+		}
+	}
+	return nil
 }
 
 // Installed tells that a set stands: the 401 may leave.
@@ -222,6 +239,9 @@ func (l *Life) Unproven() *Set {
 	return nil
 }
 
+// Proven reports whether whoever is there has shown that he has the keys of a set.
+func (l *Life) Proven() bool { return len(l.sets) != 1 || l.Unproven() == nil }
+
 // Abandoned is called when an unproven set keeps others out: it goes.
 func (l *Life) Abandoned(now time.Time) []Action {
 	s := l.Unproven()
@@ -239,7 +259,7 @@ func (l *Life) Answering(on SetID, now time.Time) []Action {
 	if h == nil || !h.installed || h.state != Temporary || h.answered {
 		return nil
 	}
-	h.answered = true
+	h.answered, h.pending = true, true
 	if end := now.Add(l.timers.Linger); end.After(h.end) {
 		h.end = end
 		return []Action{{Kind: Extend, Set: h.set, At: end, Why: "the challenge is answered"}}
@@ -251,11 +271,11 @@ func (l *Life) Answering(on SetID, now time.Time) []Action {
 // the set on. expires is the longest registration that the phone has now.
 func (l *Life) Registered(on SetID, expires time.Duration, now time.Time) []Action {
 	h := l.find(on)
-	if h == nil || !h.installed || h.state == Leaving {
+	if h == nil || !h.installed || h.state == Leaving && !h.pending {
 		return nil
 	}
 	end := now.Add(max(expires, 0) + Slack)
-	if h.state == Temporary {
+	if h.state == Temporary || h.state == Leaving {
 		return l.established(h, end, now)
 	}
 	var acts []Action
@@ -274,7 +294,8 @@ func (l *Life) Registered(on SetID, expires time.Duration, now time.Time) []Acti
 	return append(acts, l.settle(now)...)
 }
 
-// established makes the temporary set t one that was answered well.
+// established makes the set t one that was answered well: the temporary one, or one
+// beside which somebody was challenged since, who may go on.
 func (l *Life) established(t *held, end, now time.Time) []Action {
 	from := l.find(t.from)
 	if from != nil && (from.state == Temporary || from.state == Leaving) {
@@ -282,7 +303,7 @@ func (l *Life) established(t *held, end, now time.Time) []Action {
 	}
 	var gone []Action
 	for _, h := range slices.Clone(l.sets) {
-		if h == t {
+		if h == t || h.state == Temporary {
 			continue
 		}
 		if h.state != Leaving && h.end.After(end) {
@@ -296,7 +317,7 @@ func (l *Life) established(t *held, end, now time.Time) []Action {
 			gone = append(gone, l.remove(h, endOther)...)
 		}
 	}
-	t.end, t.why = end, endRegistration
+	t.end, t.why, t.pending = end, endRegistration, false
 	acts := append([]Action{{Kind: Extend, Set: t.set, At: end, Why: "registered"}}, gone...)
 	t.state = Unused
 	back := from != nil && from.state != InUse
@@ -347,10 +368,14 @@ func (l *Life) settle(now time.Time) []Action {
 // Rejected is called before the final answer to a REGISTER leaves that is neither a
 // success nor another challenge: over the temporary set, or over the set or in
 // clear as the REGISTER that led to it, for one that answers the challenge with a
-// failure. Established sets stay (TS 33.203 7.3.1). After 423 the phone tries again
+// failure. Established sets stay (TS 33.203 7.3.1), and so does one whose answer is
+// with the home network, whatever others get in clear. After 423 the phone tries again
 // over the same set; it is not to be reported.
 func (l *Life) Rejected(on SetID, now time.Time) []Action {
 	t := l.in(Temporary)
+	if h := l.find(on); h != nil {
+		h.pending = false
+	}
 	switch {
 	case t == nil:
 		return nil
@@ -361,7 +386,7 @@ func (l *Life) Rejected(on SetID, now time.Time) []Action {
 			return l.remove(old, endReplaced)
 		}
 		return nil
-	case t.from == on:
+	case t.from == on && !t.pending:
 		return l.remove(t, endRefused)
 	}
 	return nil

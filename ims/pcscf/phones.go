@@ -1,5 +1,7 @@
 package pcscf
 
+import "net/netip"
+
 // phones are the phones with SA sets by private identity: those of one, at several
 // addresses, are a list, the oldest first, and not a long one (maxPhonesOfOne). It is
 // guarded by security.mu.
@@ -42,6 +44,40 @@ func (t phones) remove(p *phone) {
 			}
 		}
 	}
+}
+
+// expendable is the phone of a private identity that goes when there are too many, nil
+// for none. With the keys of none of its sets, anybody may have begun it: of those, one
+// of the network with the most of them, since a stranger has many addresses in few
+// networks. Who has shown the keys is the subscriber himself; he goes last, and never
+// while he is registered.
+func (t phones) expendable(impi string) (out *phone) {
+	from := map[netip.Prefix]int{}
+	for p := t[impi]; p != nil; p = p.next {
+		if !p.life.Proven() {
+			from[network(p.key.addr)]++
+		}
+	}
+	most := 0
+	for p := t[impi]; p != nil; p = p.next {
+		switch n := from[network(p.key.addr)]; {
+		case !p.life.Proven() && n > most:
+			out, most = p, n
+		case out == nil && len(p.life.Established()) == 0:
+			out = p
+		}
+	}
+	return out
+}
+
+// network is what one stranger may have of an address space: a /64 of IPv6 is usual.
+func network(a netip.Addr) netip.Prefix {
+	bits := 64
+	if a.Is4() {
+		bits = 24
+	}
+	p, _ := a.Prefix(bits)
+	return p
 }
 
 // all goes through all phones.

@@ -77,8 +77,9 @@ type association struct {
 }
 
 // maxPhonesOfOne bounds at how many addresses a private identity may be challenged
-// at a time: anybody may send REGISTERs in its name, from anywhere.
-const maxPhonesOfOne = 8
+// at a time: anybody may send REGISTERs in its name, from anywhere. The S-CSCF keeps as
+// many challenges of one.
+const maxPhonesOfOne = 64
 
 func (a *association) flows() [2]addrPair {
 	return [2]addrPair{

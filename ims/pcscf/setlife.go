@@ -49,14 +49,13 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 // enter makes a phone. The caller holds c.mu.
 func (c *security) enter(k phoneKey) *phone {
 	n := 0
-	var oldest *phone // that has never answered
 	for o := c.phones[k.impi]; o != nil; o = o.next {
-		if n++; oldest == nil && len(o.life.Established()) == 0 {
-			oldest = o
-		}
+		n++
 	}
-	if n >= maxPhonesOfOne && oldest != nil {
-		c.run(oldest, oldest.life.Drop())
+	if n >= maxPhonesOfOne {
+		if o := c.phones.expendable(k.impi); o != nil {
+			c.run(o, o.life.Drop())
+		}
 	}
 	p := &phone{key: k, life: *ipsec.NewLife(&c.timers)}
 	c.phones.add(p)
@@ -99,7 +98,7 @@ func (c *security) registered(a *association, expires time.Duration) {
 	c.change(a, func(l *ipsec.Life, now time.Time) []ipsec.Action {
 		before, _ := l.Status(a.ID)
 		acts := l.Registered(a.ID, expires, now)
-		if after, _ := l.Status(a.ID); before == ipsec.Temporary && after != before {
+		if after, _ := l.Status(a.ID); (before == ipsec.Temporary || before == ipsec.Leaving) && after != before {
 			c.answered.Add(1)
 			a.client = nil // nobody compares it any more
 		}

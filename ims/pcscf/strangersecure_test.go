@@ -1,0 +1,86 @@
+package pcscf
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+
+	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/testbed/conformance"
+)
+
+// Who sends REGISTERs in a phone's name, from many addresses or from its own, ends
+// neither the challenge that the phone has not answered yet, nor the set over which its
+// answer has come.
+func TestOthersInAPhonesName(t *testing.T) {
+	conformance.Partly(t, "IP-24")
+	for _, from := range []string{"elsewhere", "its own address"} {
+		t.Run(from, func(t *testing.T) {
+			secure(t, func(w *world) {
+				u := w.ue("alice", "192.0.2.50")
+				others := func(network string) {
+					for i := range maxPhonesOfOne {
+						w.ue("alice", fmt.Sprintf("%s.%d", network, 1+i)).begin()
+					}
+				}
+				u.begin()
+				if from == "elsewhere" {
+					others("198.51.100")
+				}
+				u.say(u.register("Security-Verify: "+u.server, u.auth("n", "ok")))
+				a := w.icscf.request("REGISTER")
+				w.icscf.answer(a, 100)
+				if from == "elsewhere" {
+					others("203.0.113")
+				} else {
+					for range 3 {
+						u.clearRegister("Call-ID: "+sip.NewBranch(), "Contact: <sip:mallory@192.0.2.50:6000>")
+						w.challenge()
+						u.open.status(401)
+					}
+					u.clearRegister("Call-ID: "+sip.NewBranch(), u.auth("n", "", `auts="AAAAAAAAAAAAAAAAAAAAAAAAAAA="`))
+					w.icscf.answer(w.icscf.request("REGISTER"), 403)
+					u.open.status(403)
+				}
+				w.icscf.answer(a, 200, u.peer.granted()...)
+				u.status(200)
+				u.say(u.text("MESSAGE", "sip:bob@"+domain, "m1"))
+				w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+				u.status(200)
+				check(t, "a request comes from", u.message(w.token("alice"), "m2"), u.pc)
+				check(t, "challenges answered", w.p.SASetsEstablished(), 1)
+				synctest.Wait()
+				if n := len(w.ipsec.installed()); n > maxPhonesOfOne {
+					t.Errorf("%d sets of one identity, want %d", n, maxPhonesOfOne)
+				}
+			})
+		})
+	}
+}
+
+// Of many who may be strangers those go that have the most neighbours: one phone has a
+// network of IPv6 to itself, and so may a stranger.
+func TestWhoGivesWay(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50")
+		u.begin()
+		for i := range 3 * maxPhonesOfOne / 2 {
+			w.ue("alice", fmt.Sprintf("198.51.100.%d", 1+i)).begin()
+			if i%16 == 0 { // and a few from everywhere
+				w.ue("alice", fmt.Sprintf("10.%d.0.1", i)).begin()
+			}
+		}
+		u.answer401()
+	})
+}
+
+func TestNetworkOfAStranger(t *testing.T) {
+	for _, tt := range []struct{ addr, want string }{
+		{"192.0.2.254", "192.0.2.0/24"},
+		{"2001:db8:0:0:ffff::1", "2001:db8::/64"},
+		{"fe80::1%eth0", "fe80::/64"},
+	} {
+		check(t, tt.addr, network(netip.MustParseAddr(tt.addr)), tt.want)
+	}
+}
