@@ -13,6 +13,7 @@ import (
 
 	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
 	"github.com/gocscf/gocscf/ims/sip/transport"
 )
@@ -40,6 +41,9 @@ type Server struct {
 	verdicts *node.Verdicts
 	running  atomic.Bool
 	own      atomic.Pointer[ownTexts]
+
+	began       time.Time
+	emergencies *admission.Bucket // REGISTERs of strangers, see strangeEmergencies
 }
 
 // Server is run by node.Program.
@@ -66,7 +70,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, fmt.Errorf("hosts: %w", err)
 	}
 	d := newDialogs()
-	s := &Server{cfg: cfg, deps: deps, dialogs: d, metrics: metrics{
+	s := &Server{cfg: cfg, deps: deps, dialogs: d, began: time.Now(), emergencies: admission.NewBucket(strangeEmergencies), metrics: metrics{
 		registered: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gocscf_pcscf_registered_contacts", Help: "Contacts of phones that are registered through this P-CSCF.",
 		}),

@@ -88,6 +88,26 @@ var floods = []flood{
 		},
 	},
 	{
+		"sos", "REGISTERs of invented users for an emergency, each another private identity",
+		"as registers: 50 a second are let in before others",
+		func(f *flooding) error {
+			return f.datagrams(f.target.Gm, func(n int64) string {
+				impi := fmt.Sprintf("99997%010d@%s", n, f.target.Domain)
+				return f.request("REGISTER", "sip:"+f.target.Domain, n, "<sip:"+impi+">", "Contact: <sip:x@127.0.0.1:9;sos>", "Expires: 600",
+					`Authorization: Digest username="`+impi+`", realm="`+f.target.Domain+`", nonce="x", uri="sip:`+f.target.Domain+`", response="x"`)
+			})
+		},
+	},
+	{
+		"in-dialog", "requests of strangers in dialogs that there are not",
+		"no state: one 403 each, 100 a second at most; refused first in an overload",
+		func(f *flooding) error {
+			return f.datagrams(f.target.Gm, func(n int64) string {
+				return f.request([...]string{"BYE", "MESSAGE", "INVITE"}[n%3], f.target.Honest[1].IMPUs[0], n, "<"+f.target.Honest[1].IMPUs[0]+">;tag=x", "Contact: <sip:x@127.0.0.1:9>")
+			})
+		},
+	},
+	{
 		"64k-headers", "datagrams with one header of 60000 octets",
 		"513 beyond 24 KiB of headers, 100 answers a second",
 		func(f *flooding) error {

@@ -57,15 +57,16 @@ func NewBackend(cfg BackendConfig) *Backend {
 }
 
 // Room reports whether work of a class may begin for which the backend is asked. For
-// Begun there is room for twice as many, for Vital always.
+// Begun there is room for twice as many, and for Vital always for as many as that while
+// answers are quick.
 func (b *Backend) Room(now int64, class Class) bool {
-	if class == Vital {
-		return true
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	limit := b.limit(now)
-	if class == Begun {
+	if class == Vital {
+		limit = b.cfg.Most
+	}
+	if class != New {
 		limit *= 2
 	}
 	if b.open >= limit {

@@ -131,6 +131,16 @@ func TestBackendClasses(t *testing.T) {
 	if s := b.State(now); !s.Slow || s.Open != 6 || s.Limit != 4 || s.Refused != 1 {
 		t.Errorf("%+v", s)
 	}
+	b = NewBackend(BackendConfig{Most: 4})
+	for range 8 { // emergencies, too, are only so many
+		if !b.Room(now, Vital) {
+			t.Error("no room for Vital")
+		}
+		b.Asked(now)
+	}
+	if b.Room(now, Vital) {
+		t.Error("room for Vital beyond all bounds")
+	}
 }
 
 // What fails at once, as on a connection that has ended, says nothing of how long answers

@@ -18,7 +18,7 @@ func (l *Layer) malformed(s *Server, p *sip.Problem) {
 	switch {
 	case p.Status == 0 || s.msg.Method() == "ACK" || err != nil || !s.arrive(l, &via):
 		l.drop(&l.count.malformed, s.Flow, raw, p.Detail)
-	case !l.rejects.allow():
+	case !l.rejects.Allow(l.Now()):
 		l.drop(&l.count.rateLimited, s.Flow, raw, "rate limit: "+p.Detail)
 	default:
 		l.count.badRequests.Add(1)

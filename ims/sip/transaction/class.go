@@ -52,11 +52,13 @@ func sosContact(v string) bool {
 	return false
 }
 
-// precious requests are turned away last: those inside a dialog, emergency calls, and
-// what the core marks as having priority (RFC 4412). A phone's own Resource-Priority
-// does not count.
+// precious requests are turned away last: those inside a dialog, emergency calls (no
+// other method to their URN makes one), and what the core marks as having priority (RFC
+// 4412). A phone's own Resource-Priority does not count. Whether there is such a dialog
+// is for those to say who know it.
 func precious(f sip.Flow, m *sip.Message) bool {
-	if uri := m.RequestURI(); len(uri) >= 15 && strings.EqualFold(uri[:15], "urn:service:sos") {
+	const sos = "urn:service:sos"
+	if uri := m.RequestURI(); m.Method() == "INVITE" && len(uri) >= len(sos) && strings.EqualFold(uri[:len(sos)], sos) && (len(uri) == len(sos) || uri[len(sos)] == '.') {
 		return true
 	}
 	trusted := f.Role == sip.RoleCore || f.Role == sip.RoleISC

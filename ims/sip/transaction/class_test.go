@@ -1,11 +1,34 @@
 package transaction
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/admission"
 )
+
+// Emergency calls are INVITEs, and nothing else is that goes to their URN.
+func TestClassOfEmergencies(t *testing.T) {
+	for _, tt := range []struct {
+		method, uri string
+		want        admission.Class
+	}{
+		{"INVITE", "urn:service:sos", admission.Vital},
+		{"INVITE", "URN:service:SOS.fire", admission.Vital},
+		{"INVITE", "urn:service:sosumi", admission.New},
+		{"MESSAGE", "urn:service:sos", admission.New},
+		{"OPTIONS", "urn:service:sos.fire", admission.New},
+	} {
+		m, err := sip.Parse(strings.Replace(request(tt.method, "1", ""), "sip:bob@example.com", tt.uri, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Class(sip.Flow{Role: sip.RoleGm}, m); got != tt.want {
+			t.Errorf("%s %s is %v, want %v", tt.method, tt.uri, got, tt.want)
+		}
+	}
+}
 
 func TestClassesOfREGISTER(t *testing.T) {
 	for _, tt := range []struct {

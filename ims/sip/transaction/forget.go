@@ -17,7 +17,7 @@ func (s *Server) RespondAndForget(status int, data []byte) {
 		return
 	}
 	l := s.Shard.layer
-	if l.rejects.allow() {
+	if l.rejects.Allow(l.Now()) {
 		s.status = status
 		l.cfg.Sender.Send(t.to, data, nil)
 	} else {

@@ -136,7 +136,7 @@ type Layer struct {
 	shards    []*Shard
 	servers   sync.Pool // *Server that no User has seen
 	tagPrefix string    // begins the To tags of stateless answers
-	rejects   bucket
+	rejects   *admission.Bucket
 
 	open, unacked, lingering atomic.Int64 // transactions by class
 	octets                   atomic.Int64 // of the requests that they hold
@@ -181,7 +181,7 @@ func New(cfg Config) *Layer {
 	l := &Layer{cfg: cfg, base: time.Now(), seed: maphash.MakeSeed(), tagPrefix: sip.NewTag()[:8], idle: make(chan struct{}, 1)}
 	l.holder, _ = cfg.Sender.(Holder)
 	l.reviver, _ = cfg.User.(Reviver)
-	l.rejects.init(cfg.RejectRate)
+	l.rejects = admission.NewBucket(cfg.RejectRate)
 	l.servers.New = func() any {
 		s := new(Server)
 		s.msg.Use(&s.room)

@@ -1,9 +1,6 @@
 package transaction
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "sync/atomic"
 
 // Stats are current numbers (gauges) and totals since New (counters).
 type Stats struct {
@@ -46,34 +43,5 @@ func (l *Layer) Stats() Stats {
 		Malformed: c.malformed.Load(), Overflow: c.overflow.Load(),
 		BadRequests: c.badRequests.Load(), RateLimited: c.rateLimited.Load(),
 		Unavailable: c.unavailable.Load(), Cut: c.cut.Load(), Unprotected: c.unprotected.Load(),
-	}
-}
-
-// bucket lets through rate events a second and as many at once. It is the
-// generic cell rate algorithm: one number, the time at which the bucket would be
-// full again.
-type bucket struct {
-	base        time.Time
-	step, burst int64
-	next        atomic.Int64
-}
-
-func (b *bucket) init(rate int) {
-	b.base = time.Now()
-	b.step = int64(time.Second) / int64(rate)
-	b.burst = int64(time.Second)
-}
-
-func (b *bucket) allow() bool {
-	now := int64(time.Since(b.base))
-	for {
-		old := b.next.Load()
-		next := max(old, now) + b.step
-		if next-now > b.burst {
-			return false
-		}
-		if b.next.CompareAndSwap(old, next) {
-			return true
-		}
 	}
 }

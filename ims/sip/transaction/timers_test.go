@@ -3,7 +3,6 @@ package transaction
 import (
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -266,30 +265,6 @@ func TestHeap(t *testing.T) {
 		}
 		last = next
 	}
-}
-
-func TestBucket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var b bucket
-		b.init(10)
-		count := func() (n int) {
-			for b.allow() {
-				n++
-			}
-			return n
-		}
-		if n := count(); n != 10 {
-			t.Errorf("burst of %d, not 10", n)
-		}
-		time.Sleep(500 * time.Millisecond)
-		if n := count(); n != 5 {
-			t.Errorf("%d in half a second, not 5", n)
-		}
-		time.Sleep(time.Hour)
-		if n := count(); n != 10 {
-			t.Errorf("burst of %d after an hour, not 10", n)
-		}
-	})
 }
 
 // The record of a timer is used again; whoever holds the timer that it was before
