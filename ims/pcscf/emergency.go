@@ -112,6 +112,12 @@ func (c *emergencyCall) anonymous(now time.Time) {
 // forward sends the call on.
 func (c *emergencyCall) forward(whose string) {
 	s, x := c.s, c.x
+	if c.caller != nil {
+		x.OnEnd(func() { s.callers.ended(c.caller) })
+	}
+	if !s.begins(x, c.b, emergencies, fromIt) {
+		return
+	}
 	vector, icid := s.charge()
 	x.Edits.Add(sip.HPChargingVector, vector)
 	s.verdicts.Decide(x, "An emergency call "+whose+": for "+c.service+", to the E-CSCF.", "TS 24.229 5.2.10")
@@ -123,12 +129,7 @@ func (c *emergencyCall) forward(whose string) {
 	})
 	x.OnBest(c.failed)
 	x.OnCancel(func() { s.callerGaveUp(x, c.b, began, c.making.ringing) })
-	x.OnEnd(func() {
-		c.making.end()
-		if c.caller != nil {
-			s.callers.ended(c.caller)
-		}
-	})
+	x.OnEnd(c.making.end)
 	x.Forward(c.target())
 }
 

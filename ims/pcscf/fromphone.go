@@ -102,6 +102,9 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 		s.unknown(x)
 		return
 	}
+	if !s.begins(x, b, initial(x.Req.Method()), fromIt) {
+		return
+	}
 	x.Edits.Grow(16)
 	scrubFromPhone(&x.Edits, x.Req)
 	s.passPriority(x)
@@ -115,7 +118,7 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 		s.verdicts.Decide(x, "From "+asserted+": along its Service-Route.", "TS 24.229 5.2.6.3.3")
 	}
 
-	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: s.coreTimeout(x.Req.Method())}
+	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: s.coreTimeout(x.Req.Method()), Ringing: maxRinging}
 	x.OnResponse(responseToPhone)
 	if formsDialog(x.Req.Method()) {
 		t.RecordRoute = &proxy.Own{User: b.token}
@@ -197,6 +200,9 @@ func (s *Server) fromPhoneInDialog(x *proxy.Exchange) {
 			Next: "The dialog has ended, or was made before this P-CSCF started: the phone should begin a new one."})
 		return
 	}
+	if !s.begins(x, b, within, fromIt) {
+		return
+	}
 	s.editInDialog(x, b, d)
 	x.Edits.Add(sip.HPChargingVector, s.chargingVector(d.icid)) // TS 24.229 5.2.7.2
 	s.follow(d.key, x.Req, now)
@@ -206,7 +212,7 @@ func (s *Server) fromPhoneInDialog(x *proxy.Exchange) {
 	})
 	x.Retires("")
 	x.OnBest(func(best *proxy.Final) bool { return s.coreFailed(x, best, nil) })
-	x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: s.coreTimeout(x.Req.Method())})
+	x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: s.coreTimeout(x.Req.Method()), Ringing: maxRinging})
 }
 
 // editInDialog edits what the phone sends within a dialog.

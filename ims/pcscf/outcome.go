@@ -57,9 +57,9 @@ func (s *Server) callerGaveUp(x *proxy.Exchange, b *binding, since time.Time, ri
 	s.verdicts.Heard(x, r)
 }
 
-// nobodyAnswers is the refusal of a call that rings until Timer C ends it.
+// nobodyAnswers is the refusal of a call that rings until Timer C ends it, or maxRinging.
 func nobodyAnswers(x *proxy.Exchange, who, impi string) node.Refusal {
 	return node.Refusal{Status: 408, Cause: "no_answer", Clause: "RFC 3261 16.8", IMPI: impi,
-		Text: who + " has not answered the call to " + x.Req.RequestURI() + ", and has said nothing more for three minutes (Timer C).",
+		Text: who + " has not answered the call to " + x.Req.RequestURI() + ", and has said nothing more for three minutes (Timer C), or rung for ten.",
 		Next: "Nothing is wrong in the network if it rang: a service that diverts calls on no answer would act earlier."}
 }

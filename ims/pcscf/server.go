@@ -36,6 +36,7 @@ type Server struct {
 	bindings *bindings
 	dialogs  *dialogs
 	callers  *callers
+	loads    *loads
 	sec      *security // nil without IPsec
 	metrics  metrics
 	verdicts *node.Verdicts
@@ -70,7 +71,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, fmt.Errorf("hosts: %w", err)
 	}
 	d := newDialogs()
-	s := &Server{cfg: cfg, deps: deps, dialogs: d, began: time.Now(), emergencies: admission.NewBucket(strangeEmergencies), metrics: metrics{
+	s := &Server{cfg: cfg, deps: deps, dialogs: d, loads: newLoads(), began: time.Now(), emergencies: admission.NewBucket(strangeEmergencies), metrics: metrics{
 		registered: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gocscf_pcscf_registered_contacts", Help: "Contacts of phones that are registered through this P-CSCF.",
 		}),

@@ -108,10 +108,10 @@ func (s *Server) toPhone(x *proxy.Exchange) {
 		c.as, _ = b.byDefault(time.Now())
 	}
 	hop, ok := s.way(x, b)
-	if !ok {
+	if !ok || !s.begins(x, b, initial(x.Req.Method()), toIt) {
 		return
 	}
-	t := proxy.Target{Hop: hop}
+	t := proxy.Target{Hop: hop, Ringing: maxRinging}
 	if formsDialog(x.Req.Method()) {
 		t.RecordRoute = &proxy.Own{User: b.token}
 		c.forms = true
@@ -133,7 +133,7 @@ func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 	}
 	editToPhone(x)
 	hop, ok := s.way(x, b)
-	if !ok {
+	if !ok || !s.begins(x, b, within, toIt) {
 		return
 	}
 	k := keyToPhone(b, x.Req)
@@ -150,7 +150,7 @@ func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 	})
 	x.Retires("")
 	x.OnBest(func(best *proxy.Final) bool { return s.phoneFailed(x, b, best) })
-	x.Forward(proxy.Target{Hop: hop})
+	x.Forward(proxy.Target{Hop: hop, Ringing: maxRinging})
 }
 
 // notified learns of a dialog from the NOTIFY that made it, which the phone has

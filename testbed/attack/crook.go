@@ -20,9 +20,22 @@ type crook struct {
 	m    *mutation
 	asks time.Duration // how long an answer may take
 
-	mu     sync.Mutex // of the second Bender, which the reader uses
-	second *Bender
+	mu      sync.Mutex // of what the reader uses
+	second  *Bender
+	ringing []ringing // the oldest first
 }
+
+// ringing is an INVITE that has had no final response, or a bent one. Most get one in
+// the end: a P-CSCF passes so many calls of a phone on as are without, and what is bent
+// would go no further.
+type ringing struct {
+	conn   net.Conn
+	invite *sip.Message
+	since  time.Time
+}
+
+// patience is how long a call rings then.
+const patience = 3 * time.Second
 
 func newCrook(m *mutation, sub hss.Subscriber, number int) (*crook, error) {
 	c := &crook{m: m, b: NewBender(m.cfg.Seed + uint64(number)), second: NewBender(m.cfg.Seed + 1e6 + uint64(number)), asks: 300 * time.Millisecond}
@@ -38,9 +51,15 @@ func (c *crook) called(conn net.Conn, m *sip.Message) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for len(c.ringing) > 0 && time.Since(c.ringing[0].since) > patience {
+		r := c.ringing[0]
+		c.ringing = c.ringing[1:]
+		_, _ = r.conn.Write(sip.NewResponse(r.invite, 480, "", "t"+c.user()).Bytes())
+	}
 	b := c.second
 	b.Learn(m.Raw())
 	statuses := []int{200}
+	final := false
 	if m.Method() == "INVITE" {
 		statuses = [][]int{{100, 180, 200}, {183, 200}, {486}, {180, 603}, {200, 200}, {302}, {180}}[b.rng.IntN(7)]
 	}
@@ -54,11 +73,16 @@ func (c *crook) called(conn net.Conn, m *sip.Message) {
 			r.Body("application/sdp", sdp)
 		}
 		out := string(r.Bytes())
-		if b.chance(3) {
+		bent := b.chance(3)
+		if bent {
 			out = b.Bend(out)
 			c.m.sent.Add(1)
 		}
+		final = final || status >= 200 && !bent
 		_, _ = conn.Write([]byte(out))
+	}
+	if m.Method() == "INVITE" && !final && !b.chance(20) { // the others ring until Timer C
+		c.ringing = append(c.ringing, ringing{conn, m, time.Now()})
 	}
 }
 

@@ -21,6 +21,7 @@ type Branch struct {
 	x            *Exchange
 	own          *Own
 	timeoutAfter time.Duration
+	mayRing      time.Duration // from rang on; 0: for ever
 	viaParams    string
 	share        int       // of Max-Breadth
 	edits        sip.Edits // all but Via and Record-Route
@@ -37,6 +38,7 @@ type Branch struct {
 	second *sip.Flow   // where to go when the flow fails; nil: nowhere
 
 	began        int64 // of the current attempt's Timer C, as Layer.Now has it
+	rang         int64 // when the first 101–199 has come
 	provisional  bool  // a 101–199 has come
 	heard        bool  // anything has come, on the current attempt
 	cancelled    bool
@@ -136,12 +138,19 @@ func (b *Branch) timeC() {
 	if b.done {
 		return
 	}
-	if left := b.x.core.cfg.TimerC - time.Duration(b.x.core.layer.Now()-b.began); left > 0 {
+	now, why := b.x.core.layer.Now(), "Timer C: the callee has been silent for too long"
+	left := b.x.core.cfg.TimerC - time.Duration(now-b.began)
+	if b.provisional && b.mayRing > 0 && !b.cancelled {
+		if rings := b.mayRing - time.Duration(now-b.rang); rings < left {
+			left, why = rings, "the callee has rung for too long"
+		}
+	}
+	if left > 0 {
 		b.timerC.startWith(b.x.Shard, left, branchTimeC, b)
 		return
 	}
 	b.x.core.stats.timerC.Add(1)
-	b.x.Trace("Timer C: the callee has been silent for too long")
+	b.x.Trace(why)
 	b.expired = true
 	if b.heard && !b.cancelled && !b.client.Done() {
 		b.Cancel()

@@ -129,9 +129,15 @@ func (x *Exchange) OnBest(f func(best *Final) bool) { x.onBest = f }
 // 487 to the proxy.
 func (x *Exchange) OnCancel(f func()) { x.onCancel = f }
 
-// OnEnd sets the function that is called when nothing more can happen: the final
-// response is out and no branch is open.
-func (x *Exchange) OnEnd(f func()) { x.onEnd = f }
+// OnEnd has a function called, behind those of before, when nothing more can happen: the
+// final response is out and no branch is open.
+func (x *Exchange) OnEnd(f func()) {
+	if before := x.onEnd; before != nil {
+		x.onEnd = func() { before(); f() }
+		return
+	}
+	x.onEnd = f
+}
 
 // Post runs f on the shard; it may be called from any goroutine. f does not run
 // if the exchange is done by then.

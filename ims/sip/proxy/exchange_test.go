@@ -33,6 +33,7 @@ func TestReplyOnce(t *testing.T) {
 	ended := 0
 	h := handlerFunc(func(x *Exchange) {
 		x.OnEnd(func() { ended++ })
+		x.OnEnd(func() { ended *= 10 })
 		x.Reply(403, "Not you", sip.Field{ID: sip.HWarning, Value: `399 test "no"`})
 		check(t, "Done", x.Done(), true)
 		x.Reply(200, "")
@@ -49,7 +50,7 @@ func TestReplyOnce(t *testing.T) {
 		a.nothing(time.Minute)
 		b.nothing(time.Minute)
 		check(t, "late", w.core.Stats().Late, uint64(4))
-		check(t, "ended", ended, 1)
+		check(t, "ended", ended, 10)
 	})
 }
 

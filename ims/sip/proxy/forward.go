@@ -117,7 +117,7 @@ func (b *Branch) prepare(t *Target) {
 	} else {
 		b.edits = x.Edits.Clone()
 	}
-	b.own, b.timeoutAfter, b.viaParams = t.RecordRoute, t.Timeout, t.ViaParams
+	b.own, b.timeoutAfter, b.mayRing, b.viaParams = t.RecordRoute, t.Timeout, t.Ringing, t.ViaParams
 	top, out := x.route(&b.edits, t)
 	if x.origin == nil {
 		b.edits.Set(sip.HMaxBreadth, strconv.Itoa(b.share))

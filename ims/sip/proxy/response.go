@@ -30,10 +30,13 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message, e *
 		return // of an attempt that has been given up
 	}
 	if status < 200 {
-		b.provisional = true
 		if b.timerC.running() {
 			b.began = x.core.layer.Now() // 16.7 step 2
+			if !b.provisional {
+				b.rang = b.began
+			}
 		}
+		b.provisional = true
 		if x.done {
 			return
 		}

@@ -386,6 +386,29 @@ func TestTimerC(t *testing.T) {
 			check(t, "fired", w.core.Stats().TimerC, uint64(1))
 		}, set)
 	})
+	t.Run("not for ever", func(t *testing.T) {
+		const rings = 7 * time.Minute
+		h := handlerFunc(func(x *Exchange) { x.Forward(Target{Hop: hop(bob), Ringing: rings}) })
+		trio(t, h, func(w *world, a, b, _ *peer) {
+			a.limit, b.limit = patience, patience
+			invite := a.text("INVITE", "sip:bob@test", "c1")
+			a.send(invite)
+			mb := b.request("INVITE")
+			b.answer(mb, 100)
+			time.Sleep(100 * time.Second)
+			start := time.Now()
+			for _, code := range []int{180, 181, 183, 182} {
+				b.answer(mb, code, sip.Field{ID: sip.HRSeq, Value: "1"})
+				a.status(code)
+				time.Sleep(100 * time.Second)
+			}
+			cm := b.request("CANCEL")
+			near(t, "CANCEL", time.Since(start), rings)
+			b.answer(cm, 200)
+			b.answer(mb, 487)
+			a.ack(invite, a.status(408))
+		}, set)
+	})
 	t.Run("not restarted by 100", func(t *testing.T) {
 		trio(t, to("192.0.2.20:5060"), func(w *world, a, b, _ *peer) {
 			a.limit, b.limit = patience, patience

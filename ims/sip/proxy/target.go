@@ -26,6 +26,10 @@ type Target struct {
 	// of any kind, 100 included. Then the branch counts as 408. 0 leaves it to
 	// the transaction (64·T1).
 	Timeout time.Duration
+	// Ringing is how long an INVITE may wait for its final response from the first
+	// provisional one on, whatever else comes: a callee moves Timer C without end (RFC
+	// 3261 16.10 lets a proxy cancel at any time). 0 has no end.
+	Ringing time.Duration
 	// ViaParams are further parameters of our Via, as in ";rport".
 	ViaParams string
 }
