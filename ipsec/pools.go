@@ -177,6 +177,28 @@ func (p *Ports) others(n nated, held []*Set) bool {
 	return false
 }
 
+// InTheWay returns the sets that hold ports which Take could have given to s. There may
+// be one among them that does not.
+func (p *Ports) InTheWay(s *Set) (ids []SetID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	outer := s.natAddr()
+	for _, port := range p.server {
+		if id, used := p.used[p.hash(port, s.Remote.Client())]; used {
+			ids = append(ids, id)
+		}
+		for id := range p.nat[nated{port, outer}] {
+			ids = append(ids, id)
+		}
+	}
+	for _, port := range p.client {
+		if id, used := p.used[p.hash(port, s.Remote.Server())]; used {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // Release gives the ports of a set back. Done twice, it does nothing.
 func (p *Ports) Release(s *Set) {
 	p.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -131,6 +132,9 @@ func TestPortsBehindOneNAT(t *testing.T) {
 	if err := p.Take(fourth, nil); !errors.Is(err, ErrPorts) {
 		t.Errorf("a fourth phone with three ports: %v", err)
 	}
+	if in := p.InTheWay(fourth); !slices.Contains(in, first.ID) {
+		t.Errorf("%v are in its way, and not the first phone %v", in, first.ID)
+	}
 }
 
 func TestPortsThatCannotBe(t *testing.T) {
@@ -174,6 +178,12 @@ func TestPortsNameOneSet(t *testing.T) {
 			if err := p.Take(s, held); err != nil {
 				if !errors.Is(err, ErrPorts) || len(live) == 0 {
 					t.Fatal(err)
+				}
+				in := p.InTheWay(s)
+				for _, l := range live {
+					if got, want := slices.Contains(in, l.ID), l.Remote.Client() == s.Remote.Client() || l.Remote.Server() == s.Remote.Server(); got != want {
+						t.Fatalf("%v in the way of %v: %v", l, s, got)
+					}
 				}
 				continue
 			}

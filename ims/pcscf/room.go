@@ -16,17 +16,18 @@ var errMadeRoom = errors.New("challenges that nobody has answered hold every pro
 // makeRoom ends the oldest unproven set that may stand in the way of s: with REGISTERs
 // in many names from the forged address of a phone, a stranger would keep it out
 // otherwise. It reports whether there was one. Its ports are free when the back end
-// has let go of it.
+// has let go of it. It looks at those alone who hold such ports: whoever wants to may
+// have it called often, and every message over SAs waits for the lock.
 func (c *security) makeRoom(s *ipsec.Set) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var oldest *association
-	for p := range c.phones.all { // this is rare
-		o := p.life.Unproven()
-		if o == nil || !inTheWay(o, s) || oldest != nil && oldest.ID < o.ID {
+	for _, id := range c.ports.InTheWay(s) {
+		a := c.byID[id]
+		if a == nil || a.phone.life.Unproven() != a.Set || !inTheWay(a.Set, s) || oldest != nil && oldest.ID < id {
 			continue
 		}
-		oldest = c.byID[o.ID]
+		oldest = a
 	}
 	if oldest == nil {
 		return false

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ipsec"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
 
@@ -83,6 +84,33 @@ func TestChallengeOvertaken(t *testing.T) {
 		u.answer401()
 		check(t, "sets", len(w.ipsec.installed()), 1)
 	})
+}
+
+// Room for a phone is looked for among those who hold the ports that it needs, however
+// many others there are: the lock on all flows is held meanwhile.
+func TestRoomIsLookedForWhereItIs(t *testing.T) {
+	secure(t, func(w *world) {
+		u, c := w.ue("alice", "192.0.2.50"), w.p.sec
+		for i := range 2 {
+			u.open.send(gmAddr, strings.ReplaceAll(u.register("Call-ID: "+sip.NewBranch(), "Via: SIP/2.0/UDP 192.0.2.50:5060;rport;branch="+sip.NewBranch()), "alice", fmt.Sprint("mallory", i)))
+			w.challenge()
+			u.open.status(401)
+		}
+		u.begin()
+		// Phones that hold no ports: who looks at one of them finds no set of its.
+		c.mu.Lock()
+		for i := range 1000 {
+			p := &phone{key: phoneKey{impi: fmt.Sprint("other", i), addr: u.addr.Addr()}, life: *ipsec.NewLife(&c.timers)}
+			p.life.Challenged(&ipsec.Set{Remote: ipsec.End{Addr: u.addr.Addr(), PortC: 7000, PortS: 6000}}, 0, time.Now())
+			c.phones.add(p)
+		}
+		c.mu.Unlock()
+		if !c.makeRoom(&ipsec.Set{ID: ipsec.NewSetID(), Remote: ipsec.End{Addr: u.addr.Addr(), PortC: 7000, PortS: 6000}}) {
+			t.Error("no room is made")
+		}
+		synctest.Wait()
+		check(t, "sets", len(w.ipsec.installed()), 1)
+	}, func(c *Config) { c.IPsec.ServerPorts = PortList{6100, 6101} })
 }
 
 // Challenges that nobody answers take no phone's ports: neither those of strangers who
