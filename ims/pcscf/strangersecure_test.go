@@ -21,7 +21,7 @@ func TestOthersInAPhonesName(t *testing.T) {
 				u := w.ue("alice", "192.0.2.50")
 				others := func(network string) {
 					for i := range maxPhonesOfOne {
-						w.ue("alice", fmt.Sprintf("%s.%d", network, 1+i)).begin()
+						w.ue("alice", fmt.Sprintf("%s.%d", network, 101+i)).begin()
 					}
 				}
 				u.begin()
@@ -32,7 +32,7 @@ func TestOthersInAPhonesName(t *testing.T) {
 				a := w.icscf.request("REGISTER")
 				w.icscf.answer(a, 100)
 				if from == "elsewhere" {
-					others("203.0.113")
+					others("192.0.2") // where the phone itself is
 				} else {
 					for range 3 {
 						u.clearRegister("Call-ID: "+sip.NewBranch(), "Contact: <sip:mallory@192.0.2.50:6000>")
