@@ -89,6 +89,11 @@ func (b *binding) asserted(key string, now time.Time) (string, *set) {
 	return "", nil
 }
 
+// named reports whether some set of b that is registered goes by one of these names.
+func (b *binding) named(now time.Time, names ...string) bool {
+	return slices.ContainsFunc(b.sets, func(s set) bool { return s.expires.After(now) && s.is(names) })
+}
+
 // byDefault returns the default identity of the registration: that of the set
 // which was registered first, and still is if any is.
 func (b *binding) byDefault(now time.Time) (string, *set) {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
-	"github.com/gocscf/gocscf/ims/sip/proxy"
 	"github.com/gocscf/gocscf/ims/uri"
 )
 
@@ -24,6 +23,7 @@ type dialog struct {
 
 	call         bool      // there is a session, or one is being set up
 	subscription bool      // SUBSCRIBE or REFER has made one
+	itself       bool      // the phone's subscription to its own registration
 	until        time.Time // when it is forgotten; zero while it lasts
 }
 
@@ -47,10 +47,11 @@ type dialogs struct {
 	mu     sync.Mutex
 	byKey  map[dialogKey]*dialog
 	byUser map[string][]*dialog // by IMPI, the oldest first
+	asking map[dialogKey]int    // SUBSCRIBEs under way of phones to their own registration, without the remote tag
 }
 
 func newDialogs() *dialogs {
-	return &dialogs{byKey: map[dialogKey]*dialog{}, byUser: map[string][]*dialog{}}
+	return &dialogs{byKey: map[dialogKey]*dialog{}, byUser: map[string][]*dialog{}, asking: map[dialogKey]int{}}
 }
 
 // learn notes a dialog, or what is new of it, and returns its key, which holds nothing of
@@ -103,7 +104,7 @@ func (d *dialog) own() *dialog {
 		b.WriteString(s)
 		return b.String()[at:]
 	}
-	n := &dialog{call: d.call, subscription: d.subscription}
+	n := &dialog{call: d.call, subscription: d.subscription, itself: d.itself}
 	n.key = dialogKey{d.key.impi, keep(d.key.callID), keep(d.key.local), keep(d.key.remote)}
 	n.icid = keep(d.icid)
 	n.routes = make([]string, len(d.routes))
@@ -201,85 +202,6 @@ func keyFromPhone(b *binding, m *sip.Message) dialogKey {
 // keyToPhone names the dialog of a request that comes for the phone.
 func keyToPhone(b *binding, m *sip.Message) dialogKey {
 	return dialogKey{b.impi, m.CallID(), m.ToTag(), m.FromTag()}
-}
-
-// making follows a request that may make dialogs, to their end if it fails.
-type making struct {
-	s       *Server
-	b       *binding
-	x       *proxy.Exchange
-	icid    string
-	calling bool // the phone sends it
-	ringing bool // the far side has said so
-
-	made []made
-}
-
-// made is a dialog that the request has made.
-type made struct {
-	key       dialogKey
-	confirmed bool // by a 2xx
-}
-
-// response learns from a response that makes a dialog (RFC 3261 12.1). Without a
-// Record-Route, a provisional one may come from somewhere that makes none.
-func (k *making) response(m *sip.Message) {
-	status := m.Status()
-	k.ringing = k.ringing || status == 180
-	if status >= 300 || m.ToTag() == "" || status < 200 && !m.Has(sip.HRecordRoute) {
-		return
-	}
-	method := k.x.Req.Method()
-	d := dialog{icid: k.icid, call: method == "INVITE", subscription: method != "INVITE", routes: make([]string, 0, 4)}
-	if k.calling {
-		d.key = keyFromPhone(k.b, m) // From and To stand as in the request
-		for v := range m.Values(sip.HRecordRoute) {
-			d.routes = append(d.routes, v)
-		}
-		slices.Reverse(d.routes)
-		d.routes, _ = k.s.behindUs(d.routes, k.b)
-	} else {
-		d.key = keyToPhone(k.b, m)
-		for v := range k.x.Req.Values(sip.HRecordRoute) {
-			d.routes = append(d.routes, v)
-		}
-	}
-	// Another To tag is another dialog: the call was forked.
-	i := slices.IndexFunc(k.made, func(o made) bool { return o.key == d.key })
-	if i < 0 && len(k.made) >= maxForks && !k.forgetEarly(status) {
-		return
-	}
-	key, ok := k.s.dialogs.learn(d)
-	if !ok {
-		return
-	}
-	if i < 0 {
-		i = len(k.made)
-		k.made = append(k.made, made{key: key})
-	}
-	k.made[i].confirmed = k.made[i].confirmed || status >= 200
-}
-
-// forgetEarly makes room for a dialog that a 2xx has made, in place of the first
-// that is early still. It reports whether there is room.
-func (k *making) forgetEarly(status int) bool {
-	i := slices.IndexFunc(k.made, func(o made) bool { return !o.confirmed })
-	if i < 0 || status < 200 {
-		return false
-	}
-	k.s.dialogs.ended(k.made[i].key, k.x.Req.Method() == "INVITE", time.Now())
-	k.made = slices.Delete(k.made, i, i+1)
-	return true
-}
-
-// end is the end of the transaction: what it has made and not confirmed, ends
-// (RFC 3261 13.2.2.4).
-func (k *making) end() {
-	for _, d := range k.made {
-		if !d.confirmed {
-			k.s.dialogs.ended(d.key, k.x.Req.Method() == "INVITE", time.Now())
-		}
-	}
 }
 
 // behindUs splits a route set of a phone behind the entries at its head that stand

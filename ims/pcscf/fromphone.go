@@ -122,7 +122,10 @@ func (s *Server) fromPhone(x *proxy.Exchange) {
 	x.OnResponse(responseToPhone)
 	if formsDialog(x.Req.Method()) {
 		t.RecordRoute = &proxy.Own{User: b.token}
-		k := &making{s: s, b: b, x: x, icid: icid, calling: true}
+		k := &making{s: s, b: b, x: x, icid: icid, calling: true, itself: s.toItself(x, b, now)}
+		if k.itself {
+			s.dialogs.asks(keyFromPhone(b, x.Req))
+		}
 		x.OnResponse(func(br *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 			k.response(m)
 			return responseToPhone(br, m, e)

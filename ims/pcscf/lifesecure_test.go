@@ -307,25 +307,33 @@ func TestDeregistrationOverIPsec(t *testing.T) {
 // pass, and the phone's sets go, long before they would have by themselves.
 func TestNetworkEndsTheRegistration(t *testing.T) {
 	conformance.Partly(t, "PD-03")
-	notify := func(u *ue, call, contact, state string) {
+	subscribe := func(u *ue, call string) {
 		s := u.w.scscf
-		body := `<?xml version="1.0"?><reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="1" state="full">` +
-			`<registration aor="sip:alice@` + domain + `" id="r1" state="` + state + `"><contact id="c1" state="` + state + `" event="deactivated"><uri>` + contact + `</uri></contact></registration></reginfo>`
-		s.send(mwAddr, s.text("NOTIFY", "sip:alice@"+u.addr.String(), call, "Route: <sip:"+u.w.token("alice")+"@"+mwAddr+";lr>", "To: <sip:a@b>;tag=x",
-			"Event: reg", "Subscription-State: terminated", "Content-Type: application/reginfo+xml", "body:"+body))
+		u.say(u.text("SUBSCRIBE", "sip:alice@"+domain, call, "Event: reg"))
+		s.answer(s.request("SUBSCRIBE"), 200, "Contact: <sip:"+scscfAddr+">")
+		u.status(200)
+	}
+	send := func(u *ue, call, contact, state string) {
+		s := u.w.scscf
+		s.send(mwAddr, s.text("NOTIFY", "sip:alice@"+u.addr.String(), call, "Route: <sip:"+u.w.token("alice")+"@"+mwAddr+";lr>", "To: <sip:a@b>;tag=alice",
+			"Event: reg", "Subscription-State: active", "Content-Type: application/reginfo+xml", "body:"+regInfo(contact, state)))
+	}
+	notify := func(u *ue, call, contact, state string) {
+		send(u, call, contact, state)
 		u.respond(u.request("NOTIFY"), 200)
-		s.status(200)
+		u.w.scscf.status(200)
 	}
 	secure(t, func(w *world) {
 		u := w.ue("alice", "192.0.2.50").up()
 		mine := "sip:alice@" + u.addr.String()
-		notify(u, "n1", mine, "active")
-		notify(u, "n2", "sip:alice@192.0.2.77:6000", "terminated")
-		notify(u, "n3", "terminated", "terminated")
+		subscribe(u, "s1")
+		notify(u, "s1", mine, "active")
+		notify(u, "s1", "sip:alice@192.0.2.77:6000", "terminated")
+		notify(u, "s1", "terminated", "terminated")
 		u.say(u.text("MESSAGE", "sip:bob@"+domain, "m1"))
 		w.scscf.answer(w.scscf.request("MESSAGE"), 200)
 		u.status(200)
-		notify(u, "n4", mine, "terminated")
+		notify(u, "s1", mine, "terminated")
 		u.say(u.text("MESSAGE", "sip:bob@"+domain, "m2"))
 		u.status(403)
 		w.explained("The network has ended the registration of alice")
@@ -334,14 +342,12 @@ func TestNetworkEndsTheRegistration(t *testing.T) {
 		w.leaks()
 		u.up()
 		// One that comes when the phone is back already ends nothing.
-		s := w.scscf
-		text := s.text("NOTIFY", mine, "n5", "Route: <sip:"+w.token("alice")+"@"+mwAddr+";lr>", "To: <sip:a@b>;tag=x", "Event: reg", "Subscription-State: terminated",
-			"body:<reginfo xmlns=\"urn:ietf:params:xml:ns:reginfo\" version=\"1\" state=\"full\"><registration aor=\"sip:alice@"+domain+"\" id=\"r\" state=\"terminated\"><contact id=\"c\" state=\"terminated\" event=\"rejected\"><uri>"+mine+"</uri></contact></registration></reginfo>")
-		s.send(mwAddr, text)
+		subscribe(u, "s2")
+		send(u, "s2", mine, "terminated")
 		n := u.request("NOTIFY")
 		u.again(7001)
 		u.respond(n, 200)
-		s.status(200)
+		w.scscf.status(200)
 		u.say(u.text("MESSAGE", "sip:bob@"+domain, "m3"))
 		w.scscf.answer(w.scscf.request("MESSAGE"), 200)
 		u.status(200)

@@ -138,7 +138,7 @@ func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 	}
 	k := keyToPhone(b, x.Req)
 	s.follow(k, x.Req, time.Now())
-	s.networkEnds(x, b)
+	s.networkEnds(x, b, k)
 	x.OnResponse(func(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 		s.followResponse(k, x.Req, m)
 		if m.Status()/100 == 2 && x.Req.Method() == "NOTIFY" && x.Req.Has(sip.HRecordRoute) {
@@ -160,7 +160,7 @@ func (s *Server) notified(b *binding, k dialogKey, m *sip.Message) {
 	if _, known := s.dialogs.find(k, now); known {
 		return
 	}
-	d := dialog{key: k, icid: node.ICID(m), subscription: true}
+	d := dialog{key: k, icid: node.ICID(m), subscription: true, itself: s.dialogs.ofItself(k, now)}
 	for v := range m.Values(sip.HRecordRoute) {
 		d.routes = append(d.routes, v)
 	}
