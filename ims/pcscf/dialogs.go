@@ -19,6 +19,7 @@ type dialogKey struct{ impi, callID, local, remote string }
 type dialog struct {
 	key    dialogKey
 	routes []string // the phone's route set behind our own entries
+	target string   // where routes is empty: the remote target
 	icid   string   // of the request that made it
 
 	call         bool      // there is a session, or one is being set up
@@ -37,7 +38,7 @@ const (
 	// maxForks bounds those of one request: whoever is called may answer with as
 	// many tags as he likes, and must push nobody's other dialogs out.
 	maxForks = 16
-	// maxRoutes bounds the octets of one route set.
+	// maxRoutes bounds the octets of one route set, or of the remote target in its place.
 	maxRoutes = 8 << 10
 )
 
@@ -58,7 +59,7 @@ func newDialogs() *dialogs {
 // the message that it was found in. It reports false for one that is too big to be
 // remembered.
 func (t *dialogs) learn(d dialog) (dialogKey, bool) {
-	size := 0
+	size := len(d.target)
 	for _, r := range d.routes {
 		size += len(r)
 	}
@@ -68,8 +69,9 @@ func (t *dialogs) learn(d dialog) (dialogKey, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if old := t.byKey[d.key]; old != nil {
-		if !slices.Equal(old.routes, d.routes) { // a 2xx mostly says what a 180 has said
-			old.routes = d.own().routes
+		if !slices.Equal(old.routes, d.routes) || d.target != "" && old.target != d.target { // a 2xx mostly says what a 180 has said
+			n := d.own()
+			old.routes, old.target = n.routes, n.target
 		}
 		old.call, old.subscription = old.call || d.call, old.subscription || d.subscription
 		old.until = time.Time{}
@@ -93,7 +95,7 @@ func (t *dialogs) learn(d dialog) (dialogKey, bool) {
 // own returns d without a hold on the message that it was found in. Its texts are one
 // string: they live and die together.
 func (d *dialog) own() *dialog {
-	size := len(d.key.callID) + len(d.key.local) + len(d.key.remote) + len(d.icid)
+	size := len(d.key.callID) + len(d.key.local) + len(d.key.remote) + len(d.icid) + len(d.target)
 	for _, r := range d.routes {
 		size += len(r)
 	}
@@ -106,7 +108,7 @@ func (d *dialog) own() *dialog {
 	}
 	n := &dialog{call: d.call, subscription: d.subscription, itself: d.itself}
 	n.key = dialogKey{d.key.impi, keep(d.key.callID), keep(d.key.local), keep(d.key.remote)}
-	n.icid = keep(d.icid)
+	n.icid, n.target = keep(d.icid), keep(d.target)
 	n.routes = make([]string, len(d.routes))
 	for i, r := range d.routes {
 		n.routes[i] = keep(r)

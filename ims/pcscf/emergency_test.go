@@ -270,7 +270,7 @@ func TestEmergencyCallOfARegisteredPhone(t *testing.T) {
 			check(t, "Request-URI", in.RequestURI(), tt.service)
 			check(t, "Route", values(in.Message, sip.HRoute), "[<sip:"+ecscfAddr+";lr>]")
 			check(t, "asserted", values(in.Message, sip.HPAssertedIdentity), tt.asserted)
-			text := string(sip.NewResponse(in.Message, 200, "", "psap").AddName("Contact", "<sip:psap@192.0.2.88>").Bytes())
+			text := string(sip.NewResponse(in.Message, 200, "", "psap").AddName("Contact", "<sip:psap@"+ecscfAddr+">").Bytes())
 			e.reply(in, text)
 			ok := u.status(200)
 			routes := values(ok.Message, sip.HRecordRoute)

@@ -206,11 +206,19 @@ func (s *Server) fromPhoneInDialog(x *proxy.Exchange) {
 	if !s.begins(x, b, within, fromIt) {
 		return
 	}
-	s.editInDialog(x, b, d)
+	if !s.editInDialog(x, b, &d) {
+		s.verdicts.Refuse(x, node.Refusal{Status: 403, Cause: "not_in_dialog", Clause: "TS 24.229 5.2.6.3.5", IMPI: b.impi,
+			Text: x.Req.Method() + " of " + b.impi + " is for a far side that has named neither a Record-Route nor a Contact.",
+			Next: "Look at the response or the request that has made the dialog: it must have a Contact."})
+		return
+	}
 	x.Edits.Add(sip.HPChargingVector, s.chargingVector(d.icid)) // TS 24.229 5.2.7.2
 	s.follow(d.key, x.Req, now)
 	x.OnResponse(func(br *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 		s.followResponse(d.key, x.Req, m)
+		if len(d.routes) == 0 && refreshesTarget(x.Req.Method(), m) {
+			s.dialogs.retarget(d.key, m)
+		}
 		return responseToPhone(br, m, e)
 	})
 	x.Retires("")
@@ -218,8 +226,9 @@ func (s *Server) fromPhoneInDialog(x *proxy.Exchange) {
 	x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Timeout: s.coreTimeout(x.Req.Method()), Ringing: maxRinging})
 }
 
-// editInDialog edits what the phone sends within a dialog.
-func (s *Server) editInDialog(x *proxy.Exchange, b *binding, d dialog) {
+// editInDialog edits what the phone sends within a dialog. It reports whether the dialog
+// says where that goes.
+func (s *Server) editInDialog(x *proxy.Exchange, b *binding, d *dialog) bool {
 	scrubFromPhone(&x.Edits, x.Req)
 	if x.Req.Has(sip.HPPreferredIdentity) {
 		x.Edits.Remove(sip.HPPreferredIdentity)
@@ -227,6 +236,7 @@ func (s *Server) editInDialog(x *proxy.Exchange, b *binding, d dialog) {
 	if s.enforceRoute(x, b, d.routes) {
 		s.verdicts.Decide(x, "The Route was not that of the dialog: mended.", "TS 24.229 5.2.6.3.5")
 	}
+	return s.keepToTarget(x, d)
 }
 
 // ackFromPhone takes the ACK to a 2xx. It is never answered: what may not pass is
@@ -242,7 +252,10 @@ func (s *Server) ackFromPhone(x *proxy.Exchange) {
 		s.verdicts.Decide(x, "ACK of "+b.impi+" dropped: it belongs to no dialog of its own.", "TS 24.229 5.2.6.3.5")
 		return
 	}
-	s.editInDialog(x, b, d)
+	if !s.editInDialog(x, b, &d) {
+		s.verdicts.Decide(x, "ACK of "+b.impi+" dropped: the dialog says not where its far side is.", "TS 24.229 5.2.6.3.5")
+		return
+	}
 	x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}})
 }
 

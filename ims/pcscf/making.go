@@ -50,6 +50,11 @@ func (k *making) response(m *sip.Message) {
 			d.routes = append(d.routes, v)
 		}
 	}
+	if len(d.routes) == 0 {
+		if d.target = remoteTarget(m); !k.calling {
+			d.target = remoteTarget(k.x.Req)
+		}
+	}
 	// Another To tag is another dialog: the call was forked.
 	i := slices.IndexFunc(k.made, func(o made) bool { return o.key == d.key })
 	if i < 0 && len(k.made) >= maxForks && !k.forgetEarly(status) {

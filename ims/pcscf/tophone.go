@@ -141,6 +141,9 @@ func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 	s.networkEnds(x, b, k)
 	x.OnResponse(func(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
 		s.followResponse(k, x.Req, m)
+		if refreshesTarget(x.Req.Method(), m) {
+			s.dialogs.retarget(k, x.Req)
+		}
 		if m.Status()/100 == 2 && x.Req.Method() == "NOTIFY" && x.Req.Has(sip.HRecordRoute) {
 			s.notified(b, k, x.Req)
 		}
@@ -163,6 +166,9 @@ func (s *Server) notified(b *binding, k dialogKey, m *sip.Message) {
 	d := dialog{key: k, icid: node.ICID(m), subscription: true, itself: s.dialogs.ofItself(k, now)}
 	for v := range m.Values(sip.HRecordRoute) {
 		d.routes = append(d.routes, v)
+	}
+	if len(d.routes) == 0 {
+		d.target = remoteTarget(m)
 	}
 	if _, ok := s.dialogs.learn(d); ok {
 		s.follow(k, m, now)
