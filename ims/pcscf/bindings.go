@@ -235,6 +235,13 @@ func (t *bindings) of(impi string) []*binding {
 	return slices.Clone(t.byIMPI[impi])
 }
 
+// has reports whether a private identity has a contact, if only for a while yet.
+func (t *bindings) has(impi string) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.byIMPI[impi]) > 0
+}
+
 func living(b *binding, now time.Time) *binding {
 	if b == nil || !b.alive(now) {
 		return nil

@@ -473,6 +473,25 @@ func TestDialogsGoWithTheRegistration(t *testing.T) {
 	})
 }
 
+// Whoever is called may answer when the caller has left long ago.
+func TestDialogsOfWhoHasLeft(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		p.register()
+		c := inviteFrom(p, "c1")
+		c.ring(180, "far")
+		p.send(gmAddr, p.text("REGISTER", "sip:"+domain, "r2", "To: <sip:alice@"+domain+">", p.authorization(), "Expires: 0"))
+		w.icscf.answer(w.icscf.request("REGISTER"), 200)
+		p.status(200)
+		time.Sleep(90 * time.Second)
+		check(t, "dialogs when she has left", w.dialogsKept(), 0)
+		c.ring(200, "far")
+		check(t, "dialogs at the 200", w.dialogsKept(), 1)
+		time.Sleep(5 * time.Minute)
+		check(t, "dialogs after it", w.dialogsKept(), 0)
+	})
+}
+
 // What is remembered of a dialog is few objects, and none when the 2xx repeats what the
 // 180 has said; and of the message that told of it nothing stays.
 func TestRememberedDialogs(t *testing.T) {

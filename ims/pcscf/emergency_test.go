@@ -106,6 +106,7 @@ func TestAnonymousEmergencyCall(t *testing.T) {
 				back("INFO")
 				c.fromFar("ACK")
 				p.request("ACK")
+				time.Sleep(5 * time.Minute) // the call lasts
 				// Only its own, and only of this phone.
 				c.far = "other"
 				c.send("BYE")

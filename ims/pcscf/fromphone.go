@@ -215,7 +215,7 @@ func (s *Server) fromPhoneInDialog(x *proxy.Exchange) {
 	x.Edits.Add(sip.HPChargingVector, s.chargingVector(d.icid)) // TS 24.229 5.2.7.2
 	s.follow(d.key, x.Req, now)
 	x.OnResponse(func(br *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
-		s.followResponse(d.key, x.Req, m)
+		s.followResponse(b, d.key, x.Req, m)
 		if len(d.routes) == 0 && refreshesTarget(x.Req.Method(), m) {
 			s.dialogs.retarget(d.key, m)
 		}
@@ -272,10 +272,11 @@ func (s *Server) follow(k dialogKey, m *sip.Message, now time.Time) {
 }
 
 // followResponse notes what a response within a dialog does to it.
-func (s *Server) followResponse(k dialogKey, req, m *sip.Message) {
+func (s *Server) followResponse(b *binding, k dialogKey, req, m *sip.Message) {
 	switch method := req.Method(); {
 	case m.Status()/100 == 2 && (method == "SUBSCRIBE" || method == "REFER"):
 		s.dialogs.subscribed(k)
+		s.endOfLeft(b, k)
 	case m.Status() == 481: // the far end knows nothing of it (RFC 5057 5.1)
 		now := time.Now()
 		s.dialogs.ended(k, true, now)

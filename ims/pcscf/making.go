@@ -60,7 +60,7 @@ func (k *making) response(m *sip.Message) {
 	if i < 0 && len(k.made) >= maxForks && !k.forgetEarly(status) {
 		return
 	}
-	key, ok := k.s.dialogs.learn(d)
+	key, ok := k.s.learn(k.b, d)
 	if !ok {
 		return
 	}
@@ -69,6 +69,26 @@ func (k *making) response(m *sip.Message) {
 		k.made = append(k.made, made{key: key})
 	}
 	k.made[i].confirmed = k.made[i].confirmed || status >= 200
+}
+
+// learn is dialogs.learn for a phone that may have left since: then nothing but the
+// time ends the dialog. What is learnt before the phone leaves goes with it (left).
+func (s *Server) learn(b *binding, d dialog) (dialogKey, bool) {
+	key, ok := s.dialogs.learn(d)
+	if ok {
+		s.endOfLeft(b, key)
+	}
+	return key, ok
+}
+
+// endOfLeft ends a dialog if its phone has left.
+func (s *Server) endOfLeft(b *binding, k dialogKey) {
+	if s.bindings.has(b.impi) || s.callers.ofToken(b.token) != nil {
+		return
+	}
+	now := time.Now()
+	s.dialogs.ended(k, true, now)
+	s.dialogs.ended(k, false, now)
 }
 
 // forgetEarly makes room for a dialog that a 2xx has made, in place of the first

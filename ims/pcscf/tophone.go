@@ -140,7 +140,7 @@ func (s *Server) toPhoneInDialog(x *proxy.Exchange) {
 	s.follow(k, x.Req, time.Now())
 	s.networkEnds(x, b, k)
 	x.OnResponse(func(_ *proxy.Branch, m *sip.Message, e *sip.Edits) bool {
-		s.followResponse(k, x.Req, m)
+		s.followResponse(b, k, x.Req, m)
 		if refreshesTarget(x.Req.Method(), m) {
 			s.dialogs.retarget(k, x.Req)
 		}
@@ -170,7 +170,7 @@ func (s *Server) notified(b *binding, k dialogKey, m *sip.Message) {
 	if len(d.routes) == 0 {
 		d.target = remoteTarget(m)
 	}
-	if _, ok := s.dialogs.learn(d); ok {
+	if _, ok := s.learn(b, d); ok {
 		s.follow(k, m, now)
 	}
 }
