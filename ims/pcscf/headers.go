@@ -180,20 +180,28 @@ func keep(e *sip.Edits, m *sip.Message, id sip.ID, stays func(value string) bool
 // scrubAccessNetwork removes values that claim to come from the network
 // (TS 24.229 5.2.1, 7.2A.4): only we may say so.
 func scrubAccessNetwork(e *sip.Edits, m *sip.Message) {
-	ours := func(v string) bool {
-		a, err := sip.ParseAccessNetworkInfo(v)
-		// What cannot be read here, somebody else may read.
-		return err == nil && a.NetworkProvided() || err != nil && strings.Contains(strings.ToLower(v), "network-provided")
-	}
 	if !m.Has(sip.HPAccessNetworkInfo) {
 		return
 	}
 	for v := range m.Values(sip.HPAccessNetworkInfo) {
-		if ours(v) {
-			keep(e, m, sip.HPAccessNetworkInfo, func(v string) bool { return !ours(v) })
+		if networkProvided(v) {
+			keep(e, m, sip.HPAccessNetworkInfo, func(v string) bool { return !networkProvided(v) })
 			return
 		}
 	}
+}
+
+// networkProvided reports whether a value has the parameter, wherever it stands: what is
+// one value here, by angle brackets or quotes, others may read as several, and no phone has
+// reason to write it. It does not allocate.
+func networkProvided(v string) bool {
+	const name = "network-provided"
+	for i := range len(v) - len(name) + 1 {
+		if strings.EqualFold(v[i:i+len(name)], name) {
+			return true
+		}
+	}
+	return false
 }
 
 // scrubEarlyMedia lets a phone say that it understands P-Early-Media, and not

@@ -110,6 +110,28 @@ func TestNothingIsSmuggledIn(t *testing.T) {
 	}
 }
 
+// Where one value of P-Access-Network-Info ends, not everybody reads alike.
+func TestNoPhoneSpeaksForTheAccessNetwork(t *testing.T) {
+	const stays = "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=stays"
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		p.register()
+		for _, said := range []string{
+			"3GPP-E-UTRAN-FDD;x=<,3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=001010001;network-provided,y>",
+			"3GPP-E-UTRAN-FDD;x=<, 3GPP-E-UTRAN-FDD;Network-Provided",
+			`3GPP-E-UTRAN-FDD;x="a,3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=001010001;network-provided,b"`,
+			`3GPP-E-UTRAN-FDD;x=", 3GPP-E-UTRAN-FDD;NETWORK-provided`,
+			"3GPP-E-UTRAN-FDD;network-provided=x", "3GPP-E-UTRAN-FDD;network-provided>", "<3GPP-E-UTRAN-FDD;network-provided",
+		} {
+			p.send(gmAddr, p.text("MESSAGE", "sip:bob@"+domain, sip.NewCallID(), "P-Access-Network-Info: "+stays, "+P-Access-Network-Info: "+said))
+			a := w.scscf.request("MESSAGE")
+			check(t, said, values(a.Message, sip.HPAccessNetworkInfo), []string{stays})
+			w.scscf.answer(a, 200)
+			p.status(200)
+		}
+	})
+}
+
 func TestEarlyMediaIsNotAuthorizedByPhones(t *testing.T) {
 	conformance.Partly(t, "PO-13")
 	run(t, func(w *world) {
