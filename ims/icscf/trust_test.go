@@ -22,10 +22,11 @@ func TestOutsideOfTheTrustDomain(t *testing.T) {
 				asserted := "P-Asserted-Identity: <sip:eve@" + domain + ">"
 				history := "History-Info: <sip:eve@x.org>;index=1, <sip:alice@" + domain + ">;index=1.1"
 				network := "P-Access-Network-Info: 3GPP-E-UTRAN-FDD"
-				w.p.send(w.p.text("INVITE", "sip:alice@"+domain, "c1", asserted, history, "P-Served-User: <sip:eve@"+domain+">", `P-Charging-Vector: icid-value="x"`))
+				remote, diversion, charge := "Remote-Party-ID: <sip:eve@x.org>", "Diversion: <sip:eve@x.org>", "P-Charge-Info: <sip:eve@x.org>"
+				w.p.send(w.p.text("INVITE", "sip:alice@"+domain, "c1", asserted, history, remote, diversion, charge, "P-Served-User: <sip:eve@"+domain+">", `P-Charging-Vector: icid-value="x"`))
 				w.lir("sip:alice@"+domain).named(t, s1)
 				m := w.s1.request("INVITE")
-				for _, id := range []sip.ID{sip.HPAssertedIdentity, sip.HHistoryInfo, sip.HPServedUser, sip.HPChargingVector} {
+				for _, id := range []sip.ID{sip.HPAssertedIdentity, sip.HHistoryInfo, sip.HPServedUser, sip.HPChargingVector, sip.HRemotePartyID, sip.HDiversion, sip.HPChargeInfo} {
 					if m.Has(id) != tt.inside {
 						t.Errorf("%v comes in: %v", id, m.Has(id))
 					}

@@ -67,7 +67,7 @@ func Arriving(e *sip.Edits, m *sip.Message) {
 			e.Remove(id)
 		}
 	}
-	for _, id := range [...]sip.ID{sip.HPAssertedIdentity, sip.HHistoryInfo} {
+	for _, id := range [...]sip.ID{sip.HPAssertedIdentity, sip.HHistoryInfo, sip.HRemotePartyID, sip.HDiversion, sip.HPChargeInfo} {
 		if m.Has(id) {
 			e.Remove(id)
 		}

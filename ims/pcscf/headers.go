@@ -22,7 +22,7 @@ func setOf(ids ...sip.ID) (s idSet) {
 // puts in (TS 24.229 4.4, 5.2.6.3; RFC 3325 6, RFC 5502 4, RFC 7315 4), and the
 // security agreement, which is between it and us alone (RFC 3329 2.3). A phone is
 // no proxy: a Record-Route of its would be a way around us. Resource-Priority goes
-// too (TS 24.229 5.2.1, RFC 4412 4.7), but for what passPriority puts back, and nobody believes a phone who has diverted what (RFC 7044 11).
+// too (TS 24.229 5.2.1, RFC 4412 4.7), but for what passPriority puts back, and nobody believes a phone who has diverted what (RFC 7044 11), or who pays.
 var fromPhoneOut = setOf(
 	sip.HPAssertedIdentity, sip.HPChargingVector, sip.HPChargingFunctionAddresses, sip.HPServedUser,
 	sip.HPUserDatabase, sip.HPProfileKey, sip.HPAssertedService, sip.HPVisitedNetworkID, sip.HPCalledPartyID,
@@ -30,6 +30,7 @@ var fromPhoneOut = setOf(
 	sip.HPDCSTracePartyID, sip.HPDCSOSPS, sip.HPDCSBillingInfo, sip.HPDCSLAES, sip.HPDCSRedirect,
 	sip.HRestorationInfo, sip.HRelayedCharge, sip.HServiceInteractInfo, sip.HPriorityShare, sip.HResponseSource,
 	sip.HAttestationInfo, sip.HOriginationId, sip.HResourcePriority, sip.HHistoryInfo,
+	sip.HDiversion, sip.HPChargeInfo, sip.HRemotePartyID,
 	sip.HSecurityClient, sip.HSecurityVerify, sip.HSecurityServer,
 )
 

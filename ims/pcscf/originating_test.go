@@ -56,6 +56,7 @@ var smuggled = []string{
 	"P-Private-Network-Indication: MiNe", "Feature-Caps: *;+MiNe", "Restoration-Info: MiNe", "Relayed-Charge: MiNe=MiNe", "Attestation-Info: MiNe", "Origination-Id: MiNe",
 	"P-DCS-OSPS: MiNe", "P-DCS-Billing-Info: MiNe", "Security-Client: ipsec-3gpp;MiNe", "Security-Verify: ipsec-3gpp;MiNe", "Security-Server: ipsec-3gpp;MiNe",
 	"P-Asserted-Identity: <sip:MiNe@x.org>", "P-Early-Media: sendrecv;MiNe", "Resource-Priority: MiNe.0", "History-Info: <sip:MiNe@x.org>;index=1",
+	"Diversion: <tel:+1>;reason=MiNe", "P-Charge-Info: <sip:MiNe@x.org>", "Remote-Party-ID: <sip:MiNe@x.org>;party=calling",
 }
 
 func TestNothingIsSmuggledIn(t *testing.T) {

@@ -6,7 +6,9 @@ import "strconv"
 type ID uint8
 
 // The header fields that the IMS uses: RFC 3261 §20, the extensions that
-// TS 24.229 Annex A lists, and those of TS 24.229 §7.2 itself.
+// TS 24.229 Annex A lists, and those of TS 24.229 §7.2 itself. The last ones are not of
+// the IMS: gateways and application servers bill by them all the same (RFC 5806,
+// RFC 8496; Remote-Party-ID is what P-Asserted-Identity was before RFC 3325).
 const (
 	Other ID = iota // a name that is not in this list
 	HVia
@@ -137,6 +139,9 @@ const (
 	HAttestationInfo
 	HOriginationId
 	HServiceInteractInfo
+	HDiversion
+	HPChargeInfo
+	HRemotePartyID
 
 	idCount
 )
@@ -270,6 +275,9 @@ var idNames = [idCount]string{
 	HAttestationInfo:            "Attestation-Info",
 	HOriginationId:              "Origination-Id",
 	HServiceInteractInfo:        "Service-Interact-Info",
+	HDiversion:                  "Diversion",
+	HPChargeInfo:                "P-Charge-Info",
+	HRemotePartyID:              "Remote-Party-ID",
 }
 
 // compactIDs are the one-letter names (RFC 3261 §7.3.3 and the IANA registry).

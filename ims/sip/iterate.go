@@ -74,7 +74,7 @@ var single = func() (t [idCount]bool) {
 		HAuthenticationInfo, HProxyAuthenticationInfo, HResponseKey, HEncryption, HHide,
 		HPServedUser, HPProfileKey, HPUserDatabase, HPCalledPartyID, HPChargingVector,
 		HPChargingFunctionAddresses, HPrivacy, HFlowTimer, HReferSub, HRestorationInfo,
-		HRelayedCharge, HPrivAnswerMode, HAnswerMode, HPriorityShare,
+		HRelayedCharge, HPrivAnswerMode, HAnswerMode, HPriorityShare, HPChargeInfo,
 	} {
 		t[id] = true
 	}
