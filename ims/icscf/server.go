@@ -120,9 +120,13 @@ func (h handler) Request(x *proxy.Exchange) {
 // Ack is an ACK to a 2xx. We are in no route set; what comes all the same goes on
 // along its own.
 func (h handler) Ack(x *proxy.Exchange) {
-	if x.TopRoute() != "" {
-		x.Forward()
+	if x.TopRoute() == "" {
+		return
 	}
+	if !h.s.cfg.Trusted.Has(x.Flow.Remote.Addr()) { // as admit, which an ACK cannot be answered by
+		node.Arriving(&x.Edits, x.Req)
+	}
+	x.Forward()
 }
 
 // inDialog takes a request within a dialog. We never are in a route set: what comes

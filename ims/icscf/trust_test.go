@@ -3,6 +3,7 @@ package icscf
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/testbed/conformance"
@@ -38,6 +39,22 @@ func TestOutsideOfTheTrustDomain(t *testing.T) {
 				}
 				w.s1.answer(m, 486)
 				w.p.status(486)
+
+				// An ACK passes, and says no more than others.
+				w.p.send(w.p.text("ACK", "sip:alice@198.51.100.1", "c3", "To: <sip:alice@"+domain+">;tag=z", asserted, network, "Route: <sip:"+s1Addr+";lr>"))
+				time.Sleep(time.Second)
+				acks := 0
+				for len(w.s1.box) > 0 {
+					if m := <-w.s1.box; m.CallID() == "c3" {
+						acks++
+						if m.Has(sip.HPAssertedIdentity) != tt.inside || m.Has(sip.HPAccessNetworkInfo) != tt.inside {
+							t.Errorf("the ACK comes in as:\n%s", m.Raw())
+						}
+					}
+				}
+				if acks != 1 {
+					t.Errorf("%d ACKs come in", acks)
+				}
 
 				w.p.send(w.p.text("INVITE", "sip:alice@"+domain, "c2", asserted, "Route: <sip:icscf."+domain+";lr;orig>"))
 				if !tt.inside {
