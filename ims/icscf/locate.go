@@ -121,13 +121,28 @@ func (l *location) located(a *cx.LIA, err error) {
 	} else {
 		l.left = without(choose(s.cfg.SCSCFs, a.Capabilities), l.tried)
 	}
-	node.Info(s.verdicts.Log, "user located", zap.String("impu", string(l.identity)), zap.String("result", cx.ResultName(a.Result)), zap.Strings("scscf", l.left),
-		zap.String("method", l.x.Req.Method()), zap.String("call_id", l.x.Req.CallID()), zap.String("icid", node.ICID(l.x.Req)))
+	l.tell(a)
 	s.nameHSS(l.x, a.OriginHost)
 	if w := a.WildcardedPublicIdentity; w != "" {
 		l.x.Edits.Set(sip.HPProfileKey, "<"+w+">")
 	}
 	l.forward()
+}
+
+// tell writes what the HSS has said. Lines are limited that somebody from outside of the
+// trust domain can have as many of as he likes.
+func (l *location) tell(a *cx.LIA) {
+	const text = "user located"
+	v := l.s.verdicts
+	fields := [...]zap.Field{
+		zap.String("impu", string(l.identity)), zap.String("result", cx.ResultName(a.Result)), zap.Strings("scscf", l.left),
+		zap.String("method", l.x.Req.Method()), zap.String("call_id", l.x.Req.CallID()), zap.String("icid", node.ICID(l.x.Req)),
+	}
+	if l.s.cfg.Trusted.Has(l.x.Flow.Remote.Addr()) {
+		node.Info(v.Log, text, fields[:]...)
+		return
+	}
+	v.Often("located", text, fields[:]...)
 }
 
 // slowTimeout is how long an S-CSCF that is silent altogether has for a request

@@ -26,6 +26,7 @@ type registration struct {
 	visited   string
 	leaving   bool // de-registration
 	answering bool // it answers a challenge
+	proven    bool // its P-CSCF has it from the user's SA set (TS 24.229 5.2.2.2)
 
 	tried []string // S-CSCFs
 	left  []string // still to try
@@ -84,6 +85,7 @@ func (r *registration) identify() node.Refusal {
 		if r.impi == "" {
 			// One with a nonce answers a challenge, if only to say that it failed.
 			r.impi, r.answering = c.Username, c.Nonce != ""
+			r.proven = strings.EqualFold(c.IntegrityProtected, "yes")
 		}
 	}
 	if r.impi == "" {
@@ -168,9 +170,24 @@ func (r *registration) authorized(a *cx.UAA, err error) {
 			r.left = append(r.left1[:0], name)
 		}
 	}
-	node.Info(s.verdicts.Log, "user authorized", zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("result", cx.ResultName(a.Result)),
-		zap.Strings("scscf", r.left), zap.String("call_id", r.x.Req.CallID()), zap.String("icid", node.ICID(r.x.Req)))
+	r.tell(a)
 	r.forward()
+}
+
+// tell writes what the HSS has said. It says the same to whoever names a user without
+// being him: those lines are limited.
+func (r *registration) tell(a *cx.UAA) {
+	const text = "user authorized"
+	v := r.s.verdicts
+	fields := [...]zap.Field{
+		zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("result", cx.ResultName(a.Result)),
+		zap.Strings("scscf", r.left), zap.String("call_id", r.x.Req.CallID()), zap.String("icid", node.ICID(r.x.Req)),
+	}
+	if r.proven {
+		node.Info(v.Log, text, fields[:]...)
+		return
+	}
+	v.Often("authorized", text, fields[:]...)
 }
 
 // forward takes the REGISTER to the next S-CSCF: its name is the Request-URI.

@@ -18,4 +18,10 @@ func TestInfoAllocates(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%.0f allocations", n)
 	}
+	l := Limited{Burst: 1000}
+	if n := testing.AllocsPerRun(100, func() {
+		l.Info(log, "kind", "text", zap.String("a", "b"), zap.Int("c", 1), zap.String("d", "e"), zap.String("f", "g"))
+	}); n != 0 {
+		t.Errorf("%.0f allocations of a limited one", n)
+	}
 }

@@ -45,6 +45,22 @@ func (l *Limited) Log(log *zap.Logger, level zapcore.Level, kind, msg string, fi
 	log.Log(level, msg, fields...)
 }
 
+// Info is Log at level info, for lines that come with each request: as with [Info] the
+// caller's list of fields stays on his stack.
+func (l *Limited) Info(log *zap.Logger, kind, text string, fields ...zap.Field) {
+	if !log.Core().Enabled(zapcore.InfoLevel) {
+		return
+	}
+	left, ok := l.allow(kind, time.Now())
+	if !ok {
+		return
+	}
+	if left > 0 {
+		fields = append(fields, zap.Int("lines_left_out", left))
+	}
+	Info(log, text, fields...)
+}
+
 func (l *Limited) allow(kind string, now time.Time) (left int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

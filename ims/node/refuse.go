@@ -1,8 +1,6 @@
 package node
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -119,17 +117,7 @@ func (v *Verdicts) Limited() *Limited { return &v.limited }
 // Often is Info for what others bring about without being users: a hundred lines of a
 // kind each second.
 func (v *Verdicts) Often(kind, text string, fields ...zap.Field) {
-	if !v.Log.Core().Enabled(zap.InfoLevel) {
-		return
-	}
-	left, ok := v.often.allow(kind, time.Now())
-	if !ok {
-		return
-	}
-	if left > 0 {
-		fields = append(fields, zap.Int("lines_left_out", left))
-	}
-	Info(v.Log, text, fields...)
+	v.often.Info(v.Log, kind, text, fields...)
 }
 
 // Deciding reports whether Decide would tell anybody, for texts that cost to make.

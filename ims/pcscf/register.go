@@ -277,10 +277,28 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) b
 	}
 	if m.Status() >= 200 && m.Status() != 503 {
 		s.metrics.registers.WithLabelValues(strconv.Itoa(m.Status())).Inc()
-		node.Info(s.deps.Log, "register answered", zap.Int("status", m.Status()), zap.String("reason", m.Reason()),
-			zap.String("impi", r.impi), zap.String("impu", r.impu), zap.String("icid", r.icid), zap.String("call_id", m.CallID()))
+		r.answered(m)
 	}
 	return true
+}
+
+// answered writes how the REGISTER has ended. Whoever can reach Gm gets challenges and
+// refusals, as many as he likes: their lines are limited.
+func (r *registration) answered(m *sip.Message) {
+	const text = "register answered"
+	v := r.s.verdicts
+	fields := [...]zap.Field{
+		zap.Int("status", m.Status()), zap.String("reason", m.Reason()),
+		zap.String("impi", r.impi), zap.String("impu", r.impu), zap.String("icid", r.icid), zap.String("call_id", m.CallID()),
+	}
+	switch {
+	case m.Status() < 300:
+		node.Info(v.Log, text, fields[:]...)
+	case m.Status() == 401:
+		v.Often("challenged", text, fields[:]...)
+	default:
+		v.Often("refused", text, fields[:]...)
+	}
 }
 
 // unprotected refuses a registration that the home network has granted to a phone
