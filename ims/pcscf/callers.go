@@ -36,8 +36,8 @@ func callerOf(f sip.Flow, m *sip.Message) callerKey {
 }
 
 const (
-	// maxCallersOfOne bounds the calls at a time from one address: people behind one
-	// NAT may be many, one stranger must not be everybody.
+	// maxCallersOfOne bounds the calls at a time from one address, or one /64 of IPv6:
+	// people behind one NAT may be many, one stranger must not be everybody.
 	maxCallersOfOne = 16
 	// maxEmergencyCall is how long a call lasts whose end nobody has told us.
 	maxEmergencyCall = 12 * time.Hour
@@ -60,7 +60,7 @@ type callers struct {
 	mu      sync.Mutex
 	byKey   map[callerKey]*caller
 	byToken map[string]*caller
-	byAddr  map[netip.Addr][]*caller // the oldest first
+	byAddr  map[netip.Addr][]*caller // by Flow.Source, the oldest first
 	looked  time.Time                // when it was last full
 }
 
@@ -78,7 +78,7 @@ func (t *callers) begin(f sip.Flow, m *sip.Message, now time.Time) (*caller, err
 		c.open++
 		return c, nil
 	}
-	if list := t.byAddr[k.addr]; len(list) >= maxCallersOfOne && !t.dropOver(slices.Clone(list)) {
+	if list := t.byAddr[f.Source()]; len(list) >= maxCallersOfOne && !t.dropOver(slices.Clone(list)) {
 		return nil, errCallersOfOne
 	}
 	if len(t.byKey) >= t.max {
@@ -101,7 +101,7 @@ func (t *callers) begin(f sip.Flow, m *sip.Message, now time.Time) (*caller, err
 	}}
 	c.b.at, c.b.atProto = contactAt(f, m)
 	t.byKey[k], t.byToken[token] = c, c
-	t.byAddr[k.addr] = append(t.byAddr[k.addr], c)
+	t.byAddr[f.Source()] = append(t.byAddr[f.Source()], c)
 	t.some.Store(true)
 	return c, nil
 }
@@ -171,9 +171,10 @@ func (t *callers) drop(c *caller) {
 	t.dialogs.forget(c.b.impi)
 	delete(t.byKey, c.key)
 	delete(t.byToken, c.b.token)
-	list := slices.DeleteFunc(t.byAddr[c.key.addr], func(o *caller) bool { return o == c })
-	if t.byAddr[c.key.addr] = list; len(list) == 0 {
-		delete(t.byAddr, c.key.addr)
+	from := c.b.flow.Source()
+	list := slices.DeleteFunc(t.byAddr[from], func(o *caller) bool { return o == c })
+	if t.byAddr[from] = list; len(list) == 0 {
+		delete(t.byAddr, from)
 	}
 	t.some.Store(len(t.byKey) > 0)
 }

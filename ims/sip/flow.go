@@ -83,6 +83,22 @@ type Flow struct {
 	Conn uint64
 }
 
+// Source is by what a limit for each sender counts who is at the other end: an IPv4
+// address, or the /64 of an IPv6 one, all of which a phone may send from (TS 23.401
+// 5.3.1.2.2).
+func (f Flow) Source() netip.Addr {
+	a := f.Remote.Addr().Unmap()
+	if !a.Is6() {
+		return a
+	}
+	zone := a.Zone() // another link
+	p, err := a.Prefix(64)
+	if err != nil {
+		return a
+	}
+	return p.Addr().WithZone(zone)
+}
+
 func (f Flow) String() string {
 	s := f.Role.String() + " " + f.Proto.String() + " " + f.Local.String() + "->" + f.Remote.String()
 	if f.Conn != 0 {

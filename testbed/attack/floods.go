@@ -38,7 +38,7 @@ var floods = []flood{
 	},
 	{
 		"half-open", "TCP connections on which nothing comes",
-		"connections: 1000 an address, 17500 accepted in all, 3700 s of silence",
+		"connections: 1000 an address (IPv6: a /64), 17500 accepted in all, 3700 s of silence",
 		func(f *flooding) error { return f.connections(one, "") },
 	},
 	{

@@ -36,7 +36,7 @@ func (t *Transport) accept(l *listen) {
 // accepted admits a connection, or closes it where a limit is reached.
 func (t *Transport) accepted(l *listen, nc net.Conn) {
 	f := sip.Flow{Proto: sip.TCP, Role: l.Role, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}
-	addr := f.Remote.Addr()
+	source := f.Source()
 	if a := t.cfg.Admit; a != nil && !a(f) {
 		t.dropped(f, NotAdmitted, nil)
 		_ = nc.Close()
@@ -51,10 +51,10 @@ func (t *Transport) accepted(l *listen, nc net.Conn) {
 		return
 	case over(len(t.conns), t.cfg.MaxConns-t.cfg.MaxConns/8):
 		why = ConnLimit
-	case over(t.perAddr[addr], t.cfg.MaxConnsPerAddr):
+	case over(t.perAddr[source], t.cfg.MaxConnsPerAddr):
 		why = AddrLimit
 	default:
-		t.perAddr[addr]++
+		t.perAddr[source]++
 		c := t.newConn(f)
 		c.accepted = true
 		c.opened = true

@@ -16,7 +16,8 @@ type Config struct {
 	// kept for those that we dial: strangers must not cut us off from the core.
 	// Default 20000.
 	MaxConns int
-	// MaxConnsPerAddr bounds connections accepted from one address. Default 1000.
+	// MaxConnsPerAddr bounds connections accepted from one address, of IPv6 from one
+	// /64. Default 1000.
 	MaxConnsPerAddr int
 	// MaxQueue bounds the octets that wait for one stream connection; a peer
 	// that lets it overflow is closed. They may take twice as much memory. Default

@@ -89,7 +89,7 @@ func (t *Transport) remove(c *conn) {
 		delete(t.byPeer, c.peer)
 	}
 	if c.accepted {
-		a := c.peer.remote.Addr()
+		a := c.flow.Source()
 		if t.perAddr[a]--; t.perAddr[a] == 0 {
 			delete(t.perAddr, a)
 		}

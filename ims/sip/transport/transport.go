@@ -65,7 +65,7 @@ type Transport struct {
 	lastConn  uint64
 	conns     map[uint64]*conn
 	byPeer    map[peer][]*conn   // open and dialling, in the order they began
-	perAddr   map[netip.Addr]int // accepted connections
+	perAddr   map[netip.Addr]int // accepted connections, by Flow.Source
 	udpByAddr map[netip.AddrPort]*socket
 }
 
