@@ -49,14 +49,12 @@ func (t *Transport) accepted(l *listen, nc net.Conn) {
 		t.mu.Unlock()
 		_ = nc.Close()
 		return
-	case over(len(t.conns), t.cfg.MaxConns-t.cfg.MaxConns/8):
+	case over(t.counts.all, t.cfg.MaxConns-t.cfg.MaxConns/8):
 		why = ConnLimit
-	case over(t.perAddr[source], t.cfg.MaxConnsPerAddr):
+	case over(t.counts.byAddr[source], t.cfg.MaxConnsPerAddr):
 		why = AddrLimit
 	default:
-		t.perAddr[source]++
-		c := t.newConn(f)
-		c.accepted = true
+		c := t.newConn(f, true)
 		c.opened = true
 		c.state = open
 		c.nc = nc

@@ -29,7 +29,8 @@ type conn struct {
 	// Under Transport.mu; flow does not change once opened is true.
 	flow     sip.Flow
 	opened   bool
-	accepted bool // counts in perAddr
+	accepted bool
+	counted  bool // in Transport.counts
 
 	used atomic.Int64 // last traffic, nanoseconds since Transport.began: somebody may set the clock
 
@@ -58,11 +59,12 @@ const (
 )
 
 // newConn enters a connection. The caller holds t.mu.
-func (t *Transport) newConn(f sip.Flow) *conn {
+func (t *Transport) newConn(f sip.Flow, accepted bool) *conn {
 	t.lastConn++
 	f.Conn = t.lastConn
-	c := &conn{t: t, id: f.Conn, flow: f, peer: peer{f.Role, f.Remote}, flushed: make(chan struct{})}
+	c := &conn{t: t, id: f.Conn, flow: f, peer: peer{f.Role, f.Remote}, accepted: accepted, flushed: make(chan struct{})}
 	c.touch()
+	t.counts.enter(c)
 	t.conns[c.id] = c
 	t.byPeer[c.peer] = append(t.byPeer[c.peer], c)
 	return c
@@ -88,12 +90,6 @@ func (t *Transport) remove(c *conn) {
 	} else {
 		delete(t.byPeer, c.peer)
 	}
-	if c.accepted {
-		a := c.flow.Source()
-		if t.perAddr[a]--; t.perAddr[a] == 0 {
-			delete(t.perAddr, a)
-		}
-	}
 }
 
 // dial brings the connection up and then serves it.
@@ -106,6 +102,7 @@ func (c *conn) dial() {
 	nc, err := t.net.Dial(ctx, c.flow.Local, c.flow.Remote)
 	cancel()
 	if err != nil {
+		t.uncount(c)
 		if t.ctx.Err() != nil {
 			c.close(ErrClosed)
 			return
@@ -127,6 +124,7 @@ func (c *conn) dial() {
 	if c.state != dialling { // overflowed or closed meanwhile
 		c.mu.Unlock()
 		_ = nc.Close()
+		t.uncount(c)
 		return
 	}
 	c.nc = nc

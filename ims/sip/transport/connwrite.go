@@ -200,7 +200,8 @@ func (c *conn) close(cause error) {
 			c.forsake(nc)
 		}
 		_ = nc.Close()
-	}
+		c.t.uncount(c)
+	} // else it is being dialled, and counts until it is not
 	if !errors.Is(cause, ErrClosed) {
 		for _, fail := range lost {
 			fail(&LostError{cause})

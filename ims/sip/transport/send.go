@@ -181,10 +181,10 @@ func (t *Transport) connTo(o *Outgoing, local netip.AddrPort) (*conn, Reason, er
 			return nil, DialRefused, r
 		}
 	}
-	if over(len(t.conns), t.cfg.MaxConns) {
+	if over(t.counts.all, t.cfg.MaxConns) {
 		return nil, ConnLimit, ErrTooManyConns
 	}
-	c := t.newConn(sip.Flow{Proto: sip.TCP, Role: o.Flow.Role, Local: local, Remote: o.Flow.Remote})
+	c := t.newConn(sip.Flow{Proto: sip.TCP, Role: o.Flow.Role, Local: local, Remote: o.Flow.Remote}, false)
 	t.wg.Go(c.dial)
 	return c, 0, nil
 }

@@ -57,3 +57,72 @@ func TestConnectionsOfOnePrefix(t *testing.T) {
 		}
 	})
 }
+
+// A connection that has ended counts as long as it takes a descriptor: who has many
+// ended by what cannot be framed, and does not close them, has no more than others.
+func TestEndedConnectionsCount(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		cfg  Config
+		why  Reason
+	}{
+		{"of an address", Config{MaxConnsPerAddr: 3}, AddrLimit},
+		{"in all", Config{MaxConns: 3}, ConnLimit},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, _ *memnet.Network, ha, hb *memnet.Host) {
+				b := newEnd(t, hb, addrB, sip.RoleGm, tc.cfg)
+				for range 3 {
+					write(t, rawDial(t, ha, b.addr), "\x16\x03\x01 is no SIP\r\n\r\n")
+				}
+				synctest.Wait()
+				if n := b.counted(Malformed); n != 3 || b.Stats().Conns != 0 {
+					t.Fatalf("%d cannot be framed, %d can still be found; want 3 and 0", n, b.Stats().Conns)
+				}
+				if _, ok := letIn(t, ha, "192.0.2.1", b.addr); ok || b.counted(tc.why) != 1 {
+					t.Errorf("while three linger, another is let in: %v", ok)
+				}
+				time.Sleep(2 * lingering)
+				for range 2 { // whose ends count once
+					c, ok := letIn(t, ha, "192.0.2.1", b.addr)
+					if !ok {
+						t.Error("another is not let in when they are closed")
+					}
+					_ = c.Close()
+					synctest.Wait()
+				}
+				b.Transport.mu.Lock()
+				defer b.Transport.mu.Unlock()
+				if n := b.Transport.counts; n.all != 0 || len(n.byAddr) != 0 {
+					t.Errorf("%d count in the end, of %d addresses", n.all, len(n.byAddr))
+				}
+			})
+		})
+	}
+}
+
+// A connection that is given up while it is dialled counts until the dial is over.
+func TestAbandonedDialsCount(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+		n.SetLink("192.0.2.1", "192.0.2.3", memnet.Link{Blackhole: true})
+		n.Host("192.0.2.3")
+		a, b := newEnd(t, ha, addrA, sip.RoleCore, Config{MaxConns: 1, MaxQueue: 1000}), newEnd(t, hb, addrB, sip.RoleCore, Config{})
+		for range 2 { // the second does not fit the queue
+			a.send(t, sip.TCP, sip.RoleCore, netip.MustParseAddrPort("192.0.2.3:5060"), message("a", 400))
+		}
+		if n := a.Stats().Conns; n != 0 || a.counted(SlowConsumer) != 1 {
+			t.Fatalf("%d connections can be found, want the one given up", n)
+		}
+		a.send(t, sip.TCP, sip.RoleCore, b.addr, message("a", 0))
+		synctest.Wait()
+		if len(b.received()) != 0 || a.counted(ConnLimit) != 1 {
+			t.Error("another is dialled beyond the limit")
+		}
+		time.Sleep(2 * time.Second)
+		a.send(t, sip.TCP, sip.RoleCore, b.addr, message("a", 0))
+		synctest.Wait()
+		if len(b.received()) != 1 {
+			t.Errorf("nothing is dialled when the first dial is over: %v", a.failed())
+		}
+	})
+}

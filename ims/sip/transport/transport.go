@@ -64,8 +64,8 @@ type Transport struct {
 	listens   []*listen
 	lastConn  uint64
 	conns     map[uint64]*conn
-	byPeer    map[peer][]*conn   // open and dialling, in the order they began
-	perAddr   map[netip.Addr]int // accepted connections, by Flow.Source
+	byPeer    map[peer][]*conn // open and dialling, in the order they began
+	counts    counts
 	udpByAddr map[netip.AddrPort]*socket
 }
 
@@ -82,7 +82,7 @@ func New(n Net, cfg Config, h Handler) *Transport {
 		net: n, cfg: cfg.withDefaults(), handler: h, began: time.Now(),
 		conns:     make(map[uint64]*conn),
 		byPeer:    make(map[peer][]*conn),
-		perAddr:   make(map[netip.Addr]int),
+		counts:    counts{byAddr: make(map[netip.Addr]int)},
 		udpByAddr: make(map[netip.AddrPort]*socket),
 	}
 	t.waits, _ = h.(WaitHandler)
