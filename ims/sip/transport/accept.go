@@ -36,7 +36,7 @@ func (t *Transport) accept(l *listen) {
 // accepted admits a connection, or closes it where a limit is reached.
 func (t *Transport) accepted(l *listen, nc net.Conn) {
 	f := sip.Flow{Proto: sip.TCP, Role: l.Role, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}
-	source := f.Source()
+	from := source{shareOf(f.Role, true), f.Source()}
 	if a := t.cfg.Admit; a != nil && !a(f) {
 		t.dropped(f, NotAdmitted, nil)
 		_ = nc.Close()
@@ -49,9 +49,9 @@ func (t *Transport) accepted(l *listen, nc net.Conn) {
 		t.mu.Unlock()
 		_ = nc.Close()
 		return
-	case over(t.counts.all, t.cfg.MaxConns-t.cfg.MaxConns/8):
+	case !t.room(from.share):
 		why = ConnLimit
-	case over(t.counts.byAddr[source], t.cfg.MaxConnsPerAddr):
+	case over(t.counts.bySource[from], t.cfg.MaxConnsPerAddr):
 		why = AddrLimit
 	default:
 		c := t.newConn(f, true)

@@ -12,12 +12,14 @@ import (
 // Config bounds a Transport. The zero value of a field means its default; a
 // negative limit or duration means none.
 type Config struct {
-	// MaxConns bounds stream connections, accepted and dialled. The last eighth is
-	// kept for those that we dial: strangers must not cut us off from the core.
-	// Default 20000.
+	// MaxConns bounds stream connections, accepted and dialled. An eighth is kept for
+	// those that we dial, an eighth for those of other functions and a quarter for
+	// those between protected ports, where we listen for them: strangers must not cut
+	// us off from the core, nor from the phones that have SAs. Default 20000.
 	MaxConns int
 	// MaxConnsPerAddr bounds connections accepted from one address, of IPv6 from one
-	// /64. Default 1000.
+	// /64: those at the open port towards phones, those at protected ports and those
+	// of other functions, each for itself. Default 1000.
 	MaxConnsPerAddr int
 	// MaxQueue bounds the octets that wait for one stream connection; a peer
 	// that lets it overflow is closed. They may take twice as much memory. Default

@@ -181,7 +181,7 @@ func (t *Transport) connTo(o *Outgoing, local netip.AddrPort) (*conn, Reason, er
 			return nil, DialRefused, r
 		}
 	}
-	if over(t.counts.all, t.cfg.MaxConns) {
+	if !t.room(shareOf(o.Flow.Role, false)) {
 		return nil, ConnLimit, ErrTooManyConns
 	}
 	c := t.newConn(sip.Flow{Proto: sip.TCP, Role: o.Flow.Role, Local: local, Remote: o.Flow.Remote}, false)

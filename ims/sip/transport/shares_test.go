@@ -93,8 +93,8 @@ func TestEndedConnectionsCount(t *testing.T) {
 				}
 				b.Transport.mu.Lock()
 				defer b.Transport.mu.Unlock()
-				if n := b.Transport.counts; n.all != 0 || len(n.byAddr) != 0 {
-					t.Errorf("%d count in the end, of %d addresses", n.all, len(n.byAddr))
+				if n := b.Transport.counts; n.all != 0 || len(n.bySource) != 0 {
+					t.Errorf("%d count in the end, of %d addresses", n.all, len(n.bySource))
 				}
 			})
 		})
@@ -123,6 +123,90 @@ func TestAbandonedDialsCount(t *testing.T) {
 		synctest.Wait()
 		if len(b.received()) != 1 {
 			t.Errorf("nothing is dialled when the first dial is over: %v", a.failed())
+		}
+	})
+}
+
+// None of those who connect to us, or whom we connect to, can take all places: each
+// share has room when the others have come before.
+func TestShares(t *testing.T) {
+	const (
+		gm        = addrB
+		mw        = "192.0.2.2:5070"
+		protected = "192.0.2.2:5100"
+		dial      = "" // connections that we dial
+		tries     = 40
+	)
+	roles := map[string]sip.Role{gm: sip.RoleGm, mw: sip.RoleCore, protected: sip.RoleProtectedServer}
+	type part struct {
+		to   string
+		want int
+	}
+	for _, tc := range []struct {
+		name   string
+		listen []string
+		parts  []part // in the order in which as many come as can
+	}{
+		{"strangers first", []string{gm, mw, protected}, []part{{gm, 16}, {protected, 8}, {mw, 4}, {dial, 4}, {gm, 0}}},
+		{"phones first", []string{gm, mw, protected}, []part{{protected, 24}, {gm, 0}, {dial, 4}, {mw, 4}, {protected, 0}}},
+		{"other functions first", []string{gm, mw, protected}, []part{{mw, 20}, {gm, 0}, {protected, 8}, {dial, 4}}},
+		{"dialled first", []string{gm, mw, protected}, []part{{dial, 20}, {gm, 0}, {protected, 8}, {mw, 4}}},
+		{"phones in clear", []string{gm, mw}, []part{{gm, 24}, {mw, 4}, {dial, 4}}},
+		{"the core alone", []string{mw}, []part{{mw, 28}, {dial, 4}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+				n.Host("192.0.2.9")
+				n.SetLink("192.0.2.2", "192.0.2.9", memnet.Link{Blackhole: true})
+				b := newEnd(t, hb, tc.listen[0], roles[tc.listen[0]], Config{MaxConns: 32, ConnectTimeout: time.Minute})
+				for _, at := range tc.listen[1:] {
+					if _, err := b.Listen(Listen{Addr: netip.MustParseAddrPort(at), TCP: true, Role: roles[at]}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i, p := range tc.parts {
+					got := 0
+					for try := range tries {
+						if p.to == dial {
+							before := len(b.failed())
+							f := sip.Flow{Proto: sip.TCP, Role: sip.RoleCore, Remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.9"), uint16(1+try))}
+							b.Send(Outgoing{Flow: f, Data: []byte(message("a", 0)), Fail: b.Fail})
+							if len(b.failed()) == before {
+								got++
+							}
+						} else if _, ok := letIn(t, ha, "192.0.2.1", netip.MustParseAddrPort(p.to)); ok {
+							got++
+						}
+					}
+					if got != p.want {
+						t.Errorf("step %d: %d connections to %q have room, want %d", i+1, got, p.to, p.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Who fills the open port from an address, as anybody behind the same NAT can, takes
+// nothing from the SA sets of phones there, nor from a function.
+func TestAddressOfStrangers(t *testing.T) {
+	bubble(t, func(t *testing.T, _ *memnet.Network, ha, hb *memnet.Host) {
+		b := newEnd(t, hb, addrB, sip.RoleGm, Config{MaxConnsPerAddr: 3})
+		for _, at := range []string{"192.0.2.2:5070", "192.0.2.2:5100"} {
+			role := sip.RoleCore
+			if at == "192.0.2.2:5100" {
+				role = sip.RoleProtectedServer
+			}
+			if _, err := b.Listen(Listen{Addr: netip.MustParseAddrPort(at), TCP: true, Role: role}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, to := range []string{addrB, "192.0.2.2:5070", "192.0.2.2:5100"} {
+			for i := range 5 {
+				if _, ok := letIn(t, ha, "192.0.2.1", netip.MustParseAddrPort(to)); ok != (i < 3) {
+					t.Errorf("connection %d of an address to %s is let in: %v", i+1, to, ok)
+				}
+			}
 		}
 	})
 }
