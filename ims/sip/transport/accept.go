@@ -36,33 +36,26 @@ func (t *Transport) accept(l *listen) {
 // accepted admits a connection, or closes it where a limit is reached.
 func (t *Transport) accepted(l *listen, nc net.Conn) {
 	f := sip.Flow{Proto: sip.TCP, Role: l.Role, Local: addrPort(nc.LocalAddr()), Remote: addrPort(nc.RemoteAddr())}
-	from := source{shareOf(f.Role, true), f.Source()}
 	if a := t.cfg.Admit; a != nil && !a(f) {
 		t.dropped(f, NotAdmitted, nil)
 		_ = nc.Close()
 		return
 	}
 	t.mu.Lock()
-	var why Reason
-	switch {
-	case t.closed || t.draining:
+	if t.closed || t.draining {
 		t.mu.Unlock()
 		_ = nc.Close()
 		return
-	case !t.room(from.share):
-		why = ConnLimit
-	case over(t.counts.bySource[from], t.cfg.MaxConnsPerAddr):
-		why = AddrLimit
-	default:
-		c := t.newConn(f, true)
-		c.opened = true
-		c.state = open
-		c.nc = nc
-		t.wg.Go(c.serve)
+	}
+	if why, full := t.full(source{shareOf(f.Role, true), f.Source()}, true, false); full {
 		t.mu.Unlock()
+		t.dropped(f, why, nil)
+		_ = nc.Close()
 		return
 	}
+	c := t.newConn(f, true, true)
+	c.state = open
+	c.nc = nc
+	t.wg.Go(c.serve)
 	t.mu.Unlock()
-	t.dropped(f, why, nil)
-	_ = nc.Close()
 }

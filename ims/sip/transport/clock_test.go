@@ -22,7 +22,7 @@ func (c *deadlineConn) SetReadDeadline(at time.Time) error { c.at = at; return n
 func TestSomebodySetsTheClock(t *testing.T) {
 	tr := New(nil, Config{}, nil)
 	defer tr.cancel()
-	c := tr.newConn(sip.Flow{Proto: sip.TCP, Role: sip.RoleCore}, false)
+	c := tr.newConn(sip.Flow{Proto: sip.TCP, Role: sip.RoleCore}, false, false)
 	c.touch()
 	nc := &deadlineConn{}
 	c.restDeadline(nc)

@@ -125,7 +125,8 @@ var (
 	ErrSlowConsumer = errors.New("the peer does not read fast enough; its connection was closed")
 	// ErrQueueFull: the UDP socket cannot write as fast as messages come.
 	ErrQueueFull = errors.New("the socket's queue is full")
-	// ErrTooManyConns: Config.MaxConns is reached.
+	// ErrTooManyConns: Config.MaxConns is reached; or, for a response, a limit of one
+	// address.
 	ErrTooManyConns = errors.New("the limit of stream connections is reached")
 	// ErrNothing: the message is empty, or its flow has no remote address.
 	ErrNothing = errors.New("there is no message, or no remote address")

@@ -27,10 +27,11 @@ type conn struct {
 	peer peer
 
 	// Under Transport.mu; flow does not change once opened is true.
-	flow     sip.Flow
-	opened   bool
-	accepted bool
-	counted  bool // in Transport.counts
+	flow      sip.Flow
+	opened    bool
+	asked     bool // accepted, or dialled for a response
+	counted   bool // in Transport.counts,
+	answering bool // and there as well
 
 	used atomic.Int64 // last traffic, nanoseconds since Transport.began: somebody may set the clock
 
@@ -59,10 +60,10 @@ const (
 )
 
 // newConn enters a connection. The caller holds t.mu.
-func (t *Transport) newConn(f sip.Flow, accepted bool) *conn {
+func (t *Transport) newConn(f sip.Flow, asked, opened bool) *conn {
 	t.lastConn++
 	f.Conn = t.lastConn
-	c := &conn{t: t, id: f.Conn, flow: f, peer: peer{f.Role, f.Remote}, accepted: accepted, flushed: make(chan struct{})}
+	c := &conn{t: t, id: f.Conn, flow: f, peer: peer{f.Role, f.Remote}, asked: asked, opened: opened, flushed: make(chan struct{})}
 	c.touch()
 	t.counts.enter(c)
 	t.conns[c.id] = c
@@ -119,6 +120,7 @@ func (c *conn) dial() {
 	t.mu.Lock()
 	c.flow.Local = addrPort(nc.LocalAddr())
 	c.opened = true
+	t.counts.dialOver(c)
 	t.mu.Unlock()
 	c.mu.Lock()
 	if c.state != dialling { // overflowed or closed meanwhile

@@ -14,15 +14,22 @@ const (
 	strangers share = iota // whoever connects to the open port towards phones
 	phones                 // between protected ports, either way
 	others                 // functions and application servers that connect to us
-	dialled                // by us, and not between protected ports
+	dialled                // by us, for a request, and not between protected ports
 	shares
 )
 
-func shareOf(role sip.Role, accepted bool) share {
+// maxAnswering is how many connections to one source may be on their way up at a time
+// because a response has to be sent whose own connection has ended: whoever sends
+// requests decides how many there are, and to which ports.
+const maxAnswering = 16
+
+// shareOf says whose a connection is. Asked is one that somebody else is the cause of:
+// he has opened it, or is owed a response.
+func shareOf(role sip.Role, asked bool) share {
 	switch {
 	case role == sip.RoleProtectedServer || role == sip.RoleProtectedClient:
 		return phones
-	case !accepted:
+	case !asked:
 		return dialled
 	case role == sip.RoleGm:
 		return strangers
@@ -30,8 +37,9 @@ func shareOf(role sip.Role, accepted bool) share {
 	return others
 }
 
-// source is who has connected to us. What strangers do counts against nobody who has
-// their address, behind a NAT or in a lab, and an SA set or a place in the core.
+// source is who has connected to us, or has us connect to him. What strangers do counts
+// against nobody who has their address, behind a NAT or in a lab, and an SA set or a
+// place in the core.
 type source struct {
 	share share
 	addr  netip.Addr // Flow.Source
@@ -42,9 +50,14 @@ type source struct {
 // what was written, is not found any more but counts until it is closed. Its fields are
 // under Transport.mu.
 type counts struct {
-	all      int
-	of       [shares]int
-	bySource map[source]int // accepted ones
+	all       int
+	of        [shares]int
+	bySource  map[source]int // of those that are asked for
+	answering map[source]int // of these, those that are being dialled
+}
+
+func newCounts() counts {
+	return counts{bySource: make(map[source]int), answering: make(map[source]int)}
 }
 
 // enter counts a connection.
@@ -52,8 +65,27 @@ func (n *counts) enter(c *conn) {
 	c.counted = true
 	n.all++
 	n.of[c.share()]++
-	if c.accepted {
-		n.bySource[c.source()]++
+	if !c.asked {
+		return
+	}
+	n.bySource[c.source()]++
+	if !c.opened {
+		c.answering = true
+		n.answering[c.source()]++
+	}
+}
+
+// dialOver notes that a connection is no longer being dialled.
+func (n *counts) dialOver(c *conn) {
+	if c.answering {
+		c.answering = false
+		less(n.answering, c.source())
+	}
+}
+
+func less(m map[source]int, s source) {
+	if m[s]--; m[s] == 0 {
+		delete(m, s)
 	}
 }
 
@@ -68,16 +100,13 @@ func (t *Transport) uncount(c *conn) {
 	n := &t.counts
 	n.all--
 	n.of[c.share()]--
-	if !c.accepted {
-		return
-	}
-	s := c.source()
-	if n.bySource[s]--; n.bySource[s] == 0 {
-		delete(n.bySource, s)
+	n.dialOver(c)
+	if c.asked {
+		less(n.bySource, c.source())
 	}
 }
 
-func (c *conn) share() share   { return shareOf(c.peer.role, c.accepted) }
+func (c *conn) share() share   { return shareOf(c.peer.role, c.asked) }
 func (c *conn) source() source { return source{c.share(), c.flow.Source()} }
 
 // kept is how many connections of each share always have room: an eighth those that we
@@ -97,8 +126,22 @@ func (t *Transport) kept() (keep [shares]int) {
 	return keep
 }
 
-// room reports whether there is room for one more connection of a share. The caller
-// holds t.mu.
+// full reports which limit keeps one more connection out, if any does. The caller holds
+// t.mu.
+func (t *Transport) full(s source, asked, dial bool) (why Reason, full bool) {
+	switch {
+	case !t.room(s.share):
+		return ConnLimit, true
+	case asked && over(t.counts.bySource[s], t.cfg.MaxConnsPerAddr):
+		return AddrLimit, true
+	// Phones with SAs may have the same address, each behind a NAT of his own.
+	case asked && dial && s.share != phones && t.counts.answering[s] >= maxAnswering:
+		return AddrLimit, true
+	}
+	return 0, false
+}
+
+// room reports whether there is room for one more connection of a share.
 func (t *Transport) room(s share) bool {
 	if t.cfg.MaxConns < 0 {
 		return true

@@ -53,8 +53,10 @@ func (c *conn) wrote(outs []Outgoing) {
 }
 
 func wantsToKnow(o *Outgoing) bool {
-	return o.Fail != nil && len(o.Data) > 4 && string(o.Data[:4]) != "SIP/"
+	return o.Fail != nil && len(o.Data) > 4 && !isResponse(o.Data)
 }
+
+func isResponse(data []byte) bool { return len(data) > 4 && string(data[:4]) == "SIP/" }
 
 // enter does that; over is why the connection has ended meanwhile.
 func (c *conn) enter(outs []Outgoing) (over error) {

@@ -29,7 +29,8 @@ const (
 	SlowConsumer
 	// ConnLimit: a connection was not accepted or dialled, Config.MaxConns.
 	ConnLimit
-	// AddrLimit: a connection was not accepted, Config.MaxConnsPerAddr.
+	// AddrLimit: a connection was not accepted, Config.MaxConnsPerAddr, or not dialled
+	// for a response, also because too many to that address do not come up.
 	AddrLimit
 	// AcceptFailed: accept failed (out of descriptors); tried again after a pause.
 	AcceptFailed

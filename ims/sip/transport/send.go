@@ -181,10 +181,12 @@ func (t *Transport) connTo(o *Outgoing, local netip.AddrPort) (*conn, Reason, er
 			return nil, DialRefused, r
 		}
 	}
-	if !t.room(shareOf(o.Flow.Role, false)) {
-		return nil, ConnLimit, ErrTooManyConns
+	f := sip.Flow{Proto: sip.TCP, Role: o.Flow.Role, Local: local, Remote: o.Flow.Remote}
+	asked := isResponse(o.Data)
+	if why, full := t.full(source{shareOf(f.Role, asked), f.Source()}, asked, true); full {
+		return nil, why, ErrTooManyConns
 	}
-	c := t.newConn(sip.Flow{Proto: sip.TCP, Role: o.Flow.Role, Local: local, Remote: o.Flow.Remote}, false)
+	c := t.newConn(f, asked, false)
 	t.wg.Go(c.dial)
 	return c, 0, nil
 }

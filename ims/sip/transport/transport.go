@@ -82,7 +82,7 @@ func New(n Net, cfg Config, h Handler) *Transport {
 		net: n, cfg: cfg.withDefaults(), handler: h, began: time.Now(),
 		conns:     make(map[uint64]*conn),
 		byPeer:    make(map[peer][]*conn),
-		counts:    counts{bySource: make(map[source]int)},
+		counts:    newCounts(),
 		udpByAddr: make(map[netip.AddrPort]*socket),
 	}
 	t.waits, _ = h.(WaitHandler)
