@@ -50,7 +50,7 @@ var floods = []flood{
 	},
 	{
 		"content-length", "TCP connections that announce a body of 2 GB, or one of 60000 octets that never comes",
-		"513 and the end of the connection; 30 s for what is allowed",
+		"513 and the end of the connection; 30 s for what is allowed, 128 MiB for all that is not complete",
 		func(f *flooding) error {
 			return f.connections(one, "REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\nContent-Length: 60000\r\n\r\n", "INVITE sip:x SIP/2.0\r\nContent-Length: 2147483647\r\n\r\n")
 		},

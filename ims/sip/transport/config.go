@@ -38,6 +38,11 @@ type Config struct {
 	// MessageTimeout is how long a message may take from its first octet on a
 	// stream to its last. Default 30 s.
 	MessageTimeout time.Duration
+	// MaxPartial bounds the octets of messages that have begun to come over connections
+	// to the open port towards phones and are not complete, where they take more than the
+	// 4 KiB that each connection may have: beyond it the oldest is closed. Default
+	// 128 MiB.
+	MaxPartial int
 	// WriteTimeout is how long one write to a stream may be stuck before the
 	// peer counts as a slow consumer. Default 10 s.
 	WriteTimeout time.Duration
@@ -67,6 +72,7 @@ func (c Config) withDefaults() Config {
 	def(&c.RefusalTTL, 30*time.Second)
 	def(&c.MaxRefusals, 4096)
 	def(&c.MessageTimeout, 30*time.Second)
+	def(&c.MaxPartial, 128<<20)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.IdleTimeout, 3700*time.Second)
 	return c

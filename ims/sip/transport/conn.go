@@ -33,6 +33,8 @@ type conn struct {
 	counted   bool // in Transport.counts,
 	answering bool // and there as well
 
+	holding bool // it had a place in Transport.partials last; for who reads
+
 	used atomic.Int64 // last traffic, nanoseconds since Transport.began: somebody may set the clock
 
 	resume func() // reads on after a rest; set once, before
@@ -163,6 +165,7 @@ func (c *conn) serve() {
 // ended is called once, when nothing more will be read.
 func (c *conn) ended(why error) {
 	c.close(why) // at once where Close came before the connection was up
+	c.holds(0)
 	c.t.handler.Closed(c.flow)
 }
 
@@ -171,7 +174,7 @@ func (c *conn) ended(why error) {
 func (c *conn) read(nc net.Conn) error {
 	rester, _ := nc.(Rester)
 	late, _ := nc.(lateReader)
-	var s stream
+	s := stream{of: c}
 	var partial bool // the deadline is that of a started message
 	for {
 		var n int
@@ -207,9 +210,14 @@ func (c *conn) read(nc net.Conn) error {
 				return err
 			}
 		}
-		switch started := s.started(); {
+		started := s.started()
+		if whole || !started {
+			c.holds(0)
+		}
+		switch {
 		case started && (!partial || whole):
 			partial = true
+			c.holds(s.grown())
 			if d := c.t.cfg.MessageTimeout; d > 0 {
 				_ = nc.SetReadDeadline(time.Now().Add(d))
 			}

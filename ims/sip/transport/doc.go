@@ -40,7 +40,7 @@
 // # Bounds
 //
 // Everything that a stranger can make grow has a bound in [Config]: connections
-// in all and per remote address (IPv6: per /64), octets of a message, octets queued, the time a
+// in all and per remote address (IPv6: per /64), octets of a message, of those that are not complete, octets queued, the time a
 // started message may take, the time a connection may rest. A peer that does not
 // read is closed and counted, never waited for.
 package transport

@@ -52,6 +52,8 @@ const (
 	DialRefused
 	// NotAdmitted: Config.Admit did not let a datagram or connection in.
 	NotAdmitted
+	// PartialLimit: a connection with an incomplete message gave way, Config.MaxPartial.
+	PartialLimit
 )
 
 var reasonNames = [...]string{
@@ -60,7 +62,7 @@ var reasonNames = [...]string{
 	AcceptFailed: "accept_failed", ReadFailed: "read_failed", Malformed: "malformed",
 	MessageTimeout: "message_timeout", Idle: "idle", KeepAlive: "keep_alive",
 	NotSIP: "not_sip", DialFailed: "dial_failed", DialRefused: "dial_refused",
-	NotAdmitted: "not_admitted",
+	NotAdmitted: "not_admitted", PartialLimit: "partial_limit",
 }
 
 func (r Reason) String() string {

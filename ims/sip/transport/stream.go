@@ -22,6 +22,7 @@ var streamBufs = sync.Pool{New: func() any { return new([streamMin]byte) }}
 // header is and when it is complete, not with each piece: a peer that sends
 // single octets makes no more work than one that does not.
 type stream struct {
+	of   *conn // that is told how buf grows; nil: nobody
 	buf  []byte
 	r, w int // buf[r:w] is not yet consumed
 
@@ -51,8 +52,19 @@ func (s *stream) space() []byte {
 		s.w = copy(grown, s.buf[s.r:s.w])
 		s.r = 0
 		s.buf = grown
+		if s.of != nil {
+			s.of.holds(s.grown())
+		}
 	}
 	return s.buf[s.w:]
+}
+
+// grown is the length of a buffer that is longer than each connection's first.
+func (s *stream) grown() int {
+	if len(s.buf) > streamMin {
+		return len(s.buf)
+	}
+	return 0
 }
 
 // fed says that n octets were read into space.

@@ -54,6 +54,8 @@ type Transport struct {
 	refused refusals
 	held    held
 
+	partials partials
+
 	ctx    context.Context // ends with Close; dials hang on it
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of ours
