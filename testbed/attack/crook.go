@@ -209,8 +209,20 @@ func (c *crook) single(ctx context.Context, method string) {
 // call is an INVITE with what follows it.
 func (c *crook) call(ctx context.Context) {
 	b, to, callID := c.b, c.other(), sip.NewCallID()
+	var sent []string
+	// Most of what has had no answer is given up: the P-CSCF passes so many calls of one
+	// phone on, and what is bent would go no further.
+	defer func() {
+		for _, s := range sent {
+			if !b.chance(4) {
+				c.write(strings.ReplaceAll(s, "INVITE", "CANCEL"))
+			}
+		}
+	}()
 	invite := func() string {
-		return c.lines("INVITE", to, callID, "<"+to+">", c.routed("Supported: 100rel,timer", "Session-Expires: 1800", "Content-Type: application/sdp", "\r\n"+sdp)...)
+		s := c.lines("INVITE", to, callID, "<"+to+">", c.routed("Supported: 100rel,timer", "Session-Expires: 1800", "Content-Type: application/sdp", "\r\n"+sdp)...)
+		sent = append(sent, s)
+		return s
 	}
 	if b.chance(5) { // given up at once
 		c.write(invite())
