@@ -3,6 +3,9 @@ package load
 import (
 	"net"
 	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,28 +81,63 @@ func TestTimers(t *testing.T) {
 	}
 }
 
-// What comes too late, twice, or from nowhere does no harm.
+// What comes too late, twice, or from nowhere does no harm: it belongs to nothing, or it is
+// answered as a phone answers what it has forgotten.
 func TestStrayMessages(t *testing.T) {
-	e, _ := still(t, 2)
+	e, pcscf := still(t, 2)
 	e.lock()
 	defer e.mu.Unlock()
 	via := "Via: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKl1\r\n"
 	rest := "From: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\n"
-	for _, m := range []string{
-		"", "SIP/2.0 200 OK\r\n\r\n",
-		"SIP/2.0 200 OK\r\n" + via + rest + "Call-ID: x\r\nCSeq: 1 INVITE\r\n\r\n",
-		"SIP/2.0 200 OK\r\n" + via + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 INVITE\r\nContact: <sip:a@b>\r\n\r\n",
-		"SIP/2.0 486 Busy\r\n" + via + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 INVITE\r\n\r\n",
-		"SIP/2.0 401 No\r\n" + via + rest + "Call-ID: r1-0-0-" + e.run + "\r\nCSeq: 1 REGISTER\r\n\r\n",
-		"NOTIFY sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: s1-0-0-" + e.run + "\r\nCSeq: 1 NOTIFY\r\n\r\n",
-		"ACK sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 ACK\r\n\r\n",
-		"CANCEL sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: a1-1-0-" + e.run + "\r\nCSeq: 1 CANCEL\r\n\r\n",
-	} {
-		e.receive([]byte(m), netip.AddrFrom4(e.phones[0].addr))
-		e.receive([]byte(m), netip.MustParseAddr("127.0.0.99"))
+	before := slices.Clone(e.phones)
+	if err := pcscf.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
 	}
-	if e.stray == 0 || len(e.active) != 0 {
-		t.Errorf("%d strays, %d attempts", e.stray, len(e.active))
+	for _, tt := range []struct {
+		name, message string
+		strays        uint64
+		says          string // the first line of what the phone answers, without its URI; empty: nothing
+	}{
+		{"nothing", "", 1, ""},
+		{"no headers", "SIP/2.0 200 OK\r\n\r\n", 1, ""},
+		{"a call of somebody else", "SIP/2.0 200 OK\r\n" + via + rest + "Call-ID: x\r\nCSeq: 1 INVITE\r\n\r\n", 1, ""},
+		{"a branch of somebody else", "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.0.0.1:5060;branch=z9hG4bKx\r\n" + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 INVITE\r\n\r\n", 1, ""},
+		{"an answer to the other's call", "SIP/2.0 200 OK\r\n" + via + rest + "Call-ID: a1-1-0-" + e.run + "\r\nCSeq: 1 INVITE\r\n\r\n", 1, ""},
+		{"a late 200 to an INVITE", "SIP/2.0 200 OK\r\n" + via + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 INVITE\r\nContact: <sip:a@b>\r\n\r\n", 0, "ACK"},
+		{"a late refusal", "SIP/2.0 486 Busy\r\n" + via + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 INVITE\r\n\r\n", 0, "ACK"},
+		{"a late challenge", "SIP/2.0 401 No\r\n" + via + rest + "Call-ID: r1-0-0-" + e.run + "\r\nCSeq: 1 REGISTER\r\n\r\n", 0, ""},
+		{"NOTIFY without a subscription", "NOTIFY sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: s1-0-0-" + e.run + "\r\nCSeq: 1 NOTIFY\r\n\r\n", 0, "SIP/2.0 481"},
+		{"ACK to nothing", "ACK sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: a1-0-1-" + e.run + "\r\nCSeq: 1 ACK\r\n\r\n", 0, ""},
+		{"CANCEL of nothing", "CANCEL sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: a1-1-0-" + e.run + "\r\nCSeq: 1 CANCEL\r\n\r\n", 1, "SIP/2.0 481"},
+		{"INVITE out of nowhere", "INVITE sip:a@b SIP/2.0\r\n" + via + rest + "Call-ID: x\r\nCSeq: 1 INVITE\r\n\r\n", 1, "SIP/2.0 481"},
+	} {
+		was := e.stray
+		e.receive([]byte(tt.message), netip.MustParseAddr("127.0.0.99"))
+		if e.stray != was+1 || e.socket.queue != 0 {
+			t.Errorf("%s: %d strays, %d datagrams where there is no phone", tt.name, e.stray-was, e.socket.queue)
+		}
+		was = e.stray
+		e.receive([]byte(tt.message), netip.AddrFrom4(e.phones[0].addr))
+		if e.stray != was+tt.strays {
+			t.Errorf("%s: %d strays, want %d", tt.name, e.stray-was, tt.strays)
+		}
+		answers := 0
+		if tt.says != "" {
+			answers = 1
+		}
+		sent := e.socket.queue
+		if e.socket.flush(); sent != answers {
+			t.Errorf("%s: %d datagrams in return, want %d", tt.name, sent, answers)
+		}
+		for range sent {
+			var b [2000]byte
+			if n, err := pcscf.Read(b[:]); err != nil || !strings.HasPrefix(string(b[:n]), tt.says) {
+				t.Errorf("%s: in return comes %q, %v; want %s", tt.name, b[:n], err, tt.says)
+			}
+		}
+	}
+	if !reflect.DeepEqual(before, e.phones) || len(e.active) != 0 || e.off.size != 2 {
+		t.Errorf("the phones are %+v, they were %+v; %d attempts are under way, %d phones free", e.phones, before, len(e.active), e.off.size)
 	}
 }
 
