@@ -67,10 +67,15 @@ func (c *mutateCmd) Run(ctx context.Context, stdout io.Writer) error {
 		if c.JSON {
 			return errors.Join(err, json.NewEncoder(stdout).Encode(rep))
 		}
-		fmt.Fprintf(stdout, "%d bent messages and %d bent Diameter frames in %v; %d of %d good ones answered, %d registrations and %d calls of the crooks; %d honest pairs registered and called.\nbefore: %s\npeak:   %s\nafter:  %s\n",
-			rep.Messages, rep.Diameter, rep.Took.Round(time.Second), rep.Answered, rep.Asked, rep.Registered, rep.Calls, rep.Checks, show(rep.Before), show(rep.Peak), show(rep.After))
+		fmt.Fprint(stdout, rep.summary())
 		return err
 	})
+}
+
+// summary is what the command prints in the end.
+func (r *MutateReport) summary() string {
+	return fmt.Sprintf("%d bent messages and %d bent Diameter frames in %v; %d of %d good ones answered, %d registrations and %d calls of the crooks; %d honest pairs registered and called.\nbefore: %s\npeak:   %s\nafter:  %s\nheap that lives, before and after: %s\n",
+		r.Messages, r.Diameter, r.Took.Round(time.Second), r.Answered, r.Asked, r.Registered, r.Calls, r.Checks, show(r.Before), show(r.Peak), show(r.After), showLive(r.LiveBefore, r.LiveAfter))
 }
 
 type floodCmd struct {

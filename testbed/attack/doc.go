@@ -9,5 +9,6 @@
 // message that is refused at the door tests the door alone.
 //
 // It works against any core that phones can register with in clear; what it reads of
-// metrics are those that every Go process has, and gocscf_sip_transactions.
+// metrics are those that every Go process has, and gocscf_sip_transactions. Its heap is
+// collected by /debug/pprof/heap.
 package attack

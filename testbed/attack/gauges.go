@@ -30,6 +30,27 @@ type Service struct {
 	Name string
 	// Read returns the sum over each metric's labels, by the metric's name.
 	Read func(context.Context) (map[string]float64, error)
+	// Collect has its garbage collected.
+	Collect func(context.Context) error
+}
+
+// Live returns how many octets of its heap a collection leaves.
+func (s Service) Live(ctx context.Context) (uint64, error) {
+	for range 2 { // what is kept for the next user (sync.Pool) goes with the second
+		if err := s.Collect(ctx); err != nil {
+			return 0, fmt.Errorf("having %s collect its garbage: %w", s.Name, err)
+		}
+	}
+	v, err := s.Read(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading the metrics of %s: %w", s.Name, err)
+	}
+	const allocated = "go_memstats_heap_alloc_bytes" // without garbage, right after a collection
+	n, has := v[allocated]
+	if !has {
+		return 0, fmt.Errorf("the metrics of %s have no %s", s.Name, allocated)
+	}
+	return uint64(n), nil
 }
 
 // Gauges reads them.
@@ -44,21 +65,41 @@ func (s Service) Gauges(ctx context.Context) (Gauges, error) {
 	}, nil
 }
 
-// Scraped is a service whose metrics are read over HTTP.
-func Scraped(name, url string) Service {
+// Scraped is a service that is asked over HTTP at its address, as http://127.0.0.1:9060.
+func Scraped(name, at string) Service {
 	client := &http.Client{Timeout: 10 * time.Second}
-	return Service{Name: name, Read: func(ctx context.Context) (map[string]float64, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	get := func(ctx context.Context, path string, use func(io.Reader) error) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, at+path, nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		resp, err := client.Do(req)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer resp.Body.Close()
-		return readMetrics(resp.Body)
-	}}
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s was answered %s", path, resp.Status)
+		}
+		return use(resp.Body)
+	}
+	return Service{
+		Name: name,
+		Read: func(ctx context.Context) (out map[string]float64, err error) {
+			err = get(ctx, "/metrics", func(r io.Reader) (err error) {
+				out, err = readMetrics(r)
+				return err
+			})
+			return out, err
+		},
+		// The profile itself is of no use here.
+		Collect: func(ctx context.Context) error {
+			return get(ctx, "/debug/pprof/heap?gc=1", func(r io.Reader) error {
+				_, err := io.Copy(io.Discard, r)
+				return err
+			})
+		},
+	}
 }
 
 // readMetrics reads Prometheus's text format, each line by its name with labels, and

@@ -3,9 +3,11 @@ package attack
 import (
 	"context"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
+	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/testbed/lab"
 )
 
@@ -27,6 +29,10 @@ func startTarget(t *testing.T, crooks int, seed uint64) *Target {
 		Domain: target.Domain, Subscribers: append(target.Honest[:], target.Crooks...),
 		Adjust: func(c *lab.Configs) {
 			target.Gm, target.Mw, target.I, target.S = c.P.Listen.Gm, c.P.Listen.Mw, c.I.Listen, c.S.Listen
+			// A machine that does other work is no overload, in which honest phones may be refused.
+			for _, o := range []*node.Overload{&c.P.Overload, &c.I.Overload, &c.S.Overload} {
+				o.TargetLatency, o.MaxWait = node.Duration(2*time.Second), node.Duration(10*time.Second)
+			}
 			at, err := netip.ParseAddrPort(c.HSS.Listen)
 			if err == nil {
 				target.Cx, err = StartInterceptor(lab.Loopback, at, seed)
@@ -52,7 +58,11 @@ func startTarget(t *testing.T, crooks int, seed uint64) *Target {
 // inProcess reads the metrics of a service in this process; goroutines and heap are
 // those of all of it.
 func inProcess(core *lab.Core, name string) Service {
-	return Service{Name: name, Read: func(context.Context) (map[string]float64, error) {
+	collect := func(context.Context) error {
+		runtime.GC()
+		return nil
+	}
+	return Service{Name: name, Collect: collect, Read: func(context.Context) (map[string]float64, error) {
 		families, err := core.Metrics(name).Gather()
 		out := processMetrics()
 		for _, f := range families {

@@ -45,6 +45,9 @@ type MutateReport struct {
 	Took       time.Duration
 
 	Before, Peak, After map[string]Gauges // by service; After only with Settle
+	// LiveBefore and LiveAfter are the octets of the heap that a collection leaves, by
+	// service; only with Settle.
+	LiveBefore, LiveAfter map[string]uint64
 }
 
 // mutation is a run.
@@ -113,6 +116,11 @@ func Mutate(ctx context.Context, t *Target, cfg MutateConfig) (*MutateReport, er
 	var err error
 	if rep.Before, err = t.gauges(ctx); err != nil {
 		return rep, err
+	}
+	if cfg.Settle > 0 {
+		if rep.LiveBefore, err = t.live(ctx); err != nil {
+			return rep, err
+		}
 	}
 	work, stop := context.WithCancel(ctx)
 	var crooks sync.WaitGroup
@@ -267,40 +275,6 @@ func (t *Target) withoutHSS(ctx context.Context) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// settle waits until the core holds no more than before.
-func (m *mutation) settle(ctx context.Context, rep *MutateReport) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	late := time.Now().Add(m.cfg.Settle)
-	for {
-		now, err := m.target.gauges(ctx)
-		if err != nil {
-			return err
-		}
-		rep.After = now
-		var left []string
-		for name, g := range now {
-			b := rep.Before[name]
-			if g.Open > b.Open || g.Lingering > b.Lingering || g.Goroutines > b.Goroutines+10 {
-				left = append(left, name)
-			}
-		}
-		if left == nil {
-			m.say("everything has come back: %s", show(now))
-			return nil
-		}
-		if time.Now().After(late) {
-			slices.Sort(left)
-			return fmt.Errorf("%v after the last bent message %s hold more than before: %s, before %s", m.cfg.Settle, strings.Join(left, ", "), show(now), show(rep.Before))
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 func (m *mutation) say(format string, args ...any) {

@@ -10,7 +10,9 @@ import (
 func processMetrics() map[string]float64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return map[string]float64{"go_goroutines": float64(runtime.NumGoroutine()), "go_memstats_heap_inuse_bytes": float64(m.HeapInuse)}
+	return map[string]float64{
+		"go_goroutines": float64(runtime.NumGoroutine()), "go_memstats_heap_inuse_bytes": float64(m.HeapInuse), "go_memstats_heap_alloc_bytes": float64(m.HeapAlloc),
+	}
 }
 
 // TestMutation: after some hundred bent messages over Gm, Mw, ISC and Cx a
@@ -28,8 +30,10 @@ func TestMutation(t *testing.T) {
 	if rep.Registered == 0 || rep.Calls == 0 || rep.Diameter == 0 {
 		t.Errorf("the attack does not come far: %d registrations, %d calls, %d frames of Cx", rep.Registered, rep.Calls, rep.Diameter)
 	}
-	if g := rep.Peak["pcscf"]; g.Open > int(rep.Messages+rep.Asked)*2 {
-		t.Errorf("the P-CSCF holds %d transactions after %d messages", g.Open, rep.Messages+rep.Asked)
+	// One message in eight leaves a transaction open for a while: nobody answers what was bent
+	// in the right places. If none ever ended it would be four in five.
+	if g := rep.Peak["pcscf"]; g.Open > int(rep.Messages+rep.Asked)/4 {
+		t.Errorf("the P-CSCF has %d transactions open after %d messages", g.Open, rep.Messages+rep.Asked)
 	}
 }
 

@@ -100,7 +100,7 @@ func (p *Processes) start(ctx context.Context, bin string, crooks int, cx bool, 
 			return err
 		}
 		if s.name != "testbed" {
-			t.Services = append(t.Services, Scraped(s.name, base+"/metrics"))
+			t.Services = append(t.Services, Scraped(s.name, base))
 		}
 	}
 	return nil
