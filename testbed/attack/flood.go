@@ -35,7 +35,9 @@ type FloodReport struct {
 	// time included.
 	Recovery time.Duration
 
-	Before, Peak map[string]Gauges
+	// After is when honest phones have been served after it. Peak has the highest of each
+	// gauge, which need not have been at one time.
+	Before, Peak, After map[string]Gauges
 }
 
 // flood is a kind of attack. Bound says which limit keeps what it would fill.
@@ -46,6 +48,7 @@ type flood struct {
 
 // flooding is a flood under way.
 type flooding struct {
+	name   string
 	ctx    context.Context
 	cfg    FloodConfig
 	target *Target
@@ -123,7 +126,7 @@ func runFlood(ctx context.Context, t *Target, cfg FloodConfig, f flood) (FloodRe
 	rep.Peak = maps.Clone(rep.Before)
 	during, stop := context.WithTimeout(ctx, cfg.For)
 	defer stop()
-	fl := &flooding{ctx: during, cfg: cfg, target: t, pace: time.NewTicker(time.Second * batch / time.Duration(cfg.Rate))}
+	fl := &flooding{name: f.name, ctx: during, cfg: cfg, target: t, pace: time.NewTicker(time.Second * batch / time.Duration(cfg.Rate))}
 	defer fl.pace.Stop()
 	var failed error
 	var work sync.WaitGroup
@@ -147,7 +150,8 @@ func runFlood(ctx context.Context, t *Target, cfg FloodConfig, f flood) (FloodRe
 	for {
 		err := t.Check(ctx)
 		if rep.Recovery = time.Since(over); err == nil {
-			return rep, nil
+			rep.After, err = t.gauges(ctx)
+			return rep, err
 		}
 		if rep.Recovery > recoveryTime || ctx.Err() != nil {
 			return rep, fmt.Errorf("%v after it: %w", rep.Recovery.Round(time.Second), err)

@@ -161,11 +161,11 @@ var floods = []flood{
 	},
 }
 
-// request writes a request of a stranger.
+// request writes a request of a stranger, which is no retransmission of another flood's.
 func (f *flooding) request(method, uri string, n int64, to string, more ...string) string {
 	l := append([]string{
-		method + " " + uri + " SIP/2.0", fmt.Sprintf("Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK%s%d;rport", method, n), "Max-Forwards: 70",
-		"From: <sip:x@y>;tag=1", "To: " + to, fmt.Sprintf("Call-ID: %s-%d-%p", method, n, f), "CSeq: 1 " + method,
+		method + " " + uri + " SIP/2.0", fmt.Sprintf("Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK%s-%d-%s;rport", method, n, f.name), "Max-Forwards: 70",
+		"From: <sip:x@y>;tag=1", "To: " + to, fmt.Sprintf("Call-ID: %s-%d-%s", method, n, f.name), "CSeq: 1 " + method,
 	}, more...)
 	return strings.Join(append(l, "Content-Length: 0", "", ""), "\r\n")
 }
