@@ -390,5 +390,6 @@ func (l *Layer) Close() {
 	l.running.Wait()
 	for _, sh := range l.shards {
 		sh.stopped()
+		sh.past.memory.close() // nobody looks there any more
 	}
 }

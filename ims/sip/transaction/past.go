@@ -14,7 +14,7 @@ import (
 // of one that was answered what retire.go says. On Gm the former wait for 128 s, and at a thousand registrations a second that is
 // some 300,000 of them; as values full of pointers they were most of what the garbage
 // collector had to look at. Here they are octets in chunks without a pointer, and what
-// finds them is a map without one.
+// finds them is a map without one; most of the chunks are not even of the heap.
 //
 // A record is found by hashes of 64 bits with the process's seed, a server's by two, a
 // client's by one, as its branch is our own; its key is not kept: that two keys agree
@@ -26,9 +26,10 @@ type past struct {
 	sh     *Shard
 	index  pastIndex // hash of a key's prefix to the youngest record's place plus 1
 	most   int       // that index has held since it was made
-	chunks [][]byte  // by number; nil where it was given back
-	free   []uint32  // numbers of those
-	spare  []byte    // one chunk for reuse
+	memory pastMemory
+	chunks [][]byte // by number; nil where it was given back
+	homes  []*slab  // of them
+	free   []uint32 // numbers that were given back
 	queues []pastQueue
 	tick   timer
 	ticks  int64 // when tick fires, if it runs
@@ -179,23 +180,21 @@ func (p *past) chunk() (uint32, bool) {
 		return 0, false
 	}
 	l.kept.Add(pastChunk)
-	c := p.spare
-	if p.spare = nil; c == nil {
-		c = make([]byte, pastChunk)
-	}
+	c, home := p.memory.take()
 	if n := len(p.free); n > 0 {
 		number := p.free[n-1]
 		p.free = p.free[:n-1]
-		p.chunks[number] = c
+		p.chunks[number], p.homes[number] = c, home
 		return number, true
 	}
-	p.chunks = append(p.chunks, c)
+	p.chunks, p.homes = append(p.chunks, c), append(p.homes, home)
 	return uint32(len(p.chunks) - 1), true
 }
 
 // giveBack frees a chunk.
 func (p *past) giveBack(number uint32) {
-	p.spare, p.chunks[number] = p.chunks[number], nil
+	p.memory.giveBack(p.chunks[number], p.homes[number])
+	p.chunks[number], p.homes[number] = nil, nil
 	p.free = append(p.free, number)
 	p.sh.layer.kept.Add(-pastChunk)
 }
@@ -327,13 +326,16 @@ func (p *past) unlink(r record, place uint32) {
 
 // shrink gives back what a burst has left.
 func (p *past) shrink() {
+	if len(p.free) == len(p.chunks) {
+		p.memory.rest()
+	}
 	if p.most < leastIndexed || p.index.n > p.most/8 {
 		return
 	}
 	p.index.resize(p.index.n)
 	p.most = p.index.n
 	if len(p.free) == len(p.chunks) {
-		p.chunks, p.free, p.spare = nil, nil, nil
+		p.chunks, p.homes, p.free = nil, nil, nil
 	}
 }
 

@@ -18,6 +18,9 @@ const (
 	readBatch   = 16      // datagrams read in one call
 	writeBatch  = 32      // datagrams written in one call
 	maxDatagram = 1 << 16 // no datagram is longer
+	// readStride is how far apart the buffers of a batch are: not a power of two, which
+	// would have the beginnings of all in the same few lines of the processor's caches.
+	readStride = maxDatagram + 4096 + 1536
 	// quietReads is how many datagrams a socket reads one at a time before it gets
 	// the buffers of a whole batch, which are a mebibyte: most sockets of a phone,
 	// and of its SAs, never see so many.
@@ -75,8 +78,9 @@ func (s *socket) read() {
 	reads, came := 0, false
 	space := func() [][]byte {
 		if reads++; reads == quietReads {
-			for len(bufs) < readBatch {
-				bufs = append(bufs, make([]byte, maxDatagram))
+			all := make([]byte, (readBatch-1)*readStride)
+			for i := range readBatch - 1 {
+				bufs = append(bufs, all[i*readStride:][:maxDatagram:maxDatagram])
 			}
 		}
 		return bufs
