@@ -45,7 +45,9 @@ func (c *Client) Retire(s *Server, m *sip.Message, data []byte, note string) boo
 			return false
 		}
 	}
-	b = append(binary.NativeEndian.AppendUint32(b, uint32(len(data))), data...)
+	at := len(b)
+	b = appendDelta(binary.NativeEndian.AppendUint32(b, 0), m.Raw(), data)
+	binary.NativeEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	req := strings.TrimSuffix(s.Req.Raw(), s.Req.Body())
 	b = append(binary.NativeEndian.AppendUint32(b, uint32(len(req))), req...)
 	b = append(b, note...)
@@ -71,7 +73,7 @@ func (c *Client) Retire(s *Server, m *sip.Message, data []byte, note string) boo
 type retired struct {
 	hash               uint64 // of the 2xx
 	to, fallback, flow sip.Flow
-	data, req, note    []byte // as the record has them
+	delta, req, note   []byte // as the record has them; delta from the 2xx to what was relayed
 }
 
 func (r record) retired() (x retired) {
@@ -82,7 +84,7 @@ func (r record) retired() (x retired) {
 	x.fallback, b = readFlow(b)
 	x.flow, b = readFlow(b)
 	n := binary.NativeEndian.Uint32(b)
-	x.data, b = b[4:4+n], b[4+n:]
+	x.delta, b = b[4:4+n], b[4+n:]
 	n = binary.NativeEndian.Uint32(b)
 	x.req, x.note = b[4:4+n], b[4+n:]
 	return x
@@ -100,8 +102,11 @@ func (sh *Shard) anew(r record, f sip.Flow, m *sip.Message) {
 	default:
 		x := r.retired()
 		if x.hash == maphash.String(sh.layer.seed, m.Raw()) {
-			sh.relayAgain(x.to, x.fallback, x.data)
-			return
+			if data, ok := applyDelta(sh.octets[:0], m.Raw(), x.delta); ok {
+				sh.octets = data[:0]
+				sh.relayAgain(x.to, x.fallback, data)
+				return
+			}
 		}
 		sh.revive(r, x, f, m)
 	}
