@@ -1,18 +1,20 @@
 package sip
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Buffer has the octets of one message that is to be sent, in memory that is used again.
 //
-// It has one owner, who calls Free when nobody reads Bytes any more, and touches it no
-// more after that. What is passed to a function as []byte is lent to it until it returns:
-// who needs it for longer copies it, as transactions do for what they may have to send
-// again, and the transport for what waits to be written. A Buffer that is never freed is
-// garbage like any other.
+// Whoever made it, or has it by Share, calls Free when he reads Bytes no more, and touches
+// it no more after that. Once it is shared its octets stay as they are. What is passed to a
+// function as []byte is lent to it until it returns: who needs it for longer copies it. A
+// Buffer that is never freed is garbage like any other.
 type Buffer struct {
 	data  []byte
 	class uint8
-	lent  bool // Free has not been called
+	users atomic.Int32 // who have not called Free
 }
 
 // The room of a Buffer, in octets. With what stands before it, each fills one of the
@@ -41,14 +43,13 @@ func NewBuffer(n int) *Buffer {
 		class++
 	}
 	if class == len(rooms) {
-		return &Buffer{data: make([]byte, 0, n), class: uint8(class), lent: true}
+		return (&Buffer{data: make([]byte, 0, n), class: uint8(class)}).Share()
 	}
 	b, ok := buffers[class].Get().(*Buffer)
 	if !ok {
 		b = makeBuffer(class)
 	}
-	b.lent = true
-	return b
+	return b.Share()
 }
 
 // BufferOf returns a Buffer with a copy of data.
@@ -121,17 +122,30 @@ func (b *Buffer) Append(texts ...string) {
 // Len is how many octets are in it.
 func (b *Buffer) Len() int { return len(b.Bytes()) }
 
-// Free gives the Buffer back; of nil it does nothing. It must not be called twice, which
-// tests find out as long as nobody else has the Buffer. Its octets are overwritten, as they
-// may have been keys.
+// Share returns the Buffer for somebody else, who frees it, too; of nil it does nothing.
+func (b *Buffer) Share() *Buffer {
+	if b != nil {
+		b.users.Add(1)
+	}
+	return b
+}
+
+// Free gives the Buffer back when all who have it have freed it; of nil it does nothing.
+// Nobody may free it twice, which tests find out as long as nobody else has the Buffer. Its
+// octets are overwritten, as they may have been keys.
 func (b *Buffer) Free() {
-	if b == nil || !b.lent {
-		if b != nil && poison {
+	if b == nil {
+		return
+	}
+	switch n := b.users.Add(-1); {
+	case n > 0:
+		return
+	case n < 0:
+		if b.users.Store(0); poison {
 			panic("sip: a buffer is freed twice")
 		}
 		return
 	}
-	b.lent = false
 	wipe(b.data)
 	// One that has grown beyond its room is garbage.
 	if int(b.class) < len(rooms) && cap(b.data) == rooms[b.class] {

@@ -53,6 +53,28 @@ func TestBufferPoison(t *testing.T) {
 	(*Buffer)(nil).Free() // nothing
 }
 
+// A Buffer that is shared stands until all have freed it.
+func TestBufferShare(t *testing.T) {
+	poisoning(t)
+	for _, n := range []int{10, 1300, 9000} {
+		want := strings.Repeat("a", n)
+		b := BufferOf([]byte(want))
+		one, two := b.Share(), b.Share()
+		b.Free()
+		one.Free()
+		if string(two.Bytes()) != want {
+			t.Errorf("of %d octets that two of three have freed, not all stand", n)
+		}
+		two.Free()
+		if bytes.IndexByte(b.data[:cap(b.data)][:n], 'a') >= 0 {
+			t.Errorf("%d octets stand that all have freed", n)
+		}
+	}
+	if (*Buffer)(nil).Share() != nil {
+		t.Error("nothing has become something")
+	}
+}
+
 // A Builder can be used on after Buffer and Bytes; after Free it has nothing, of others
 // neither.
 func TestBuilderFree(t *testing.T) {

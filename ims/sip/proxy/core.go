@@ -154,6 +154,24 @@ func (s sender) Send(f sip.Flow, data []byte, fail func(error)) {
 	}
 }
 
+// SendBuffer is Send for what is in a Buffer.
+func (s sender) SendBuffer(f sip.Flow, b *sip.Buffer, fail func(error)) {
+	if s.c.cfg.Shape != nil {
+		s.Send(f, b.Bytes(), fail)
+		return
+	}
+	s.c.transport.Send(transport.Outgoing{Flow: f, Data: b.Bytes(), Buffer: b, NoDial: f.Conn != 0, Insist: true, Fail: fail})
+}
+
+// send sends what is in b, which the caller still has.
+func (c *Core) send(f sip.Flow, b *sip.Buffer, fail func(error)) {
+	if s, ok := c.out.(transaction.BufferSender); ok {
+		s.SendBuffer(f, b, fail)
+		return
+	}
+	c.out.Send(f, b.Bytes(), fail)
+}
+
 // Hold and Release gather what a shard sends.
 func (s sender) Hold()    { s.c.transport.Hold() }
 func (s sender) Release() { s.c.transport.Release() }

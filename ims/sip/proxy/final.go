@@ -178,7 +178,7 @@ func (x *Exchange) Relay(f *Final) {
 // relay sends a branch's response towards the caller. e has dropped our Via.
 func (x *Exchange) relay(status int, m *sip.Message, e *sip.Edits) {
 	data := m.Edited(e)
-	x.server.Respond(status, data.Bytes())
+	x.server.RespondBuffer(status, data)
 	data.Free()
 }
 

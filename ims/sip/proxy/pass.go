@@ -87,10 +87,10 @@ func (x *Exchange) passTo(e *sip.Edits, viaParams string, hop Hop) {
 	if second.Remote.IsValid() {
 		fail = func(error) {
 			data := write(second)
-			c.out.Send(second, data.Bytes(), nil)
+			c.send(second, data, nil)
 			data.Free()
 		}
 	}
-	c.out.Send(flow, data.Bytes(), fail)
+	c.send(flow, data, fail)
 	data.Free()
 }

@@ -112,7 +112,7 @@ func (x *Exchange) succeed(b *Branch, m *sip.Message, e *sip.Edits, current bool
 	} else {
 		data = m.Edited(e)
 		defer data.Free()
-		x.server.Respond(m.Status(), data.Bytes())
+		x.server.RespondBuffer(m.Status(), data)
 	}
 	if current {
 		b.complete(nil, false)

@@ -123,21 +123,20 @@ func (c *Client) sendFailed(n uint32, err error) {
 // callbacks come last: they may do anything to t.
 func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 	sh, c := t.shard, t.client
-	send := sh.layer.cfg.Sender.Send
 	var fail func(error)
 	if c != nil {
 		fail = c.fail
 	}
 	a := t.advance(ev)
 	if a.do&doSend != 0 {
-		send(t.to, t.last, fail)
+		sh.layer.send(t.to, t.last, t.kept, fail)
 	}
 	if a.do&doAck != 0 {
 		if t.ack == nil {
 			t.ack = makeAck(t.last, m)
 		}
 		if t.ack != nil {
-			send(t.to, t.ack, fail)
+			sh.layer.send(t.to, t.ack, nil, fail)
 		}
 	}
 	if a.do&doDeliver != 0 {

@@ -23,7 +23,7 @@ func (s *Server) RespondAndForget(status int, data []byte) {
 	} else {
 		l.drop(&l.count.rateLimited, s.Flow, s.msg.Raw(), "rate limit of answers to strangers")
 	}
-	t.serverEvent(evAbandon, 0, nil, nil)
+	t.serverEvent(evAbandon, reply{}, nil)
 }
 
 // StatelessTag is a To tag that follows from the request alone.

@@ -33,6 +33,12 @@ type Sender interface {
 	Send(f sip.Flow, data []byte, fail func(error))
 }
 
+// BufferSender is a Sender that shares a Buffer, where Send would copy what is in it. The
+// caller has it still.
+type BufferSender interface {
+	SendBuffer(f sip.Flow, b *sip.Buffer, fail func(error))
+}
+
 // Holder is a Sender that can gather what is sent between Hold and Release. The layer
 // calls them around what a shard does at a time; both do not block.
 type Holder interface {
@@ -129,9 +135,10 @@ type Config struct {
 // Layer is the transaction layer. It is safe for use by many goroutines.
 type Layer struct {
 	cfg       Config
-	base      time.Time // Now counts from here
-	holder    Holder    // cfg.Sender, if it is one
-	reviver   Reviver   // cfg.User, if it is one
+	base      time.Time    // Now counts from here
+	buffers   BufferSender // cfg.Sender, if it is one
+	holder    Holder       // the same
+	reviver   Reviver      // cfg.User, if it is one
 	seed      maphash.Seed
 	shards    []*Shard
 	servers   sync.Pool // *Server that no User has seen
@@ -179,6 +186,7 @@ func New(cfg Config) *Layer {
 		cfg.RejectRate = 100
 	}
 	l := &Layer{cfg: cfg, base: time.Now(), seed: maphash.MakeSeed(), tagPrefix: sip.NewTag()[:8], idle: make(chan struct{}, 1)}
+	l.buffers, _ = cfg.Sender.(BufferSender)
 	l.holder, _ = cfg.Sender.(Holder)
 	l.reviver, _ = cfg.User.(Reviver)
 	l.rejects = admission.NewBucket(cfg.RejectRate)
@@ -252,6 +260,15 @@ func (l *Layer) receiveResponse(f sip.Flow, raw string, now bool) {
 	if !(now && sh.runNow(it)) && !sh.enqueue(it, f.Proto.Stream()) {
 		l.drop(&l.count.overflow, f, raw, "inbox full")
 	}
+}
+
+// send sends data, which is what b has, unless that is nil.
+func (l *Layer) send(f sip.Flow, data []byte, b *sip.Buffer, fail func(error)) {
+	if b != nil && l.buffers != nil {
+		l.buffers.SendBuffer(f, b, fail)
+		return
+	}
+	l.cfg.Sender.Send(f, data, fail)
 }
 
 // Now is the time as Config.Admission has it.

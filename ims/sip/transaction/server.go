@@ -89,17 +89,34 @@ func (s *Server) Respond(status int, data []byte) {
 	case s.tx != nil && s.tx.reliable && sip.TooLarge(data):
 		s.tooLarge(status, data)
 	case s.tx != nil:
-		s.respond(status, data)
+		s.respond(reply{status: status, data: data})
 	case s.retired && status >= 200 && status < 300:
 		s.Shard.relayAgain(s.to, s.fallback, data)
 	}
 }
 
-func (s *Server) respond(status int, data []byte) {
-	if status > 100 {
+// RespondBuffer is Respond for what is in a Buffer, which is shared where it would be
+// copied. The caller has it still, and must not change it.
+func (s *Server) RespondBuffer(status int, b *sip.Buffer) {
+	if s.tx == nil || s.tx.reliable && sip.TooLarge(b.Bytes()) {
+		s.Respond(status, b.Bytes())
+		return
+	}
+	s.respond(reply{status: status, data: b.Bytes(), buffer: b})
+}
+
+// reply is a response on its way into a transaction.
+type reply struct {
+	status int
+	data   []byte
+	buffer *sip.Buffer // that data is in; nil: somebody else's memory
+}
+
+func (s *Server) respond(r reply) {
+	if r.status > 100 {
 		s.Shard.layer.left(s)
 	}
-	s.tx.serverEvent(statusEvent(status), status, data, nil)
+	s.tx.serverEvent(statusEvent(r.status), r, nil)
 }
 
 // tooLarge puts a 500 in the place of a final response that the peer could not take from
@@ -113,7 +130,7 @@ func (s *Server) tooLarge(status int, data []byte) {
 		return
 	}
 	b := sip.NewResponse(s.Req, 500, "Response Too Large", s.StatelessTag())
-	s.respond(500, b.Bytes())
+	s.respond(reply{status: 500, data: b.Bytes()})
 	b.Free()
 }
 
@@ -121,7 +138,7 @@ func (s *Server) tooLarge(status int, data []byte) {
 // non-INVITE was not answered downstream in time. A final response makes it void.
 func (s *Server) Abandon() {
 	if s.tx != nil {
-		s.tx.serverEvent(evAbandon, 0, nil, nil)
+		s.tx.serverEvent(evAbandon, reply{}, nil)
 	}
 }
 
@@ -139,13 +156,13 @@ func (s *Server) OnEnd(fn func()) {
 
 // serverEvent steps a server transaction and does what the machine asks, except
 // delivery, which is its caller's.
-func (t *tx) serverEvent(ev event, status int, data []byte, err error) actions {
+func (t *tx) serverEvent(ev event, r reply, err error) actions {
 	sh, s := t.shard, t.server
 	a := t.advance(ev)
 	switch {
 	case a.do&doSendNew != 0:
-		t.borrow(data)
-		s.status = status
+		t.borrow(r)
+		s.status = r.status
 	case a.do&doSend100 != 0:
 		t.own(makeTrying(s.Req))
 	}
@@ -201,7 +218,7 @@ func (t *tx) sendResponse() {
 			sh.Post(func() { sh.responseFailed(s, to, data, err) })
 		}
 	}
-	sh.layer.cfg.Sender.Send(t.to, t.last, fail)
+	sh.layer.send(t.to, t.last, t.kept, fail)
 }
 
 func (sh *Shard) responseFailed(s *Server, to sip.Flow, data []byte, err error) {
@@ -216,7 +233,7 @@ func (sh *Shard) responseFailed(s *Server, to sip.Flow, data []byte, err error) 
 		return
 	}
 	if s.tx != nil {
-		s.tx.serverEvent(evTransportError, 0, nil, err)
+		s.tx.serverEvent(evTransportError, reply{}, err)
 	}
 }
 
@@ -264,7 +281,7 @@ func (sh *Shard) request(s *Server) {
 		l.recycle(s)
 		return
 	case t != nil:
-		t.serverEvent(evRequest, 0, nil, nil)
+		t.serverEvent(evRequest, reply{}, nil)
 		l.absorbed(s.Flow, m)
 		l.recycle(s)
 		return
@@ -289,7 +306,7 @@ func (sh *Shard) request(s *Server) {
 	t.hold(s)
 	sh.servers.insert(t, hash)
 	l.count.servers.Add(1)
-	t.serverEvent(evStart, 0, nil, nil)
+	t.serverEvent(evStart, reply{}, nil)
 	trying := k == inviteServer && !l.cfg.NoTrying
 	stranger := s.Flow.Role == sip.RoleGm && !t.reliable
 	if trying && !stranger {
@@ -324,7 +341,7 @@ func (sh *Shard) crowded(hash uint64) bool {
 func (s *Server) trying() {
 	b := makeTrying(s.Req)
 	defer b.Free()
-	s.tx.serverEvent(evTrying, 100, b.Bytes(), nil)
+	s.tx.serverEvent(evTrying, reply{100, b.Bytes(), b}, nil)
 	s.status = 0 // the User's last, not ours
 }
 
@@ -343,7 +360,7 @@ func (sh *Shard) requestAck(s *Server, t *tx, done record) {
 		return
 	}
 	if t != nil && t.kind == inviteServer && (!t.legacy || t.answeredWith(s.msg.ToTag())) {
-		if t.serverEvent(evAck, 0, nil, nil).do&doDeliver == 0 {
+		if t.serverEvent(evAck, reply{}, nil).do&doDeliver == 0 {
 			l.absorbed(s.Flow, &s.msg)
 			l.recycle(s)
 			return

@@ -59,10 +59,11 @@ func (t *tx) own(b *sip.Buffer) {
 	t.last, t.kept = b.Bytes(), b
 }
 
-// borrow has t send what is somebody else's: until keep, or forgetLast.
-func (t *tx) borrow(data []byte) {
-	t.own(nil)
-	t.last = data
+// borrow has t send a response, which may be in memory that is somebody else's: until
+// keep, or forgetLast.
+func (t *tx) borrow(r reply) {
+	t.own(r.buffer.Share())
+	t.last = r.data
 }
 
 // keep makes what is borrowed t's own.
@@ -205,7 +206,7 @@ func (l *Layer) reclass(c class, n int64) {
 // timerFired is what the shard does with a transaction's timer.
 func (l *Layer) timerFired(t *tx, ev event) {
 	if t.kind == inviteServer || t.kind == nonInviteServer {
-		t.serverEvent(ev, 0, nil, nil)
+		t.serverEvent(ev, reply{}, nil)
 	} else {
 		t.clientEvent(ev, sip.Flow{}, nil, ErrTimeout)
 	}

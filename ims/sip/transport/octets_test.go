@@ -10,13 +10,19 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
 )
 
-// What Send is given is the caller's again when it returns: while datagrams are held,
-// while a connection is dialled, and while others are written.
+// What Send is given is the caller's again when it returns, and a Buffer his to free:
+// while datagrams are held, while a connection is dialled, and while others are written.
 func TestSendCopies(t *testing.T) {
 	lengths := []int{0, 100, 300, 1000, 1300, 3000, 9000, 30000}
-	send := func(e *end, f sip.Flow, want []string) {
+	send := func(e *end, f sip.Flow, want []string, shared bool) {
 		one := make([]byte, 0, 1<<16)
 		for _, m := range want {
+			if shared { // it is poisoned when all who have it have freed it
+				b := sip.BufferOf([]byte(m))
+				e.Send(Outgoing{Flow: f, Data: b.Bytes(), Buffer: b, Fail: e.Fail})
+				b.Free()
+				continue
+			}
 			one = append(one[:0], m...)
 			e.Send(Outgoing{Flow: f, Data: one, Fail: e.Fail})
 			for i := range one {
@@ -33,13 +39,17 @@ func TestSendCopies(t *testing.T) {
 					want = append(want, message(string(rune('a'+i)), n))
 				}
 				f, _ := a.Pick(proto, sip.RoleCore, netip.MustParseAddrPort(addrB))
-				a.Hold()
-				send(a, f, want)
-				a.Release()
-				synctest.Wait()
-				send(a, f, want)
-				synctest.Wait()
-				want = append(want, want...)
+				once := want
+				want = nil
+				for _, shared := range []bool{false, true} {
+					a.Hold()
+					send(a, f, once, shared)
+					a.Release()
+					synctest.Wait()
+					send(a, f, once, shared)
+					synctest.Wait()
+					want = append(append(want, once...), once...)
+				}
 				if got := b.received(); !slices.Equal(got, want) {
 					t.Errorf("%s have come, want %s, each as it was", short(got), short(want))
 				}

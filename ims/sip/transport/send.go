@@ -22,6 +22,8 @@ type Outgoing struct {
 	// Data is the whole message. Send copies what has to wait: when it returns the
 	// octets are the caller's again.
 	Data []byte
+	// Buffer, unless nil, is what Data is in: what has to wait shares it, in place of a copy.
+	Buffer *sip.Buffer
 	// NoDial fails the message where otherwise a connection would be dialled.
 	NoDial bool
 	// Insist dials even a remote that refused lately: for a sender that has no
@@ -44,11 +46,14 @@ const fewOctets = 288
 
 // keep makes Data the queue's own.
 func (o *Outgoing) keep() {
-	if len(o.Data) <= fewOctets {
+	b := o.Buffer
+	if o.Buffer = nil; len(o.Data) <= fewOctets {
 		o.Data = bytes.Clone(o.Data)
 		return
 	}
-	o.kept = sip.BufferOf(o.Data)
+	if o.kept = b.Share(); b == nil {
+		o.kept = sip.BufferOf(o.Data)
+	}
 	o.Data = o.kept.Bytes()
 }
 
