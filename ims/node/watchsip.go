@@ -8,7 +8,8 @@ import (
 
 // WatchSIP shows how many transactions a function's SIP engine holds, as
 // gocscf_sip_transactions{state}: open ones owe or await something, an ACK included,
-// lingering ones only absorb retransmissions. stats is called at each scrape.
+// lingering ones only absorb retransmissions; and what memory they take, as
+// gocscf_sip_request_octets and gocscf_sip_lingering_octets. stats is called at each scrape.
 func (d Deps) WatchSIP(stats func() proxy.Stats) {
 	if d.Metrics == nil {
 		return
@@ -24,5 +25,8 @@ func (d Deps) WatchSIP(stats func() proxy.Stats) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gocscf_sip_request_octets", Help: "Octets of the requests that server transactions hold, as they came.",
 		}, func() float64 { return float64(stats().Transaction.Octets) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gocscf_sip_lingering_octets", Help: "Octets kept for transactions that only absorb retransmissions; all but the first MiB stand beside Go's heap, where GOMEMLIMIT does not count them.",
+		}, func() float64 { return float64(stats().Transaction.Past) }),
 	)
 }

