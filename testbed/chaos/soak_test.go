@@ -292,6 +292,28 @@ func TestSettled(t *testing.T) {
 	}
 }
 
+// TestSettledLong: where there is time for it, what outlives its registration is waited for.
+func TestSettledLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := coreOf(func(service string) (string, error) {
+			octets := 0
+			if service == scscf {
+				octets = 65536
+			}
+			var all strings.Builder
+			for _, g := range slices.Concat(heldNow, heldLong) {
+				fmt.Fprintf(&all, "%s{%s} %d\n", g.metric, g.label, map[bool]int{true: octets}[g.metric == "gocscf_sip_lingering_octets"])
+			}
+			return all.String(), nil
+		})
+		s := &soaking{bench: &bench{core: c}, cfg: SoakConfig{Settle: afterlife}, rep: &SoakReport{}}
+		s.settled(t.Context())
+		if want := map[string]int{"scscf: gocscf_sip_lingering_octets": 65536}; !maps.Equal(s.rep.Left, want) {
+			t.Errorf("%v is left, want %v", s.rep.Left, want)
+		}
+	})
+}
+
 // TestCommittedSoak: what docs/performance/soak.md tells stands under the rules of today.
 // What the report does not hold of the run is not asked.
 func TestCommittedSoak(t *testing.T) {
