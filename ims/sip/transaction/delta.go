@@ -31,7 +31,7 @@ func appendDelta(b []byte, from string, to []byte) []byte {
 				step(j)
 				start = i
 			}
-			own, i, j = false, len(from), len(to)
+			own, i = false, len(from)
 			break
 		}
 		line := to[j:]
