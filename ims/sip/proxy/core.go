@@ -141,26 +141,25 @@ type sender struct{ c *Core }
 
 // Send hands a message to the transport. A remote that refused a connection is
 // dialled all the same: where there is another way, stream has asked before.
-func (s sender) Send(f sip.Flow, data []byte, fail func(error)) {
-	out := transport.Outgoing{Flow: f, Data: data, NoDial: f.Conn != 0, Insist: true, Fail: fail}
+func (s sender) Send(f sip.Flow, data []byte, fail func(error)) { s.send(f, data, nil, fail) }
+
+// SendBuffer is Send for what is in a Buffer.
+func (s sender) SendBuffer(f sip.Flow, b *sip.Buffer, fail func(error)) {
+	s.send(f, b.Bytes(), b, fail)
+}
+
+func (s sender) send(f sip.Flow, data []byte, b *sip.Buffer, fail func(error)) {
+	out := transport.Outgoing{Flow: f, Data: data, Buffer: b, NoDial: f.Conn != 0, Insist: true, Fail: fail}
 	if s.c.cfg.Shape == nil {
 		s.c.transport.Send(out)
 		return
 	}
+	out.Buffer = nil // it has what was to be shaped
 	for _, shaped := range s.c.cfg.Shape(f, data) {
 		out.Data = shaped
 		s.c.transport.Send(out)
 		out.Fail = nil // it is called once
 	}
-}
-
-// SendBuffer is Send for what is in a Buffer.
-func (s sender) SendBuffer(f sip.Flow, b *sip.Buffer, fail func(error)) {
-	if s.c.cfg.Shape != nil {
-		s.Send(f, b.Bytes(), fail)
-		return
-	}
-	s.c.transport.Send(transport.Outgoing{Flow: f, Data: b.Bytes(), Buffer: b, NoDial: f.Conn != 0, Insist: true, Fail: fail})
 }
 
 // send sends what is in b, which the caller still has.
