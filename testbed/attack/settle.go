@@ -78,15 +78,7 @@ func (m *mutation) kept(ctx context.Context, rep *MutateReport) error {
 
 // live is how much of the heap of each service a collection leaves.
 func (t *Target) live(ctx context.Context) (map[string]uint64, error) {
-	out := map[string]uint64{}
-	for _, s := range t.Services {
-		n, err := s.Live(ctx)
-		if err != nil {
-			return nil, err
-		}
-		out[s.Name] = n
-	}
-	return out, nil
+	return ofEach(t, func(s Service) (uint64, error) { return s.Live(ctx) })
 }
 
 // showLive writes what lived before and after in one line.

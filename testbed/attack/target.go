@@ -104,13 +104,18 @@ func (t *Target) honest(i int) (*ue.Phone, error) {
 
 // gauges reads those of each service.
 func (t *Target) gauges(ctx context.Context) (map[string]Gauges, error) {
-	out := map[string]Gauges{}
+	return ofEach(t, func(s Service) (Gauges, error) { return s.Gauges(ctx) })
+}
+
+// ofEach asks each service by name.
+func ofEach[T any](t *Target, ask func(Service) (T, error)) (map[string]T, error) {
+	out := map[string]T{}
 	for _, s := range t.Services {
-		g, err := s.Gauges(ctx)
+		v, err := ask(s)
 		if err != nil {
 			return nil, err
 		}
-		out[s.Name] = g
+		out[s.Name] = v
 	}
 	return out, nil
 }
