@@ -255,7 +255,7 @@ func (b *bench) strike(ctx context.Context, f Fault) (*Outcome, error) {
 	if err := b.told(ctx, f, seen, o); err != nil {
 		return nil, fmt.Errorf("after %s: %w", f.Name, errors.Join(err, b.core.ended()))
 	}
-	b.cfg.Say("%-13s %d of %d phones lost, back after %.1f s; recovered: %v", f.Name, o.PhonesLost, o.Phones, o.PhonesBack, o.Recovered)
+	b.cfg.Say("%-17s %d of %d phones lost, back after %.1f s; recovered: %v", f.Name, o.PhonesLost, o.Phones, o.PhonesBack, o.Recovered)
 	return o, b.core.ended()
 }
 

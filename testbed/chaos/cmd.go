@@ -37,7 +37,7 @@ var ErrLost = errors.New("something was lost that should not have been")
 func (c *Cmd) Run(ctx context.Context, out io.Writer) error {
 	if c.List {
 		for _, f := range Faults() {
-			fmt.Fprintf(out, "%-14s %s\n", f.Name, f.What)
+			fmt.Fprintf(out, "%-17s %s\n", f.Name, f.What)
 		}
 		return nil
 	}

@@ -50,11 +50,12 @@ const criterion = "<InitialFilterCriteria><Priority>1</Priority><TriggerPoint><C
 type core struct {
 	bin, dir, domain string
 	gm               netip.AddrPort
-	esp              netip.AddrPort    // where the P-CSCF takes ESP in UDP, invalid without IPsec
-	http             map[string]string // where a service tells its metrics
-	client           http.Client       // that asks for them
-	ways             [2]*relay         // the HSS's two front ends
-	as               netip.AddrPort    // of the application server, if there is one
+	sip              map[string]netip.AddrPort // where a function takes SIP, the P-CSCF at gm
+	esp              netip.AddrPort            // where the P-CSCF takes ESP in UDP, invalid without IPsec
+	http             map[string]string         // where a service tells its metrics
+	client           http.Client               // that asks for them
+	ways             [2]*relay                 // the HSS's two front ends
+	as               netip.AddrPort            // of the application server, if there is one
 
 	mu      sync.Mutex
 	running map[string]*process
@@ -79,7 +80,7 @@ func startCore(ctx context.Context, cfg Config) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.gm = at[0]
+	c.gm, c.sip = at[0], map[string]netip.AddrPort{pcscf: at[0], icscf: at[1], scscf: at[2]}
 	write := lab.WriteConfig{Dir: dir, Force: true, Domain: c.domain, PCSCF: at[0].String(), ICSCF: at[1].String(), SCSCF: at[2].String(), HSS: at[3].String(), IPsec: "none"}
 	if cfg.IPsec {
 		write.IPsec, c.esp = "required", at[7]

@@ -156,15 +156,9 @@ func Faults() []Fault {
 			come: func(_ context.Context, b *bench) error { return b.stall(4) },
 			gone: func(_ context.Context, b *bench) error { b.letGo(); return nil },
 		},
-		{
-			Name: "descriptors", What: "the P-CSCF has no descriptor left, and connections wait for one",
-			Signs: []Sign{{Service: pcscf, Metric: "gocscf_sip_dropped_total", Label: `reason="accept_failed"`}},
-			come:  func(_ context.Context, b *bench) error { return b.exhaust(pcscf) },
-			gone: func(_ context.Context, b *bench) error {
-				b.letGo()
-				return b.limit(pcscf, limitFiles, b.files)
-			},
-		},
+		exhausted("descriptors", pcscf, "the P-CSCF"),
+		exhausted("icscf-descriptors", icscf, "the I-CSCF"),
+		exhausted("scscf-descriptors", scscf, "the S-CSCF"),
 		{
 			Name: "disk-full", What: "no service can write to a file any more: logs, the HSS's sequence numbers",
 			Signs: []Sign{{Service: icscf, Metric: "gocscf_log_lines_lost_total"}},
@@ -232,6 +226,18 @@ func frozen(name string) func(context.Context, *bench) error {
 
 func thawed(name string) func(context.Context, *bench) error {
 	return func(_ context.Context, b *bench) error { return b.core.signal(name, syscall.SIGCONT) }
+}
+
+func exhausted(fault, name, who string) Fault {
+	return Fault{
+		Name: fault, What: who + " has no descriptor left, and connections wait for one",
+		Signs: []Sign{{Service: name, Metric: "gocscf_sip_dropped_total", Label: `reason="accept_failed"`}},
+		come:  func(_ context.Context, b *bench) error { return b.exhaust(name) },
+		gone: func(_ context.Context, b *bench) error {
+			b.letGo()
+			return b.limit(name, limitFiles, b.files)
+		},
+	}
 }
 
 func damaged(d load.Damage) func(context.Context, *bench) error {
@@ -336,7 +342,7 @@ func (b *bench) exhaust(name string) error {
 	}
 	b.files = was
 	for range 16 {
-		c, err := net.Dial("tcp", b.core.gm.String())
+		c, err := net.Dial("tcp", b.core.sip[name].String())
 		if err != nil {
 			return fmt.Errorf("taking the descriptors of %s: %w", name, err)
 		}

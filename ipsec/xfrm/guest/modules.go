@@ -13,14 +13,14 @@ import (
 	"strings"
 )
 
-// wanted are the modules that tests of IPsec need, with the names of modprobe. What
-// a kernel has built in is not loaded. jitterentropy_rng is not among them: its self
+// wanted are the modules that tests need, those of IPsec, of a NAT and of a bad wire, with
+// the names of modprobe. What a kernel has built in is not loaded. jitterentropy_rng is not among them: its self
 // test refuses an emulated clock, and drbg does without.
 var wanted = []string{
 	"xfrm_user", "xfrm_algo", "esp4", "esp6", "authenc", "cbc", "ctr", "ecb", "hmac", "md5", "sha1_generic",
 	"sha256_generic", "sha512_generic", "aes_generic", "des_generic", "gcm", "ghash-generic", "seqiv", "echainiv",
 	"drbg", "crypto_null", "crc32c_generic",
-	"veth", "bridge", "af_packet", "nf_tables", "nf_nat", "nft_chain_nat", "nft_masq", "nft_nat",
+	"veth", "bridge", "af_packet", "nf_tables", "nf_nat", "nft_chain_nat", "nft_masq", "nft_nat", "sch_netem",
 }
 
 // kernel is one that can be booted.
