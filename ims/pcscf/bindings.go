@@ -32,8 +32,19 @@ type binding struct {
 
 	// sets are the implicit registration sets that were registered with this
 	// contact, one for each REGISTER with a To outside of the others (TS 24.229
-	// 5.2.4); at least one.
+	// 5.2.4); at least one. One alone, as nearly always, is the array's: each object
+	// of its own is another one for the collector to find.
 	sets []set
+	one  [1]set
+}
+
+// hold makes sets those of b.
+func (b *binding) hold(sets []set) {
+	b.sets, b.one = sets, [1]set{}
+	if len(sets) == 1 {
+		b.one[0] = sets[0]
+		b.sets = b.one[:]
+	}
 }
 
 // set is an implicit registration set.
@@ -134,7 +145,7 @@ func (b *binding) without(name string, now time.Time) (*binding, bool) {
 		return b, false
 	}
 	c := *b
-	c.sets = slices.Clone(b.sets)
+	c.hold(slices.Clone(b.sets))
 	c.sets[i].expires = now
 	return &c, true
 }
@@ -169,14 +180,14 @@ type bindings struct {
 	byToken  map[string]*binding
 	bySource map[sourceKey]*binding
 	byAt     map[netip.AddrPort]*binding
-	byIMPI   map[string][]*binding
+	byIMPI   map[string]contacts
 	byPhone  map[phoneKey]*binding // the latest of a phone with SA sets
 }
 
 func newBindings(limit int, left func(impi string)) *bindings {
 	return &bindings{
 		max: limit, left: left, byToken: map[string]*binding{}, bySource: map[sourceKey]*binding{},
-		byAt: map[netip.AddrPort]*binding{}, byIMPI: map[string][]*binding{},
+		byAt: map[netip.AddrPort]*binding{}, byIMPI: map[string]contacts{},
 		byPhone: map[phoneKey]*binding{},
 	}
 }
@@ -208,9 +219,9 @@ func (t *bindings) ofPhone(k phoneKey, now time.Time) *binding {
 	if b != nil && b.registered(now) {
 		return b
 	}
-	for _, o := range slices.Backward(t.byIMPI[k.impi]) {
+	for o := range t.byIMPI[k.impi].all {
 		if o.phone == k && o.registered(now) {
-			return o
+			b = o
 		}
 	}
 	return b
@@ -220,7 +231,7 @@ func (t *bindings) ofPhone(k phoneKey, now time.Time) *binding {
 func (t *bindings) ofContact(impi, contact string, now time.Time) *binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for _, b := range t.byIMPI[impi] {
+	for b := range t.byIMPI[impi].all {
 		if b.contact == contact {
 			return living(b, now)
 		}
@@ -232,14 +243,14 @@ func (t *bindings) ofContact(impi, contact string, now time.Time) *binding {
 func (t *bindings) of(impi string) []*binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return slices.Clone(t.byIMPI[impi])
+	return slices.Collect(t.byIMPI[impi].all)
 }
 
 // has reports whether a private identity has a contact, if only for a while yet.
 func (t *bindings) has(impi string) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return len(t.byIMPI[impi]) > 0
+	return t.byIMPI[impi].first != nil
 }
 
 func living(b *binding, now time.Time) *binding {
@@ -258,7 +269,7 @@ func (t *bindings) full() bool { return t.len() >= t.max }
 func (t *bindings) put(b *binding) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, o := range t.byIMPI[b.impi] {
+	for o := range t.byIMPI[b.impi].all {
 		if o.contact == b.contact {
 			t.drop(o, b.impi)
 			break
@@ -285,7 +296,7 @@ func (t *bindings) put(b *binding) bool {
 	if b.phone != (phoneKey{}) {
 		t.byPhone[b.phone] = b
 	}
-	t.byIMPI[b.impi] = append(t.byIMPI[b.impi], b)
+	t.byIMPI[b.impi] = t.byIMPI[b.impi].with(b)
 	return true
 }
 
@@ -316,8 +327,7 @@ func (t *bindings) replace(old, b *binding) {
 	if t.byPhone[b.phone] == old {
 		t.byPhone[b.phone] = b
 	}
-	list := t.byIMPI[b.impi]
-	list[slices.Index(list, old)] = b
+	t.byIMPI[b.impi] = t.byIMPI[b.impi].replaced(old, b)
 }
 
 // closed takes the connection away from the phone that registered over it: its
@@ -351,8 +361,7 @@ func (t *bindings) drop(b *binding, keep string) {
 	if t.byPhone[b.phone] == b {
 		delete(t.byPhone, b.phone)
 	}
-	list := slices.DeleteFunc(t.byIMPI[b.impi], func(o *binding) bool { return o == b })
-	if len(list) > 0 {
+	if list := t.byIMPI[b.impi].without(b); list.first != nil {
 		t.byIMPI[b.impi] = list
 		return
 	}

@@ -2,11 +2,14 @@ package pcscf
 
 import (
 	"fmt"
+	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/proxy"
 )
 
 // bound makes a binding that registered over proto from source, with its contact at
@@ -76,4 +79,65 @@ func TestOnlyWhatIsThereEnds(t *testing.T) {
 	if bs.end(&again, "bob", now) || !bs.end(&again, "alice", now) || bs.ofToken(old.token, now).registered(now) {
 		t.Error("the set of that name is not ended")
 	}
+}
+
+// objectsPerPhone is how many objects of the heap the collector finds for a phone that is
+// registered in clear: the binding, its list of strings, their text, and what its stream
+// is noted in. It was eleven.
+const objectsPerPhone = 4.5
+
+// A phone that is registered is few objects, also when it has registered again.
+func TestARegisteredPhoneIsFewObjects(t *testing.T) {
+	run(t, func(w *world) {
+		w.events.Close() // they are kept
+		bind := func(n int) {
+			name := fmt.Sprintf("%015d@%s", n, domain)
+			at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), 5060)
+			req, err := sip.Parse("REGISTER sip:" + domain + " SIP/2.0\r\n\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := sip.Parse(fmt.Sprintf("SIP/2.0 200 OK\r\nService-Route: %s\r\nP-Associated-URI: <sip:%s>, <tel:+%d>\r\n\r\n", route, name, 15550000000+n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &registration{
+				s: w.p, x: &proxy.Exchange{Req: req, Flow: sip.Flow{Role: sip.RoleGm, Local: w.p.Gm(), Remote: at}},
+				impi: name, impu: "sip:" + name, key: "sip:" + name, contact: "sip:" + name[:15] + "@" + at.String(), token: newToken(), agreeing: &inClear,
+			}
+			r.bind(m, 3600, time.Now())
+		}
+		objects := func() (n, octets int) {
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int(m.HeapObjects), int(m.HeapAlloc)
+		}
+		const few, many = 1000, 5000
+		for n := range few {
+			bind(n)
+		}
+		before, octetsBefore := objects()
+		for n := few; n < many; n++ {
+			bind(n)
+		}
+		check := func(when string) {
+			t.Helper()
+			n, octets := objects()
+			each := float64(n-before) / (many - few)
+			t.Logf("%.2f objects and %d octets for each phone %s", each, (octets-octetsBefore)/(many-few), when)
+			if each > objectsPerPhone {
+				t.Errorf("%.2f objects of the heap for each phone %s, want at most %.1f", each, when, objectsPerPhone)
+			}
+		}
+		check("that is registered")
+		for n := range many {
+			bind(n)
+		}
+		check("that is registered again")
+		if n := w.p.bindings.len(); n != many {
+			t.Errorf("%d bindings stand, want %d", n, many)
+		}
+	}, func(c *Config) { c.MaxBindings = 10000 })
 }

@@ -85,7 +85,7 @@ func (r *registration) leaves() bool {
 func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 	s, x := r.s, r.x
 	b := &binding{
-		token: r.token, impi: strings.Clone(r.impi), contact: strings.Clone(r.contact),
+		token: r.token, impi: r.impi, contact: r.contact,
 		source: x.Flow.Remote, flow: x.Flow, stream: new(atomic.Pointer[sip.Flow]),
 	}
 	if r.agreeing.on != nil {
@@ -94,11 +94,13 @@ func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 	if r.agreeing.on == nil && r.direct() { // with IPsec the set says where it is
 		b.at, b.atProto = r.at, r.atProto
 	}
-	is := r.set(m, now.Add(time.Duration(seconds)*time.Second))
+	is, own := r.set(m, now.Add(time.Duration(seconds)*time.Second))
+	detach(own, &b.token, &b.impi, &b.contact)
 	if old := s.bindings.ofContact(r.impi, r.contact, now); old != nil {
-		b.stream, b.sets = old.stream, old.with(is, now)
+		b.stream = old.stream
+		b.hold(old.with(is, now))
 	} else {
-		b.sets = []set{is}
+		b.hold([]set{is})
 	}
 	if !s.bindings.put(b) {
 		s.verdicts.Limited().Warn(s.deps.Log, "bindings_full", "no room for another registered phone: raise max_bindings", zap.String("impi", r.impi))
@@ -111,36 +113,33 @@ func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 }
 
 // set reads the implicit registration set out of the 2xx. The default identity is
-// the first SIP URI of P-Associated-URI.
-func (r *registration) set(m *sip.Message, expires time.Time) set {
+// the first SIP URI of P-Associated-URI. own are its strings that are parts of messages
+// as yet.
+func (r *registration) set(m *sip.Message, expires time.Time) (is set, own []string) {
 	s := r.s
-	is := set{expires: expires}
+	is.expires = expires
 	if v, err := sip.ParseChargingVector(m.Get(sip.HPChargingVector)); err == nil {
 		is.termIOI = once(v.TermIOI)
 	}
+	var room [3][8]string
+	identities, keys, route := room[0][:0], room[1][:0], room[2][:0]
 	for v := range m.Values(sip.HServiceRoute) {
-		is.serviceRoute = append(is.serviceRoute, once(v))
+		route = append(route, once(v))
 	}
-	if is.serviceRoute == nil {
+	if len(route) == 0 {
 		// Without it, a request would go wherever its Request-URI points. The
 		// I-CSCF knows the user's S-CSCF (TS 24.229 5.3.2.1A).
 		s.verdicts.Limited().Warn(s.deps.Log, "no_service_route", "a 200 without Service-Route: the phone's requests go to the I-CSCF", zap.String("impi", r.impi), zap.String("icid", r.icid))
-		is.serviceRoute = []string{"<sip:" + s.cfg.ICSCF[0].String() + ";lr;orig>"}
+		route = append(route, once("<sip:"+s.cfg.ICSCF[0].String()+";lr;orig>"))
 	}
-	var room [2][8]string
-	identities, keys := room[0][:0], room[1][:0]
 	add := func(id string) {
 		key, err := identity.ParseIMPUIn(id)
 		if err != nil {
 			s.verdicts.Limited().Warn(s.deps.Log, "bad_associated_uri", "an identity of P-Associated-URI cannot be read and is left out", zap.String("impi", r.impi), zap.Error(err))
 			return
 		}
-		own := strings.Clone(string(key))
-		keys = append(keys, own)
-		if id != own {
-			own = strings.Clone(id)
-		}
-		identities = append(identities, own)
+		keys = append(keys, string(key))
+		identities = append(identities, id)
 	}
 	for v := range m.Values(sip.HPAssociatedURI) {
 		add(addressURI(v))
@@ -153,15 +152,62 @@ func (r *registration) set(m *sip.Message, expires time.Time) set {
 		identities = slices.Insert(slices.Delete(identities, i, i+1), 0, id)
 		keys = slices.Insert(slices.Delete(keys, i, i+1), 0, key)
 	}
-	is.identities = slices.Clone(identities)
-	if is.keys = is.identities; !slices.Equal(keys, identities) {
-		is.keys = slices.Clone(keys)
+	// All lists are parts of one.
+	other, barred := !slices.Equal(keys, identities), !slices.Contains(keys, r.key)
+	size := len(identities) + len(route)
+	if other {
+		size += len(keys)
 	}
-	is.names = is.keys
-	if !slices.Contains(is.keys, r.key) { // a barred one, good for nothing else
-		is.names = append(slices.Clone(is.keys), strings.Clone(r.key))
+	if barred {
+		size += len(keys) + 1
 	}
-	return is
+	all := make([]string, 0, size)
+	part := func(list []string, more ...string) []string {
+		from := len(all)
+		all = append(append(all, list...), more...)
+		return all[from:len(all):len(all)]
+	}
+	is.identities = part(identities)
+	if is.keys = is.identities; other {
+		is.keys = part(keys)
+	}
+	if is.names = is.keys; barred { // it is good for nothing else
+		is.names = part(keys, r.key)
+	}
+	own = all
+	is.serviceRoute = part(route)
+	return is, own
+}
+
+// detach gives strings a text of their own, all in one piece: they hold on to no message,
+// and the collector finds one object in place of many.
+func detach(list []string, more ...*string) {
+	size := 0
+	for _, s := range list {
+		size += len(s)
+	}
+	for _, s := range more {
+		size += len(*s)
+	}
+	var text strings.Builder
+	text.Grow(size)
+	for _, s := range list {
+		text.WriteString(s)
+	}
+	for _, s := range more {
+		text.WriteString(*s)
+	}
+	rest := text.String()
+	next := func(s *string) {
+		n := len(*s)
+		*s, rest = rest[:n], rest[n:]
+	}
+	for i := range list {
+		next(&list[i])
+	}
+	for _, s := range more {
+		next(s)
+	}
 }
 
 // once returns s as it is kept for all phones of which it is true.

@@ -56,7 +56,7 @@ func TestALateForkOpensNoConnection(t *testing.T) {
 		synctest.Wait()
 		c.ring(200, "fork")
 		for _, list := range w.p.bindings.byIMPI {
-			for _, b := range list {
+			for b := range list.all {
 				if f := b.stream.Load(); f != nil {
 					t.Errorf("the phone's connection is %v, which has ended", *f)
 				}

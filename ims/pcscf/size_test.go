@@ -86,12 +86,12 @@ func protectedPhone(t *testing.T, s *Server, n int) {
 	c.facts.success(impi)
 	identities := []string{"sip:" + name + "@" + domain, fmt.Sprintf("tel:+%d", 15550000000+n)}
 	at := sip.Flow{Proto: sip.UDP, Role: sip.RoleProtectedServer, Local: is.Local.Server(), Remote: is.Remote.Client()}
-	ok := s.bindings.put(&binding{
+	b := &binding{
 		token: newToken(), impi: is.Owner, contact: "sip:" + name + "@" + is.Remote.Server().String(), phone: a.phone.key,
 		source: at.Remote, flow: at, stream: new(atomic.Pointer[sip.Flow]),
-		sets: []set{{identities: identities, keys: identities, names: identities, serviceRoute: []string{once("<sip:orig@scscf:5060;lr>")}, expires: time.Now().Add(time.Hour)}},
-	})
-	if !ok {
+	}
+	b.hold([]set{{identities: identities, keys: identities, names: identities, serviceRoute: []string{once("<sip:orig@scscf:5060;lr>")}, expires: time.Now().Add(time.Hour)}})
+	if !s.bindings.put(b) {
 		t.Fatal("no room for another contact")
 	}
 }

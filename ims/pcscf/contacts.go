@@ -1,0 +1,51 @@
+package pcscf
+
+import "slices"
+
+// contacts are the bindings of a private identity, in the order in which they came:
+// nearly always one, which then needs no memory beside the table's.
+type contacts struct {
+	first *binding
+	rest  []*binding
+}
+
+func (c contacts) all(yield func(*binding) bool) {
+	if c.first == nil || !yield(c.first) {
+		return
+	}
+	for _, b := range c.rest {
+		if !yield(b) {
+			return
+		}
+	}
+}
+
+func (c contacts) with(b *binding) contacts {
+	if c.first == nil {
+		return contacts{first: b}
+	}
+	c.rest = append(c.rest, b)
+	return c
+}
+
+// replaced has b in the place of old.
+func (c contacts) replaced(old, b *binding) contacts {
+	if c.first == old {
+		c.first = b
+	} else {
+		c.rest[slices.Index(c.rest, old)] = b
+	}
+	return c
+}
+
+func (c contacts) without(b *binding) contacts {
+	switch {
+	case c.first != b:
+		c.rest = slices.DeleteFunc(c.rest, func(o *binding) bool { return o == b })
+	case len(c.rest) > 0:
+		c.first, c.rest = c.rest[0], slices.Delete(c.rest, 0, 1)
+	default:
+		c.first = nil
+	}
+	return c
+}
