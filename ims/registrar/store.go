@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 )
@@ -38,7 +37,7 @@ type Store struct {
 
 	mu     sync.RWMutex
 	byIMPU map[string]*slot
-	byIMPI map[string][]*slot
+	byIMPI slots
 	sets   int
 	active int // of them with bindings
 	timers timers
@@ -75,7 +74,7 @@ func New(c Config) *Store {
 	return &Store{
 		max: c.Max, changed: c.Changed, expired: c.Expired,
 		wake:   make(chan struct{}, 1),
-		byIMPU: make(map[string]*slot), byIMPI: make(map[string][]*slot),
+		byIMPU: make(map[string]*slot), byIMPI: newSlots(),
 	}
 }
 
@@ -96,7 +95,7 @@ func (s *Store) OfIMPI(impi string) []*Registration {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var out []*Registration
-	for _, at := range s.byIMPI[impi] {
+	for at := range s.byIMPI.all(impi) {
 		out = append(out, at.now)
 	}
 	return out
@@ -200,9 +199,7 @@ func (s *Store) link(at *slot, r *Registration) {
 		s.byIMPU[id.Key] = at
 	}
 	for _, impi := range r.IMPIs {
-		if !slices.Contains(s.byIMPI[impi], at) {
-			s.byIMPI[impi] = append(s.byIMPI[impi], at)
-		}
+		s.byIMPI.add(impi, at)
 	}
 	// A timer that fires early is set anew then: a refresh costs no heap move.
 	due := r.due()
@@ -232,12 +229,7 @@ func (s *Store) unlink(at *slot, r *Registration) {
 		delete(s.byIMPU, id.Key)
 	}
 	for _, impi := range r.IMPIs {
-		left := slices.DeleteFunc(s.byIMPI[impi], func(o *slot) bool { return o == at })
-		if len(left) == 0 {
-			delete(s.byIMPI, impi)
-		} else {
-			s.byIMPI[impi] = left
-		}
+		s.byIMPI.remove(impi, at)
 	}
 }
 

@@ -306,9 +306,16 @@ func TestTheStoreIsWhatTheChangesSay(t *testing.T) {
 		if s.Len() != len(model) || len(seen) != len(model) || len(s.timers) != len(model) {
 			t.Fatalf("%d sets, %d seen, %d timers, model %d", s.Len(), len(seen), len(s.timers), len(model))
 		}
-		var byIMPI int
+		var byIMPI, several int
 		for _, impi := range []string{"impi0", "impi1"} {
-			byIMPI += len(s.OfIMPI(impi))
+			n := len(s.OfIMPI(impi))
+			byIMPI += n
+			if n > 1 {
+				several++
+			}
+		}
+		if len(s.byIMPI.others) != several {
+			t.Fatalf("%d private identities are filed as having several sets, %d have", len(s.byIMPI.others), several)
 		}
 		var each int
 		s.Each(func(r *Registration) bool { each++; return seen[r] })
