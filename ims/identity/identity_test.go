@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/gocscf/gocscf/ims/identity"
 	"github.com/gocscf/gocscf/ims/uri"
@@ -38,6 +39,12 @@ func TestParseIMPI(t *testing.T) {
 			imsi, ok := got.IMSI()
 			if string(got) != tc.want || got.User() != tc.user || got.Domain() != tc.domain || imsi != tc.imsi || ok != (imsi != "") {
 				t.Errorf("%q: user %q domain %q IMSI %q", got, got.User(), got.Domain(), imsi)
+			}
+			if unsafe.StringData(string(got)) == unsafe.StringData(tc.in) {
+				t.Error("it holds on to the text that it was in")
+			}
+			if in, err := identity.ParseIMPIIn(tc.in); in != got || err != nil {
+				t.Errorf("without a copy %q, %v", in, err)
 			}
 		})
 	}

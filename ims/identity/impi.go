@@ -28,6 +28,16 @@ var ErrIMPI = errors.New("not a private identity (user@realm)")
 // ParseIMPI checks a private identity as it came in the username of an
 // Authorization header or in User-Name. The user part keeps its case.
 func ParseIMPI(s string) (IMPI, error) {
+	id, err := ParseIMPIIn(s)
+	if string(id) == s {
+		id = IMPI(strings.Clone(s))
+	}
+	return id, err
+}
+
+// ParseIMPIIn is ParseIMPI without a copy: the identity may be s itself, which it then
+// keeps in memory. Most are canonical as they come.
+func ParseIMPIIn(s string) (IMPI, error) {
 	at := strings.LastIndexByte(s, '@')
 	switch {
 	case len(s) > maxNAI:
@@ -43,7 +53,7 @@ func ParseIMPI(s string) (IMPI, error) {
 		}
 	}
 	if plainDomain(s[at+1:]) {
-		return IMPI(strings.Clone(s)), nil
+		return IMPI(s), nil
 	}
 	if _, err := uri.Parse("sip:" + s[at+1:]); err != nil || strings.ContainsAny(s[at+1:], ";?:[") {
 		return "", fmt.Errorf("%w: realm of %q is no domain name", ErrIMPI, s)

@@ -42,8 +42,6 @@ const (
 // PublicIdentity is one IMPU or PSI with its properties.
 type PublicIdentity struct {
 	Identity identity.IMPU
-	Barred   bool
-	Type     IdentityType
 	// Wildcard is the wildcarded PSI or IMPU that Identity belongs to, in the
 	// form that travels in P-Profile-Key; empty if none. For an identity that is
 	// itself wildcarded, Parse sets it to Identity if the HSS did not.
@@ -52,11 +50,14 @@ type PublicIdentity struct {
 	// AliasGroup joins identities of one set that are aliases of each other
 	// (TS 23.228 4.3.3.4a); empty if the HSS does not support it.
 	AliasGroup string
-	// PriorityLevel is ServicePriorityLevel, 0 (highest) to 4; -1 when absent.
-	PriorityLevel int8
 	// Priorities are those of ExtendedPriority, what the user may ask for in
 	// Resource-Priority (RFC 4412).
 	Priorities []Priority
+	// The small ones are beside each other: each registered user has some identities.
+	Barred bool
+	Type   IdentityType
+	// PriorityLevel is ServicePriorityLevel, 0 (highest) to 4; -1 when absent.
+	PriorityLevel int8
 	// MaxRegistrations is MaxNumOfAllowedSimultRegistrations; 0 when absent.
 	MaxRegistrations uint16
 }

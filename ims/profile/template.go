@@ -177,9 +177,8 @@ func (one *template) fill(doc string) *Profile {
 	}
 	text := own.String()
 
-	p := &Profile{ServiceProfiles: make([]ServiceProfile, len(one.from.ServiceProfiles))}
+	p, ids := room(len(one.from.ServiceProfiles), one.size)
 	copy(p.ServiceProfiles, one.from.ServiceProfiles)
-	ids := make([]PublicIdentity, 0, one.size)
 	for i := range p.ServiceProfiles {
 		sp := &p.ServiceProfiles[i]
 		from := len(ids)
@@ -195,7 +194,7 @@ func (one *template) fill(doc string) *Profile {
 		} else if name == "" || name == "null" { // see reader.privateID
 			return nil
 		} else {
-			p.PrivateID, err = identity.ParseIMPI(name)
+			p.PrivateID, err = identity.ParseIMPIIn(name)
 		}
 		if err != nil {
 			return nil

@@ -70,6 +70,30 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
+// A profile with one service profile and few identities is one object, its names another,
+// and it is like any other.
+func TestUsualProfilesAreTwoObjects(t *testing.T) {
+	for n := 1; n <= 5; n++ {
+		doc := "<IMSSubscription><PrivateID>%1@h</PrivateID><ServiceProfile>"
+		for i := range n {
+			doc += "<PublicIdentity><Identity>sip:%" + strconv.Itoa(i) + "@h</Identity></PublicIdentity>"
+		}
+		doc += "</ServiceProfile></IMSSubscription>"
+		templates := &Templates{}
+		asParsed(t, templates, strings.ReplaceAll(doc, "%", "a"))
+		two := strings.ReplaceAll(doc, "%", "b")
+		p := asParsed(t, templates, two)
+		ids := p.ServiceProfiles[0].PublicIdentities
+		if added := append(ids, PublicIdentity{}); &added[0] == &ids[0] {
+			t.Errorf("%d identities: who adds one writes into the profile", n)
+		}
+		allocs := testing.AllocsPerRun(100, func() { p, _ = templates.Parse(two) })
+		if want := map[bool]float64{true: 2, false: 4}[n <= 3]; allocs != want {
+			t.Errorf("%d identities: %v objects, want %v", n, allocs, want)
+		}
+	}
+}
+
 // A wildcarded identity is named twice in a profile: it is not one user's with the name of
 // another.
 func TestTemplatesOfWildcards(t *testing.T) {
