@@ -103,8 +103,8 @@ type Registration struct {
 	Profile *profile.Profile
 	// Services is what the owner made of the profile: the compiled criteria.
 	Services any
-	// State is the owner's, the same one from registration to de-registration; it
-	// guards itself.
+	// State is the owner's: nil until he needs one, then the same one to de-registration;
+	// it guards itself.
 	State any
 	// HSS is the Diameter host that answered for this user.
 	HSS string

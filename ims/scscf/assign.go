@@ -210,9 +210,7 @@ func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*regi
 			now.Bindings, now.IMPIs, now.Charging, now.State = old.Bindings, old.IMPIs, old.Charging, old.State
 		}
 	}
-	if now.State == nil {
-		now.State = newServers()
-	}
+	remembers(now)
 	now.HSS = unique.Make(a.OriginHost).Value() // all users have one of few
 	if charging := chargingAddresses(a.Charging); charging != "" {
 		now.Charging = charging

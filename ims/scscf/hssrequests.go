@@ -144,6 +144,7 @@ func (h hssRequests) replace(impi string, q *cx.PPR) diameter.Result {
 		now := *fresh
 		now.Bindings, now.IMPIs, now.Until, now.HSS, now.Charging = old.Bindings, old.IMPIs, old.Until, old.HSS, old.Charging
 		now.Cause, now.State = registrar.Deactivated, old.State
+		remembers(&now)
 		// A phone keeps registering by the identity that it began with, also where the
 		// profile does not hold it (see userData).
 		now.Identities = slices.Clone(now.Identities)

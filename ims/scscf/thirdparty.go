@@ -20,7 +20,7 @@ import (
 )
 
 // servers are the application servers that have been told of a registration: the
-// State of a registered set.
+// State of a registered set that has filter criteria.
 type servers struct {
 	mu   sync.Mutex
 	told map[string]*informed // by the server's URI; nil before the first
@@ -32,7 +32,13 @@ type informed struct {
 	cseq        uint32
 }
 
-func newServers() *servers { return new(servers) }
+// remembers gives a registration its servers, from the first criteria to the end of it:
+// most users have none, and nobody is told of them.
+func remembers(r *registrar.Registration) {
+	if r.State == nil && r.Services != nil {
+		r.State = new(servers)
+	}
+}
 
 // thirdParty tells application servers of a registration (TS 24.229 5.4.1.7): those
 // whose criteria, of the default identity's service profile, match the REGISTER.

@@ -74,6 +74,55 @@ func TestThirdPartyRegistration(t *testing.T) {
 	})
 }
 
+// Criteria that come with a pushed profile, go and come back: for the server it is one
+// registration.
+func TestThirdPartyRegistrationByPushedCriteria(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		p := h.served()
+		push := func(criteria ...profile.InitialFilterCriteria) {
+			h.served(criteria...)
+			h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: string(h.hss.users[p.impi].Marshal())})
+		}
+		callID := ""
+		told := func(cseq int, expires string) {
+			t.Helper()
+			m := h.as1.want("REGISTER")
+			h.as1.reply(m, 200)
+			h.header(m, sip.HExpires, expires)
+			h.header(m, sip.HCSeq, fmt.Sprintf("%d REGISTER", cseq))
+			if callID == "" {
+				callID = m.CallID()
+			}
+			if m.CallID() != callID {
+				t.Error("the server cannot tell that it is the same registration")
+			}
+		}
+		p.register()
+		if h.has(p.impu).State != nil {
+			t.Error("there is a memory of whom nobody is told")
+		}
+		push(onREGISTER(0, "sip:as1.home.test", continued))
+		p.again(200, "Expires: 0")
+		told(1, "0")
+
+		push()
+		callID = ""
+		p.register()
+		h.as1.nothing()
+		push(onREGISTER(0, "sip:as1.home.test", continued))
+		p.again(200)
+		told(1, "3600")
+		push()
+		p.again(200)
+		h.as1.nothing()
+		push(onREGISTER(0, "sip:as1.home.test", continued))
+		p.again(200)
+		told(2, "3600")
+		p.again(200, "Expires: 0")
+		told(3, "0")
+	})
+}
+
 func TestThirdPartyRegistrationByCriteria(t *testing.T) {
 	conformance.Shows(t, "TP-01")
 	const first, again, leaving = profile.InitialRegistration, profile.ReRegistration, profile.DeRegistration
