@@ -12,62 +12,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unique"
 
 	"github.com/gocscf/gocscf/ims/profile"
 )
-
-// Binding is one contact address of a registration (RFC 3261 10.3) with what
-// the way to it needs.
-type Binding struct {
-	ID      string // names the contact in registration documents; stable over refreshes
-	IMPI    string // who registered it
-	IMPU    string // key of the identity that was registered, the others of the set follow
-	Contact string // the contact URI as it came
-	Params  string // the header parameters of the Contact, as they came, without expires
-	Path    []string
-	CallID  string
-	CSeq    uint32
-	Created time.Time
-	Expires time.Time
-	// Refreshed: it has been registered again since Created.
-	Refreshed bool
-
-	InstanceID string // +sip.instance with its angle brackets, empty when absent
-	RegID      uint32 // RFC 5626, 0 when absent
-	Emergency  bool   // the Contact has the sos parameter (TS 24.229 5.4.8)
-
-	AccessNetwork  string // P-Access-Network-Info of the REGISTER, for third-party registration
-	VisitedNetwork string // P-Visited-Network-ID
-}
-
-// Clone returns b with strings of its own, so that it does not hold on to the
-// message that they were part of: all in one piece, but what many bindings share.
-func (b Binding) Clone() Binding {
-	own := []*string{&b.ID, &b.IMPI, &b.IMPU, &b.Contact, &b.Params, &b.CallID, &b.InstanceID}
-	size := 0
-	for _, s := range own {
-		size += len(*s)
-	}
-	var text strings.Builder
-	text.Grow(size)
-	for _, s := range own {
-		text.WriteString(*s)
-	}
-	rest := text.String()
-	for _, s := range own {
-		n := len(*s)
-		*s, rest = rest[:n], rest[n:]
-	}
-	for _, s := range []*string{&b.AccessNetwork, &b.VisitedNetwork} {
-		*s = unique.Make(*s).Value()
-	}
-	b.Path = slices.Clone(b.Path)
-	for i := range b.Path {
-		b.Path[i] = strings.Clone(b.Path[i])
-	}
-	return b
-}
 
 // Identity is a public user identity of an implicit registration set.
 type Identity struct {

@@ -169,7 +169,8 @@ func known(reg *registrar.Registration, c contact, impi string) bool {
 // TS 24.229 5.4.1.2.2F).
 func (r *registration) bind(have []registrar.Binding) []registrar.Binding {
 	m, now := r.x.Req, time.Now()
-	out := slices.Clone(have)
+	var room [2]registrar.Binding
+	out := append(room[:0], have...)
 	for _, c := range r.contacts {
 		at := len(out)
 		var old registrar.Binding
@@ -190,13 +191,13 @@ func (r *registration) bind(have []registrar.Binding) []registrar.Binding {
 			CallID: m.CallID(), CSeq: r.cseq, Created: now, Expires: now.Add(c.expires),
 			AccessNetwork: m.Get(sip.HPAccessNetworkInfo), VisitedNetwork: m.Get(sip.HPVisitedNetworkID),
 			InstanceID: c.instance, RegID: c.regID, Emergency: c.sos,
-		}.Clone()
+		}
 		if old.ID != "" {
 			b.ID, b.Created, b.Refreshed = old.ID, old.Created, true
 		}
-		out = slices.Insert(out, min(at, len(out)), b)
+		out = slices.Insert(out, min(at, len(out)), b.Clone())
 	}
-	return r.bound(out)
+	return registrar.List(r.bound(out)...)
 }
 
 // contactParams keeps a Contact's parameters as they came, but expires, which the
