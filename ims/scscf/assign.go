@@ -200,6 +200,7 @@ func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*regi
 	var now *registrar.Registration
 	if len(a.UserData) == 0 && old.Registered() && old.Profile != nil {
 		now = old.With(old.Bindings)
+		now.IMPIs = slices.Clip(now.IMPIs) // who adds to them adds to a copy
 	} else {
 		n, err := r.s.userData(a.UserData, r.impi, r.impu)
 		if err != nil {
@@ -207,7 +208,8 @@ func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*regi
 		}
 		now = n
 		if old != nil {
-			now.Bindings, now.IMPIs, now.Charging, now.State = old.Bindings, old.IMPIs, old.Charging, old.State
+			now.Bindings, now.Charging, now.State = old.Bindings, old.Charging, old.State
+			addIMPIs(now, old.IMPIs...)
 		}
 	}
 	remembers(now)
@@ -215,25 +217,10 @@ func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*regi
 	if charging := chargingAddresses(a.Charging); charging != "" {
 		now.Charging = charging
 	}
-	now.IMPIs = addIMPIs(now.IMPIs, r.impi, a.AssociatedIdentities)
+	addIMPIs(now, r.impi)
+	addIMPIs(now, associatedIMPIs(a)...)
 	now.Bindings = r.bind(now.Bindings)
 	return now, nil
-}
-
-func addIMPIs(have []string, impi string, more *cx.Identities) []string {
-	out := have[:len(have):len(have)] // what is appended goes into a copy
-	add := func(id string) {
-		if !slices.Contains(out, id) {
-			out = append(out, strings.Clone(id))
-		}
-	}
-	add(impi)
-	if more != nil {
-		for _, id := range more.UserNames {
-			add(id)
-		}
-	}
-	return out
 }
 
 // leave removes contacts, first of all here: a phone that goes shall be gone,

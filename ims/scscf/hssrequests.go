@@ -142,12 +142,13 @@ func (h hssRequests) replace(impi string, q *cx.PPR) diameter.Result {
 			return cx.ErrorUserUnknown.Result()
 		}
 		now := *fresh
-		now.Bindings, now.IMPIs, now.Until, now.HSS, now.Charging = old.Bindings, old.IMPIs, old.Until, old.HSS, old.Charging
+		addIMPIs(&now, old.IMPIs...)
+		now.Bindings, now.Until, now.HSS, now.Charging = old.Bindings, old.Until, old.HSS, old.Charging
 		now.Cause, now.State = registrar.Deactivated, old.State
 		remembers(&now)
 		// A phone keeps registering by the identity that it began with, also where the
 		// profile does not hold it (see userData).
-		now.Identities = slices.Clone(now.Identities)
+		now.Identities = slices.Clip(now.Identities)
 		for _, b := range old.Bindings {
 			if _, ok := now.Identity(b.IMPU); !ok && b.IMPU != "" {
 				now.Identities = append(now.Identities, registrar.Identity{Key: b.IMPU, URI: b.IMPU, Barred: true})

@@ -59,7 +59,7 @@ func (s *Server) userData(doc string, impi string, impu identity.IMPU) (*registr
 	for i := range p.ServiceProfiles {
 		size += len(p.ServiceProfiles[i].PublicIdentities)
 	}
-	reg.Identities = make([]registrar.Identity, 0, size)
+	reg.Identities, reg.IMPIs = names(size)
 	seen := func(key string) bool { _, is := reg.Identity(key); return is }
 	if size > manyIdentities {
 		set := make(map[string]bool, size)

@@ -89,7 +89,8 @@ func (l *leg) unregistered(impu identity.IMPU, a *cx.SAA) (*registrar.Registrati
 		}
 	}
 	if impi != "" {
-		reg.IMPIs = addIMPIs(nil, impi, a.AssociatedIdentities)
+		addIMPIs(reg, impi)
+		addIMPIs(reg, associatedIMPIs(a)...)
 	}
 	reg.HSS, reg.Charging, reg.Until = unique.Make(a.OriginHost).Value(), chargingAddresses(a.Charging), time.Now().Add(unregisteredFor)
 	if err := s.store.Put(nil, reg); err != nil {
