@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unique"
 
 	"go.uber.org/zap"
 
@@ -163,5 +164,5 @@ func chargingAddresses(c *cx.ChargingInformation) string {
 	add("ccf", c.SecondaryCollection)
 	add("ecf", c.PrimaryEvent)
 	add("ecf", c.SecondaryEvent)
-	return strings.Join(out, ";")
+	return unique.Make(strings.Join(out, ";")).Value() // all users have one of few
 }
