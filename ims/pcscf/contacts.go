@@ -28,12 +28,12 @@ func (c contacts) with(b *binding) contacts {
 	return c
 }
 
-// replaced has b in the place of old.
+// replaced has b in the place of old, if old is there.
 func (c contacts) replaced(old, b *binding) contacts {
 	if c.first == old {
 		c.first = b
-	} else {
-		c.rest[slices.Index(c.rest, old)] = b
+	} else if i := slices.Index(c.rest, old); i >= 0 {
+		c.rest[i] = b
 	}
 	return c
 }
@@ -43,7 +43,8 @@ func (c contacts) without(b *binding) contacts {
 	case c.first != b:
 		c.rest = slices.DeleteFunc(c.rest, func(o *binding) bool { return o == b })
 	case len(c.rest) > 0:
-		c.first, c.rest = c.rest[0], slices.Delete(c.rest, 0, 1)
+		c.first = c.rest[0] // before Delete moves what follows there
+		c.rest = slices.Delete(c.rest, 0, 1)
 	default:
 		c.first = nil
 	}
