@@ -151,10 +151,10 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
+	s.ready.Store(true) // its first answer may be out before the next line is reached
 	serve("UDP", func() error { return s.tp.ServeUDP(s.udp) })
 	serve("TCP", func() error { return s.tp.ServeTCP(s.tcp) })
 	s.deps.Log.Info("application server is up", zap.Stringer("address", s.addr), zap.String("mode", string(s.cfg.Mode)))
-	s.ready.Store(true)
 	select {
 	case <-ctx.Done():
 		return nil
