@@ -238,7 +238,7 @@ func TestDeadlinesAndClose(t *testing.T) {
 			t.Errorf("read until its deadline: %v", err)
 		}
 	}
-	_ = c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	_ = c.SetWriteDeadline(time.Now().Add(500 * time.Millisecond))
 	if n, err := c.Write(make([]byte, 16<<20)); !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 {
 		t.Errorf("nobody reads, and %d octets are written, %v", n, err)
 	}
