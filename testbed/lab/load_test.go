@@ -83,7 +83,6 @@ func TestProtectedLoadComesBack(t *testing.T) {
 			cfg.Patience = 2 * time.Second
 			cfg.Mix = load.Only(load.Message)
 			cfg.Mix[load.Subscribe] = 1
-			cfg.Mix[load.Register] = 1 // of those who tried it while nobody was there
 			comesBack(t, core, cfg, name, 12)
 		})
 	}
@@ -269,6 +268,29 @@ func TestLoadComesBack(t *testing.T) {
 // comesBack restarts a service under a load and wants the phones to come back.
 func comesBack(t *testing.T, core *Core, cfg load.Config, service string, phones int) {
 	t.Helper()
+	// On a busy machine all may have had their one try before the service listened again:
+	// then nothing is seen of how they come back, and it is done once more.
+	const tries = 3
+	for i := 1; ; i++ {
+		r, ended := restartUnderLoad(t, core, cfg, service)
+		reconcile(t, r.PreRegistration)
+		reconcile(t, r.Load)
+		back := r.Load.Scenarios["recover"]
+		if i < tries && back.Succeeded == 0 && back.Failed == uint64(phones) {
+			t.Logf("try %d: nobody was there when they tried", i)
+			continue
+		}
+		if !ended || r.PreRegistration.Succeeded != uint64(phones) || back.Succeeded == 0 || r.Inside+int(back.Failed) < phones {
+			t.Errorf("after the restart of the %s %d phones have come back and %d are registered: %+v", service, back.Succeeded, r.Inside, r.Load)
+		}
+		return
+	}
+}
+
+// restartUnderLoad restarts a service under load, which ends with the first second
+// without a failure behind some; ended is whether there was one.
+func restartUnderLoad(t *testing.T, core *Core, cfg load.Config, service string) (r *load.Report, ended bool) {
+	t.Helper()
 	ctx, enough := context.WithCancel(t.Context())
 	defer enough()
 	restarted := make(chan error, 1)
@@ -298,12 +320,7 @@ func comesBack(t *testing.T, core *Core, cfg load.Config, service string, phones
 	if err := <-restarted; err != nil {
 		t.Fatal(err)
 	}
-	reconcile(t, r.PreRegistration)
-	reconcile(t, r.Load)
-	back := r.Load.Scenarios["recover"]
-	if ctx.Err() == nil || r.PreRegistration.Succeeded != uint64(phones) || back.Succeeded+r.Load.Scenarios["register"].Succeeded == 0 || r.Inside+int(back.Failed) < phones {
-		t.Errorf("after the restart of the %s %d phones have come back and %d are registered: %+v", service, back.Succeeded, r.Inside, r.Load)
-	}
+	return r, ctx.Err() != nil
 }
 
 // TestLoadOverABadPath: phones and core get over datagrams that are lost, come twice or
