@@ -115,12 +115,32 @@ const tries = 3
 // taken for dead. A full disk costs log lines, and those are counted, and named in the log
 // when there is room again.
 func TestFaultsOfTheMachine(t *testing.T) {
-	var r *chaos.Report
+	r := strike(t, func() (chaos.Config, []chaos.Fault) {
+		dir := disk(t, "8m")
+		return chaos.Config{Dir: dir, Hold: 2500 * time.Millisecond}, ofTheMachine(t, dir)
+	})
+	for _, o := range r.Outcomes {
+		for w := range o.Warned {
+			if o.Fault != "no-space" || !strings.Contains(w, "log lines are missing here") {
+				t.Errorf("%s: %s", o.Fault, w)
+			}
+		}
+		if len(o.Unnamed) != 0 {
+			t.Errorf("%s: not seen are %q; of failures the metrics tell %v", o.Fault, o.Unnamed, o.Metrics)
+		}
+	}
+}
+
+// strike has faults befall a core under load, anew for each try. No attempt may fail, no
+// phone and no call be lost, and something must have been under way.
+func strike(t *testing.T, begin func() (chaos.Config, []chaos.Fault)) (r *chaos.Report) {
+	t.Helper()
 	var faults []chaos.Fault
 	for i := range tries {
-		dir := disk(t, "8m")
-		faults = ofTheMachine(t, dir)
-		cfg := chaos.Config{Bin: "/bin", Dir: dir, Phones: 12, Rate: 4, Hold: 2500 * time.Millisecond, Quiet: time.Second, Patience: 20 * time.Second, Leave: true, Say: t.Logf}
+		var cfg chaos.Config
+		cfg, faults = begin()
+		cfg.Bin, cfg.Phones, cfg.Rate, cfg.Leave = "/bin", 12, 4, true
+		cfg.Quiet, cfg.Patience, cfg.Say = time.Second, 20*time.Second, t.Logf
 		var err error
 		if r, err = chaos.Run(t.Context(), cfg, faults); err != nil {
 			t.Fatal(err)
@@ -141,18 +161,11 @@ func TestFaultsOfTheMachine(t *testing.T) {
 		if calls += o.Calls; o.Attempts == 0 {
 			t.Errorf("%s: nothing was attempted", o.Fault)
 		}
-		for w := range o.Warned {
-			if o.Fault != "no-space" || !strings.Contains(w, "log lines are missing here") {
-				t.Errorf("%s: %s", o.Fault, w)
-			}
-		}
-		if len(o.Unnamed) != 0 {
-			t.Errorf("%s: not seen are %q; of failures the metrics tell %v", o.Fault, o.Unnamed, o.Metrics)
-		}
 	}
 	if calls == 0 {
 		t.Error("no call was under way when a fault came")
 	}
+	return r
 }
 
 // ofTheMachine are the faults of a machine whose services write to dir.

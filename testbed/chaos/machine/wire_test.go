@@ -22,35 +22,9 @@ const felt = 30 * time.Second
 // phones, of the functions among each other, and of their connections to the HSS. No
 // attempt fails, no phone and no call is lost.
 func TestFaultsOfTheWire(t *testing.T) {
-	var r *chaos.Report
-	var faults []chaos.Fault
-	for i := range tries {
-		faults = ofTheWire(guest.Host(t))
-		cfg := chaos.Config{Bin: "/bin", Dir: t.TempDir(), Phones: 12, Rate: 4, Hold: 8 * time.Second, Quiet: time.Second, Patience: 20 * time.Second, Leave: true, Say: t.Logf}
-		var err error
-		if r, err = chaos.Run(t.Context(), cfg, faults); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("try %d\n%s", i+1, r.Table())
-		if r.Outside.Failed == 0 || !r.Outside.Unanswered() {
-			break
-		}
-	}
-	for _, f := range r.Faulty() {
-		t.Error(f)
-	}
-	if r.All.Failed != 0 || r.All.Attempts == 0 || len(r.Outcomes) != len(faults) {
-		t.Errorf("of %d attempts %d have failed, with %d faults of %d", r.All.Attempts, r.All.Failed, len(r.Outcomes), len(faults))
-	}
-	calls := uint64(0)
-	for _, o := range r.Outcomes {
-		if calls += o.Calls; o.Attempts == 0 {
-			t.Errorf("%s: nothing was attempted", o.Fault)
-		}
-	}
-	if calls == 0 {
-		t.Error("no call was under way when a fault came")
-	}
+	strike(t, func() (chaos.Config, []chaos.Fault) {
+		return chaos.Config{Dir: t.TempDir(), Hold: 8 * time.Second}, ofTheWire(guest.Host(t))
+	})
 }
 
 // ofTheWire are faults of the network that all of them share. Each has come when a packet
