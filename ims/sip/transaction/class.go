@@ -54,15 +54,23 @@ func sosContact(v string) bool {
 
 // precious requests are turned away last: those inside a dialog, emergency calls (no
 // other method to their URN makes one), and what the core marks as having priority (RFC
-// 4412). A phone's own Resource-Priority does not count. Whether there is such a dialog
-// is for those to say who know it.
+// 4412). Whether there is such a dialog, and whether a phone may have the priority that it
+// asks for, is for those to say who know it.
 func precious(f sip.Flow, m *sip.Message) bool {
+	core := f.Role == sip.RoleCore || f.Role == sip.RoleISC
+	return emergency(m) || core && m.Has(sip.HResourcePriority) || m.ToTag() != ""
+}
+
+func emergency(m *sip.Message) bool {
 	const sos = "urn:service:sos"
-	if uri := m.RequestURI(); m.Method() == "INVITE" && len(uri) >= len(sos) && strings.EqualFold(uri[:len(sos)], sos) && (len(uri) == len(sos) || uri[len(sos)] == '.') {
-		return true
-	}
-	trusted := f.Role == sip.RoleCore || f.Role == sip.RoleISC
-	return trusted && m.Has(sip.HResourcePriority) || m.ToTag() != ""
+	uri := m.RequestURI()
+	return m.Method() == "INVITE" && len(uri) >= len(sos) && strings.EqualFold(uri[:len(sos)], sos) && (len(uri) == len(sos) || uri[len(sos)] == '.')
+}
+
+// ByPriority reports whether a request, none of REGISTER, is Vital for its
+// Resource-Priority alone: for those who know more of who asks for it.
+func ByPriority(m *sip.Message) bool {
+	return m.Has(sip.HResourcePriority) && m.ToTag() == "" && !emergency(m)
 }
 
 // lets decides on its shard about a request that opens a transaction: s.shed says why
@@ -88,8 +96,8 @@ func (l *Layer) lets(s *Server) bool {
 	return s.shed == ""
 }
 
-// Class returns what the request has to do with earlier ones; New without
-// Config.Admission.
+// Class returns what the request has to do with earlier ones; without Config.Admission
+// New, where nobody had to know.
 func (s *Server) Class() admission.Class { return s.class }
 
 // Heard tells Config.Admission that an element further on has begun to answer the request,

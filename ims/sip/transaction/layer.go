@@ -330,7 +330,8 @@ func (l *Layer) shed(s *Server, waited time.Duration) (why string) {
 	}
 	if a := l.cfg.Admission; a != nil {
 		now := l.Now()
-		s.came, s.kernel, s.class = now, waited, l.cfg.Classify(s.Flow, s.Req)
+		s.came, s.kernel = now, waited
+		l.classify(s)
 		if l.cfg.UnderWay != nil && l.cfg.UnderWay(s.Flow, s.Req) {
 			var e admission.Entry
 			e, s.why, s.under = a.Enter(now, s.class, waited)
@@ -346,11 +347,19 @@ func (l *Layer) shed(s *Server, waited time.Duration) (why string) {
 	return ""
 }
 
+// classify asks once for a request: the answer may be given so often only.
+func (l *Layer) classify(s *Server) admission.Class {
+	if !s.classed {
+		s.class, s.classed = l.cfg.Classify(s.Flow, &s.msg), true
+	}
+	return s.class
+}
+
 // full reports whether a request that opens a transaction has to be turned away.
 func (l *Layer) full(s *Server) bool {
 	limit := l.cfg.MaxTransactions
 	open := int(l.open.Load())
-	return open >= limit || open >= limit-limit/8 && l.cfg.Classify(s.Flow, &s.msg) != admission.Vital || l.octets.Load() >= int64(l.cfg.MaxOctets)
+	return open >= limit || open >= limit-limit/8 && l.classify(s) != admission.Vital || l.octets.Load() >= int64(l.cfg.MaxOctets)
 }
 
 // drop counts and reports a message that gets no answer.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
 
@@ -88,6 +90,23 @@ func TestOverload(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who classifies may count, so that each request is classified once, however often it is
+// looked at.
+func TestClassifiedOnce(t *testing.T) {
+	var asked atomic.Int64
+	c := Config{MaxTransactions: 16, NoTrying: true, Classify: func(sip.Flow, *sip.Message) admission.Class { asked.Add(1); return admission.Vital }}
+	bubble(t, c, func(r *rig) {
+		r.tu.request = func(s *Server) { s.Shard.After(time.Second, s.Abandon) }
+		for i := range 15 {
+			r.receive(udp, request("MESSAGE", fmt.Sprint(i), ""))
+		}
+		// The last one came in the reserve, an eighth of all.
+		if n, open := asked.Load(), r.l.Stats().Open; n != 1 || open != 15 {
+			r.Errorf("asked %d times, want once; %d are open", n, open)
+		}
+	})
 }
 
 // Whoever sends INVITEs and never an ACK must not keep others out: 64·T1 on Gm is
