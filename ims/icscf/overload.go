@@ -17,7 +17,7 @@ func overloaded(best *proxy.Final) node.Refusal {
 // mayAsk reports whether the HSS may be asked for x, and refuses x otherwise: what it
 // would answer too late is better refused at once than kept.
 func (s *Server) mayAsk(x *proxy.Exchange) bool {
-	if s.cx.Room(classify(x.Flow, x.Req)) {
+	if s.cx.Room(s.classify(x.Flow, x.Req)) {
 		return true
 	}
 	s.verdicts.Refuse(x, s.cx.Busy())

@@ -26,6 +26,8 @@ func (s *Server) classify(f sip.Flow, m *sip.Message) admission.Class {
 		}
 	case m.Method() == "INVITE" && s.cfg.Emergency.service(m.RequestURI(), s.cfg.Domain) != "":
 		return admission.Vital
+	case s.hasPriority(f, m):
+		return admission.Vital
 	}
 	return c
 }
@@ -50,10 +52,12 @@ func (s *Server) classOfREGISTER(f sip.Flow, c admission.Class) admission.Class 
 // knows reports whether a request comes from a phone that is registered, or belongs to
 // an emergency call in clear: who that is, sender says.
 func (s *Server) knows(f sip.Flow, m *sip.Message) bool {
-	switch {
-	case s.callers.of(f, m) != nil:
-		return true
-	case s.sec == nil:
+	return s.callers.of(f, m) != nil || s.registered(f)
+}
+
+// registered reports whether a flow is a registered phone's.
+func (s *Server) registered(f sip.Flow) bool {
+	if s.sec == nil {
 		return s.bindings.ofFlow(f, time.Now()) != nil
 	}
 	on := s.sec.of(f)

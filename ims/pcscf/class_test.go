@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -128,4 +129,87 @@ func TestClassesOfStrangers(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A phone that asks for priority goes first where the operator lets it ask, if it is
+// registered, and as long as there are not too many.
+func TestClassOfPriority(t *testing.T) {
+	run(t, func(w *world) {
+		p, s := w.peer("alice", "192.0.2.50:5060"), w.peer("stranger", strangerAddr)
+		p.register()
+		for _, tt := range []struct {
+			name, priority, method string
+			of                     *peer
+			want                   admission.Class
+		}{
+			{"none", "", "INVITE", p, admission.New},
+			{"one that phones may ask for", "WPS.2", "INVITE", p, admission.Vital},
+			{"for a message", "wps.0", "MESSAGE", p, admission.Vital},
+			{"the second of two", "ets.0, wps.4", "INVITE", p, admission.Vital},
+			{"another", "ets.0", "INVITE", p, admission.New},
+			{"a namespace that begins so", "wpsx.0", "INVITE", p, admission.New},
+			{"a stranger's", "wps.0", "INVITE", s, admission.New},
+		} {
+			line := "Accept-Language: en"
+			if tt.priority != "" {
+				line = "Resource-Priority: " + tt.priority
+			}
+			if got := w.classOf(gmFlow(tt.of.addr.String()), tt.of.text(tt.method, "sip:bob@"+domain, "c1", line)); got != tt.want {
+				t.Errorf("%s is %v, want %v", tt.name, got, tt.want)
+			}
+		}
+		vital := func(of *peer) (n int) {
+			text := of.text("INVITE", "sip:bob@"+domain, "c1", "Resource-Priority: wps.0")
+			for range 1000 {
+				if w.classOf(gmFlow(of.addr.String()), text) == admission.Vital {
+					n++
+				}
+			}
+			return n
+		}
+		time.Sleep(time.Second)
+		if n := vital(p); n != claimedByOne {
+			t.Errorf("%d at once, want %d", n, claimedByOne)
+		}
+		bob := w.peer("bob", "192.0.2.60:5060")
+		bob.register()
+		if n := vital(bob); n != claimedByOne {
+			t.Errorf("%d of another at once, want %d", n, claimedByOne)
+		}
+		var phones []*peer
+		for i := range 4 * claimedPriorities / claimedByOne { // some may share a place
+			p := w.peer("phone"+strconv.Itoa(i), "192.0.3."+strconv.Itoa(i+1)+":5060")
+			p.register()
+			phones = append(phones, p)
+		}
+		time.Sleep(time.Second)
+		sum := 0
+		for _, p := range phones {
+			sum += vital(p)
+		}
+		if sum != claimedPriorities {
+			t.Errorf("%d of all at once, want %d", sum, claimedPriorities)
+		}
+	}, func(c *Config) { c.ResourcePriority = []string{"wps"} })
+}
+
+// A phone behind IPsec asks over its SA set, once that is established.
+func TestClassOfPriorityBehindIPsec(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50")
+		u.begin()
+		a := w.p.sec.byID[w.ipsec.installed()[0].ID]
+		over := sip.Flow{Role: sip.RoleProtectedServer, Local: a.Local.Server(), Remote: a.Remote.Client()}
+		text := u.text("INVITE", "sip:bob@x", "c1", "Resource-Priority: wps.0")
+		if got := w.classOf(over, text); got != admission.New {
+			t.Errorf("over a set that is not answered for it is %v", got)
+		}
+		u.answer401()
+		if got := w.classOf(over, text); got != admission.Vital {
+			t.Errorf("over its set it is %v", got)
+		}
+		if got := w.classOf(gmFlow("192.0.2.50:5060"), text); got != admission.New {
+			t.Errorf("in clear it is %v", got)
+		}
+	}, func(c *Config) { c.ResourcePriority = []string{"wps"} })
 }

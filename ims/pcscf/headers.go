@@ -1,11 +1,9 @@
 package pcscf
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/gocscf/gocscf/ims/sip"
-	"github.com/gocscf/gocscf/ims/sip/proxy"
 )
 
 // idSet is a set of header fields.
@@ -220,22 +218,4 @@ func addressURI(value string) string {
 		return ""
 	}
 	return a.URI
-}
-
-// passPriority puts the priorities back that the operator lets phones ask for (TS
-// 24.229 5.2.1).
-func (s *Server) passPriority(x *proxy.Exchange) {
-	if len(s.cfg.ResourcePriority) == 0 || !x.Req.Has(sip.HResourcePriority) {
-		return
-	}
-	var pass []string
-	for v := range x.Req.Values(sip.HResourcePriority) {
-		namespace, _, _ := strings.Cut(v, ".")
-		if slices.ContainsFunc(s.cfg.ResourcePriority, func(n string) bool { return strings.EqualFold(n, namespace) }) {
-			pass = append(pass, v)
-		}
-	}
-	if len(pass) > 0 {
-		x.Edits.Add(sip.HResourcePriority, strings.Join(pass, ", "))
-	}
 }

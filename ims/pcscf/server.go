@@ -45,6 +45,7 @@ type Server struct {
 
 	began       time.Time
 	emergencies *admission.Bucket // REGISTERs of strangers, see strangeEmergencies
+	claims      claims            // to priority, of phones
 }
 
 // Server is run by node.Program.
@@ -71,7 +72,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		return nil, fmt.Errorf("hosts: %w", err)
 	}
 	d := newDialogs()
-	s := &Server{cfg: cfg, deps: deps, dialogs: d, loads: newLoads(), began: time.Now(), emergencies: admission.NewBucket(strangeEmergencies), metrics: metrics{
+	s := &Server{cfg: cfg, deps: deps, dialogs: d, loads: newLoads(), began: time.Now(), emergencies: admission.NewBucket(strangeEmergencies), claims: newClaims(), metrics: metrics{
 		registered: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gocscf_pcscf_registered_contacts", Help: "Contacts of phones that are registered through this P-CSCF.",
 		}),

@@ -10,13 +10,23 @@ import (
 
 // classify says what is refused last under load: what comes to a served user has been
 // through its caller's half already, and what an application server returns was let in
-// before it went there.
-func classify(f sip.Flow, m *sip.Message) admission.Class {
+// before it went there. The priority that a phone asks for counts if its user may have it,
+// that of others if they are of the trust domain.
+func (s *Server) classify(f sip.Flow, m *sip.Message) admission.Class {
 	c := transaction.Class(f, m)
-	if c != admission.New || m.Method() == "REGISTER" {
+	if m.Method() == "REGISTER" {
 		return c
 	}
-	if top := m.First(sip.HRoute); strings.Contains(top, ":"+origUser+"@") || strings.Contains(top, ";orig") {
+	top := m.First(sip.HRoute)
+	ofPhone, ofServer := strings.Contains(top, ":"+origUser+"@"), strings.Contains(top, ";orig")
+	vital := c == admission.Vital
+	if vital && transaction.ByPriority(m) {
+		vital = s.cfg.Trusted.Has(f.Remote.Addr()) && (!ofPhone || ofServer || s.mayHavePriority(m))
+	}
+	switch {
+	case vital:
+		return admission.Vital
+	case ofPhone, ofServer:
 		return admission.New
 	}
 	return admission.Begun

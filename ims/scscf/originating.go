@@ -26,7 +26,7 @@ const hopTimeout = 4 * time.Second
 // originate begins a request that a user whom we serve has sent, or that an
 // application server sends for him (TS 24.229 5.4.3.2).
 func (l *leg) originate() {
-	impu, reg := l.sender()
+	impu, reg := l.s.sender(l.x.Req)
 	if impu == "" {
 		l.refuse(node.Refusal{Status: 403, Cause: "no_served_user", Clause: "TS 24.229 5.4.3.2",
 			Text: "An originating request names no served user: neither P-Served-User nor P-Asserted-Identity can be read.",
@@ -58,16 +58,16 @@ func (l *leg) lost(impu identity.IMPU) node.Refusal {
 		IMSXML: registerAnew}
 }
 
-// sender is the served user: P-Served-User, or else the first P-Asserted-Identity
-// whom we know. reg is nil for one whom we do not.
-func (l *leg) sender() (impu identity.IMPU, reg *registrar.Registration) {
+// sender is the served user of a request: P-Served-User, or else the first
+// P-Asserted-Identity whom we know. reg is nil for one whom we do not.
+func (s *Server) sender(m *sip.Message) (impu identity.IMPU, reg *registrar.Registration) {
 	for _, id := range [...]sip.ID{sip.HPServedUser, sip.HPAssertedIdentity} {
-		for v := range l.x.Req.Values(id) {
+		for v := range m.Values(id) {
 			name := nameOf(v)
 			if name == "" {
 				continue
 			}
-			if reg := l.s.store.Get(string(name)); reg != nil {
+			if reg := s.store.Get(string(name)); reg != nil {
 				return name, reg
 			}
 			if impu == "" {

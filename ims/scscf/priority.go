@@ -19,15 +19,10 @@ func (l *leg) authorizePriority(reg *registrar.Registration, impu identity.IMPU)
 	if !m.Has(sip.HResourcePriority) {
 		return
 	}
-	var allowed []profile.Priority
-	if reg.Profile != nil {
-		if _, pi := reg.Profile.Find(impu); pi != nil {
-			allowed = pi.Priorities
-		}
-	}
+	allowed := priorities(reg, impu)
 	var stays, goes []string
 	for v := range m.Values(sip.HResourcePriority) {
-		if slices.ContainsFunc(allowed, func(p profile.Priority) bool { return covers(p, v) }) {
+		if allowed.cover(v) {
 			stays = append(stays, v)
 		} else {
 			goes = append(goes, v)
@@ -44,6 +39,39 @@ func (l *leg) authorizePriority(reg *registrar.Registration, impu identity.IMPU)
 	if stays != nil {
 		l.x.Edits.Add(sip.HResourcePriority, strings.Join(stays, ", "))
 	}
+}
+
+// mayHavePriority reports whether a request that has come along our Service-Route asks
+// for a priority that its sender may have.
+func (s *Server) mayHavePriority(m *sip.Message) bool {
+	impu, reg := s.sender(m)
+	if !reg.Registered() {
+		return false
+	}
+	allowed := priorities(reg, impu)
+	for v := range m.Values(sip.HResourcePriority) {
+		if allowed.cover(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// allowance is what a public identity may ask for.
+type allowance []profile.Priority
+
+func priorities(reg *registrar.Registration, impu identity.IMPU) allowance {
+	if reg.Profile == nil {
+		return nil
+	}
+	if _, pi := reg.Profile.Find(impu); pi != nil {
+		return pi.Priorities
+	}
+	return nil
+}
+
+func (a allowance) cover(value string) bool {
+	return slices.ContainsFunc(a, func(p profile.Priority) bool { return covers(p, value) })
 }
 
 // covers reports whether a subscribed priority allows a value "namespace.level":

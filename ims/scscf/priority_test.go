@@ -1,10 +1,13 @@
 package scscf
 
 import (
+	"net/netip"
 	"testing"
 
+	"github.com/gocscf/gocscf/ims/node"
 	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
 	"github.com/gocscf/gocscf/ims/trace"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
@@ -34,5 +37,58 @@ func TestPriorityIsWhatTheSubscriptionAllows(t *testing.T) {
 		w.header(as, sip.HResourcePriority, "")
 		w.as1.back(as, func(e *sip.Edits) { e.Add(sip.HResourcePriority, "ets.0") })
 		w.header(w.i.want("INVITE"), sip.HResourcePriority, "ets.0")
+	})
+}
+
+// Under load the priority that a phone asks for counts if its user may have it; what the
+// core or an application server says counts.
+func TestClassOfPriority(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		alice := id("sip:alice@home.test")
+		alice.Priorities = []profile.Priority{{Namespace: "wps", Level: "2"}}
+		w.register(user(nil, alice), at("sip:alice@10.0.0.1"))
+		w.register(user(nil, id("sip:carol@home.test")), at("sip:carol@10.0.0.3"))
+		for _, tt := range []struct {
+			name, route, who, priority, more string
+			want                             admission.Class
+		}{
+			{"a call", alongSR, "alice", "", "", admission.New},
+			{"what she may have", alongSR, "alice", "wps.2", "", admission.Vital},
+			{"that and more", alongSR, "alice", "wps.0, wps.3", "", admission.Vital},
+			{"more", alongSR, "alice", "wps.1", "", admission.New},
+			{"more within a dialog", alongSR, "alice", "wps.1", ";tag=x", admission.Vital},
+			{"of whom who may have none", alongSR, "carol", "wps.2", "", admission.New},
+			{"of whom nobody knows", alongSR, "mallory", "wps.2", "", admission.New},
+			{"what an application server asks for", "Route: <sip:scscf.home.test;lr;orig>", "carol", "wps.0", "", admission.Vital},
+			{"what has been through the caller's half", "Route: <sip:scscf.home.test;lr>", "carol", "wps.0", "", admission.Vital},
+			{"of whom who asks for help, too", alongSR, "carol", "wps.0", "sos", admission.Vital},
+			{"a call to her", "Route: <sip:scscf.home.test;lr>", "carol", "", "", admission.Begun},
+		} {
+			uri := "sip:bob@home.test"
+			if tt.more == "sos" { // only another P-CSCF than ours lets that come here
+				uri, tt.more = "urn:service:sos", ""
+			}
+			text := "INVITE " + uri + " SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bK1\r\nFrom: <sip:x@home.test>;tag=1\r\nTo: <sip:bob@home.test>" + tt.more +
+				"\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\nP-Asserted-Identity: <sip:" + tt.who + "@home.test>\r\n" + tt.route + "\r\n"
+			if tt.priority != "" {
+				text += "Resource-Priority: " + tt.priority + "\r\n"
+			}
+			m, err := sip.Parse(text + "Content-Length: 0\r\n\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.s.classify(sip.Flow{Role: sip.RoleCore}, m); got != tt.want {
+				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+			}
+			if tt.priority == "" || tt.more != "" || uri != "sip:bob@home.test" {
+				continue
+			}
+			outside := sip.Flow{Role: sip.RoleCore, Remote: netip.MustParseAddrPort("203.0.113.1:5060")}
+			w.s.cfg.Trusted = node.Trusted{netip.MustParsePrefix("10.0.0.0/8")}
+			if got := w.s.classify(outside, m); got == admission.Vital {
+				t.Errorf("%s: %v from outside of the trust domain", tt.name, got)
+			}
+			w.s.cfg.Trusted = nil
+		}
 	})
 }

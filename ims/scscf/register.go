@@ -223,7 +223,7 @@ func (r *registration) unchallenged() {
 // resync is RAND‖AUTS after a synchronisation failure, nil otherwise.
 func (r *registration) challenge(resync []byte, failures int) {
 	s := r.s
-	if !s.cx.Room(classify(r.x.Flow, r.x.Req)) {
+	if !s.cx.Room(s.classify(r.x.Flow, r.x.Req)) {
 		r.refuse(s.cx.Busy())
 		return
 	}

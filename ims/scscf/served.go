@@ -23,7 +23,7 @@ const unregisteredFor = time.Hour
 // goes on with it (TS 29.228 6.1.2). It refuses the request when there is none.
 func (l *leg) fetch(impu identity.IMPU, then func(*registrar.Registration)) {
 	s := l.s
-	if !s.cx.Room(classify(l.x.Flow, l.x.Req)) {
+	if !s.cx.Room(s.classify(l.x.Flow, l.x.Req)) {
 		l.refuse(s.cx.Busy())
 		return
 	}

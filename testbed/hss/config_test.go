@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/profile"
 )
 
 const goodConfig = `
@@ -44,7 +46,7 @@ subscribers:
     <InitialFilterCriteria><Priority>1</Priority>
     <ApplicationServer><ServerName>sip:as2</ServerName></ApplicationServer></InitialFilterCriteria>
 - {impi: 1@example.org, impus: ["sip:1@example.org"], k: 465b5ce8b199b49faa5f0a2ee238a6bc, op: cdc202d5123e20f62b6d676ac72cb318, algorithm: Milenage}
-- {impi: 2@example.org, impus: ["sip:2@example.org"], k: 000102030405060708090a0b0c0d0e0f, algorithm: xor, amf: 0000}
+- {impi: 2@example.org, impus: ["sip:2@example.org"], k: 000102030405060708090a0b0c0d0e0f, algorithm: xor, amf: 0000, priorities: [wps.2, dsn.flash]}
 `
 
 // files writes a configuration and returns the name of hss.yaml.
@@ -90,6 +92,9 @@ func TestConfigIsRead(t *testing.T) {
 	}
 	if !bytes.Contains(u.data, []byte("sip:as2")) || !bytes.Contains(u.data, []byte("sip:mail.example.org")) || !bytes.Contains(u.data, []byte("0049")) {
 		t.Errorf("profile %s", u.data)
+	}
+	if p, err := profile.Parse(db.user("2@example.org").data); err != nil || !slices.Equal(p.ServiceProfiles[0].PublicIdentities[0].Priorities, []profile.Priority{{Namespace: "wps", Level: "2"}, {Namespace: "dsn", Level: "flash"}}) {
+		t.Errorf("priorities of %+v: %v", p, err)
 	}
 	if got := strings.Join(c.Explain(), "\n"); !strings.Contains(got, "3 subscribers") || !strings.Contains(got, "can be predicted") || !strings.Contains(got, "state.json") {
 		t.Errorf("Explain says %s", got)
@@ -140,6 +145,7 @@ func TestConfigFaults(t *testing.T) {
 		{"impi", goodConfig, sub("001010000000001@ims.mnc001.mcc001.3gppnetwork.org\n", "001010000000001\n"), []string{"(line 3).impi"}},
 		{"impu", goodConfig, sub("\"tel:+491\"", "mailto:x"), []string{"(line 3).impus[1]"}},
 		{"barred", goodConfig, sub("barred: [\"tel:+491\"]", "barred: [\"tel:+492\"]"), []string{"(line 3).barred", "tel:+492"}},
+		{"priority", goodConfig, sub("wps.2", "wps"), []string{"(line 21).priorities[0]"}},
 		{"same impi", goodConfig, sub("impi: 2@", "impi: 1@"), []string{"(line 21).impi", "same"}},
 		{"iFC file", goodConfig, sub("mail.xml", "post.xml"), []string{"(line 3).ifc[0]", "post.xml"}},
 		{"iFC", goodConfig, sub("<Priority>1<", "<Priority>x<"), []string{"(line 3).ifc[1]", "Priority"}},

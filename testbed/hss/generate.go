@@ -19,15 +19,17 @@ type Generated struct {
 	// MSISDN is the number of the first without +. Default 15550000000.
 	MSISDN string
 
-	// K, OPc, OP, AMF, Algorithm and IFC are those of a Subscriber.
+	// K, OPc, OP, AMF, Algorithm, IFC and Priorities are those of a Subscriber.
 	K         Key
 	OPc, OP   Key
 	AMF       string
 	Algorithm string
 	IFC       []string
+
+	Priorities []string
 }
 
-// UnmarshalYAML reads the keys first, count, msisdn, k, opc, op, amf, algorithm, ifc.
+// UnmarshalYAML reads the keys first, count, msisdn, k, opc, op, amf, algorithm, ifc, priorities.
 func (g *Generated) UnmarshalYAML(decode func(any) error) error {
 	var y struct {
 		First     scalar   `yaml:"first"`
@@ -39,13 +41,15 @@ func (g *Generated) UnmarshalYAML(decode func(any) error) error {
 		AMF       scalar   `yaml:"amf"`
 		Algorithm scalar   `yaml:"algorithm"`
 		IFC       []scalar `yaml:"ifc"`
+
+		Priorities []scalar `yaml:"priorities"`
 	}
 	if err := hideKeys(decode(&y)); err != nil {
 		return err
 	}
 	*g = Generated{
 		First: y.First.text, Count: y.Count, MSISDN: y.MSISDN.text, K: Key(y.K.text), OPc: Key(y.OPc.text), OP: Key(y.OP.text),
-		AMF: y.AMF.text, Algorithm: y.Algorithm.text, IFC: texts(y.IFC),
+		AMF: y.AMF.text, Algorithm: y.Algorithm.text, IFC: texts(y.IFC), Priorities: texts(y.Priorities),
 	}
 	return nil
 }
@@ -73,7 +77,7 @@ func (d *database) generate(c *Config, g *Generated, cache criteriaCache) error 
 		imsi := fmt.Sprintf("%015d", first+i)
 		s := Subscriber{
 			IMPI: imsi + "@" + c.Domain, IMPUs: []string{"sip:" + imsi + "@" + c.Domain, "tel:+" + strconv.FormatUint(msisdn+i, 10)},
-			K: g.K, OPc: g.OPc, OP: g.OP, AMF: g.AMF, Algorithm: g.Algorithm, IFC: g.IFC, dir: c.Dir,
+			K: g.K, OPc: g.OPc, OP: g.OP, AMF: g.AMF, Algorithm: g.Algorithm, IFC: g.IFC, Priorities: g.Priorities, dir: c.Dir,
 		}
 		var u *user
 		if model == nil {

@@ -12,7 +12,7 @@ import (
 // Subscribers made by a rule are what they would be if they were written down.
 func TestGenerate(t *testing.T) {
 	text := "domain: example.org\nsubscribers: []\ngenerate:\n- {first: 001010000000998, count: 5, msisdn: 4930100, k: " + keyK + ", opc: " + keyOPc +
-		", ifc: ['<InitialFilterCriteria><Priority>1</Priority><ApplicationServer><ServerName>sip:as.example.org</ServerName></ApplicationServer></InitialFilterCriteria>']}\n"
+		", priorities: [wps.2], ifc: ['<InitialFilterCriteria><Priority>1</Priority><ApplicationServer><ServerName>sip:as.example.org</ServerName></ApplicationServer></InitialFilterCriteria>']}\n"
 	c := DefaultConfig()
 	if err := yaml.UnmarshalWithOptions([]byte(text), &c, yaml.Strict()); err != nil {
 		t.Fatal(err)
@@ -23,7 +23,7 @@ func TestGenerate(t *testing.T) {
 	}
 	written := Config{Domain: c.Domain}
 	written.Subscribers.List = []Subscriber{{
-		IMPI: "001010000001001@example.org", IMPUs: []string{"sip:001010000001001@example.org", "tel:+4930103"}, K: keyK, OPc: keyOPc, IFC: c.Generate[0].IFC,
+		IMPI: "001010000001001@example.org", IMPUs: []string{"sip:001010000001001@example.org", "tel:+4930103"}, K: keyK, OPc: keyOPc, IFC: c.Generate[0].IFC, Priorities: []string{"wps.2"},
 	}}
 	want, err := newDatabase(&written, written.Subscribers.List)
 	if err != nil {

@@ -50,6 +50,9 @@ type Subscriber struct {
 	// document itself or the name of a file: an InitialFilterCriteria element, or
 	// any element with some as children.
 	IFC []string
+	// Priorities are what the public identities may ask for in Resource-Priority, as
+	// "wps.2": namespace and highest level (ExtendedPriority of TS 29.228 Annex E).
+	Priorities []string
 	// Charging names the charging functions.
 	Charging Charging
 	// Roaming are the networks beside the home network in which this subscriber
@@ -113,6 +116,7 @@ type subscriberYAML struct {
 	SQN          scalar            `yaml:"sqn"`
 	RAND         []scalar          `yaml:"rand"`
 	IFC          []scalar          `yaml:"ifc"`
+	Priorities   []scalar          `yaml:"priorities"`
 	Charging     Charging          `yaml:"charging"`
 	Roaming      []scalar          `yaml:"roaming"`
 	Capabilities Capabilities      `yaml:"capabilities"`
@@ -128,7 +132,7 @@ func (s *Subscriber) UnmarshalYAML(decode func(any) error) error {
 		IMPI: y.IMPI.text, IMPUs: texts(y.IMPUs), Barred: texts(y.Barred),
 		K: Key(y.K.text), OPc: Key(y.OPc.text), OP: Key(y.OP.text), AMF: y.AMF.text,
 		Algorithm: y.Algorithm.text, TUAK: y.TUAK, SQN: y.SQN.text, RAND: texts(y.RAND),
-		IFC: texts(y.IFC), Charging: y.Charging, Roaming: texts(y.Roaming), Capabilities: y.Capabilities,
+		IFC: texts(y.IFC), Priorities: texts(y.Priorities), Charging: y.Charging, Roaming: texts(y.Roaming), Capabilities: y.Capabilities,
 		line: y.IMPI.line,
 	}
 	for impu, name := range y.DisplayNames {

@@ -17,16 +17,17 @@ import (
 // user is a subscriber ready for use: what was configured, and the state of one
 // private identity. The state is guarded by database.mu.
 type user struct {
-	impi     identity.IMPI
-	impus    []identity.IMPU // as configured: the implicit registration set
-	barred   []identity.IMPU
-	alg      aka.Algorithm
-	amf      aka.AMF
-	data     []byte                          // User-Data; of one that is generated, made when it is first wanted
-	criteria []profile.InitialFilterCriteria // to make it from
-	charging *cx.ChargingInformation
-	roaming  []string // networks beside the home network, empty for any
-	caps     *cx.ServerCapabilities
+	impi       identity.IMPI
+	impus      []identity.IMPU // as configured: the implicit registration set
+	barred     []identity.IMPU
+	alg        aka.Algorithm
+	amf        aka.AMF
+	data       []byte                          // User-Data; of one that is generated, made when it is first wanted
+	criteria   []profile.InitialFilterCriteria // to make it from
+	charging   *cx.ChargingInformation
+	priorities []profile.Priority
+	roaming    []string // networks beside the home network, empty for any
+	caps       *cx.ServerCapabilities
 	// unregistered tells that filter criteria may match a terminating request for
 	// this user while he is not registered.
 	unregistered bool
@@ -90,6 +91,13 @@ func (c *Config) newUser(s *Subscriber, cache criteriaCache) (*user, error) {
 			fault("rand[%d]: %w", i, err)
 		}
 		u.rands = append(u.rands, r)
+	}
+	for i, text := range s.Priorities {
+		namespace, level, ok := strings.Cut(text, ".")
+		if !ok || namespace == "" || level == "" || strings.ContainsAny(text, " ,\t") {
+			fault("priorities[%d] is %q: want NAMESPACE.LEVEL, as wps.2", i, text)
+		}
+		u.priorities = append(u.priorities, profile.Priority{Namespace: namespace, Level: level})
 	}
 	if s.Charging != (Charging{}) {
 		u.charging = &cx.ChargingInformation{PrimaryCollection: s.Charging.CCF, PrimaryEvent: s.Charging.ECF}
@@ -255,7 +263,7 @@ func (u *user) marshal(names map[identity.IMPU]string, criteria []profile.Initia
 	sp := profile.ServiceProfile{InitialFilterCriteria: criteria}
 	for _, impu := range u.impus {
 		sp.PublicIdentities = append(sp.PublicIdentities, profile.PublicIdentity{
-			Identity: impu, Barred: slices.Contains(u.barred, impu), DisplayName: names[impu], PriorityLevel: -1,
+			Identity: impu, Barred: slices.Contains(u.barred, impu), DisplayName: names[impu], PriorityLevel: -1, Priorities: u.priorities,
 		})
 	}
 	p := profile.Profile{PrivateID: u.impi, ServiceProfiles: []profile.ServiceProfile{sp}}

@@ -21,6 +21,9 @@ func (e *engine) sendInvite(a *attempt) {
 	a.cseq = 1
 	t.branch = e.newBranch()
 	b := e.initial(t.request[:0], a, "INVITE", a.to, t.branch)
+	if a.kind == Priority {
+		b = append(append(append(b, "Resource-Priority: "...), e.cfg.Priority...), "\r\n"...)
+	}
 	b = append(e.appendContact(b, a.from), "\r\n"...)
 	t.request = appendBody(b, "application/sdp", sdp)
 	e.start(a, t, "INVITE")
@@ -46,7 +49,7 @@ func (e *engine) called(a *attempt, h *heard) {
 		return
 	}
 	switch a.kind {
-	case Call:
+	case Call, Priority:
 		a.plan, a.planAt = answerCall, e.now+e.cfg.Ring+ringbackLost
 	case Unanswered:
 		a.plan, a.planAt = giveUpRinging, e.now+e.cfg.Ring+ringbackLost
@@ -62,7 +65,7 @@ func (e *engine) rings(a *attempt) {
 	}
 	a.state = ringing
 	switch a.kind {
-	case Call:
+	case Call, Priority:
 		a.plan, a.planAt = nothing, 0
 		e.after(a, e.cfg.Ring, answerCall)
 	case Unanswered:
@@ -111,7 +114,7 @@ func (e *engine) inviteAnswered(a *attempt, h *heard) {
 		a.dialog(h)
 		a.ack = e.inDialog(a.ack[:0], a, "ACK", e.newBranch())
 		e.transmit(a.from, a.ack)
-		if a.kind != Call && a.kind != Emergency {
+		if !a.kind.answered() && a.kind != Emergency {
 			e.fail(a, "INVITE: answered, which nobody did")
 			return
 		}
@@ -138,7 +141,7 @@ func (e *engine) acknowledged(a *attempt) {
 		return
 	}
 	a.repeat = 0
-	if a.kind == Call {
+	if a.kind.answered() {
 		if a.state == established {
 			e.after(a, e.cfg.Hold, hangUp)
 		} else {

@@ -27,7 +27,7 @@ type Cmd struct {
 	ESP    string   `name:"esp" placeholder:"HOST:PORT" help:"Put the phones behind IPsec: the P-CSCF's address for ESP in UDP (ipsec.udp in its configuration)."`
 	Port   uint16   `default:"0" help:"Port of all phones, 0 takes any."`
 
-	Mix        string        `default:"register" help:"What phones do, with weights: call=4,message=3,reregister=3; of register, reregister, deregister, call, cancelled, rejected, unanswered, message, subscribe."`
+	Mix        string        `default:"register" help:"What phones do, with weights: call=4,message=3,reregister=3; of register, reregister, deregister, call, cancelled, rejected, unanswered, message, subscribe, emergency, priority."`
 	Registered int           `default:"-1" help:"Phones that register before the load begins; -1 is what the mix needs."`
 	Rate       string        `placeholder:"N" help:"Open loop: so many operations a second become due, by a Poisson process."`
 	Ramp       string        `placeholder:"FROM..TO" help:"Open loop whose rate changes evenly over the duration."`
@@ -46,6 +46,7 @@ type Cmd struct {
 	Patience time.Duration `default:"32s" help:"How long an attempt may take at all."`
 	Limit    time.Duration `default:"2s" help:"How long an adequately handled attempt may take."`
 	Recover  bool          `help:"A phone that the core has forgotten registers anew."`
+	Priority string        `default:"wps.0" placeholder:"NAMESPACE.LEVEL" help:"Resource-Priority that calls of the scenario priority ask for."`
 	Seed     uint64        `default:"0" help:"Repeat the due times and choices of a run."`
 
 	CPU  []string `name:"cpu" placeholder:"NAME=PID,…" help:"Processes to watch with their children, by process id or pid file: processor time and memory."`
@@ -77,7 +78,7 @@ func (c *Cmd) config() (cfg Config, err error) {
 	cfg = Config{
 		Domain: c.Domain, Phones: c.Phones, Port: c.Port, Registered: c.Registered, RegisterBusy: c.PreBusy, Busy: c.Busy, Stir: c.Stir,
 		Duration: c.Duration, Count: c.Count, Think: c.Think, Ring: c.Ring, Hold: c.Hold, T1: c.T1, Patience: c.Patience, Limit: c.Limit,
-		Recover: c.Recover, Seed: c.Seed,
+		Recover: c.Recover, Seed: c.Seed, Priority: c.Priority,
 	}
 	for _, p := range c.PCSCF {
 		a, err := netip.ParseAddrPort(p)

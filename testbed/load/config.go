@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gocscf/gocscf/aka"
@@ -67,6 +68,8 @@ type Config struct {
 	// 480, 481, 504; behind IPsec also no final answer within Patience) register anew at
 	// once, as a scenario of its own.
 	Recover bool
+	// Priority is the Resource-Priority of the calls that ask for some. Default wps.0.
+	Priority string
 	// Seed makes the due times and the choice of scenarios repeatable; 0 takes one.
 	Seed uint64
 
@@ -111,6 +114,9 @@ func (c *Config) defaults() {
 	if !c.Address.IsValid() {
 		c.Address = netip.AddrFrom4([4]byte{127, 16, 0, 1})
 	}
+	if c.Priority == "" {
+		c.Priority = "wps.0"
+	}
 	if c.Expires == 0 {
 		c.Expires = 600000
 	}
@@ -144,6 +150,9 @@ func (c *Config) check() error {
 		if !p.IsValid() || !p.Addr().Unmap().Is4() {
 			fault("the P-CSCF's address is %v: want IPv4 and a port", p)
 		}
+	}
+	if namespace, level, ok := strings.Cut(c.Priority, "."); !ok || namespace == "" || level == "" || strings.ContainsAny(c.Priority, " ,\t\r\n") {
+		fault("the priority is %q: want NAMESPACE.LEVEL", c.Priority)
 	}
 	if c.Domain == "" {
 		fault("the home domain is missing")

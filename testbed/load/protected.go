@@ -128,7 +128,7 @@ type done struct {
 	err       error
 }
 
-var methods = [scenarios]string{"REGISTER", "REGISTER", "REGISTER", "INVITE", "INVITE", "INVITE", "INVITE", "MESSAGE", "SUBSCRIBE", "INVITE", "REGISTER"}
+var methods = [scenarios]string{"REGISTER", "REGISTER", "REGISTER", "INVITE", "INVITE", "INVITE", "INVITE", "INVITE", "MESSAGE", "SUBSCRIBE", "INVITE", "REGISTER"}
 
 // do does what a scenario is.
 func (x *protected) do(ctx context.Context, cfg *Config, kind Scenario, from, to *phone) (d done) {
@@ -173,6 +173,9 @@ func (x *protected) do(ctx context.Context, cfg *Config, kind Scenario, from, to
 				d.err = ctx.Err()
 			}
 		}
+	case Priority:
+		opt.Fields = []sip.Field{{ID: sip.HResourcePriority, Value: cfg.Priority}}
+		fallthrough
 	case Call:
 		callee.SetAnswer(ue.Answer{RingFor: cfg.Ring})
 		x.call(ctx, cfg, p, target, opt, &d)

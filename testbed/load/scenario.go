@@ -16,6 +16,7 @@ const (
 	Reregister                 // the same by one that is
 	Deregister                 // the same with Expires 0
 	Call                       // INVITE, 180, 200, ACK, BYE, 200
+	Priority                   // the same with a Resource-Priority, see Config.Priority
 	Cancelled                  // INVITE, 180, CANCEL, 200, 487, ACK: the caller gives up
 	Rejected                   // INVITE, 486, ACK: the called party is busy
 	Unanswered                 // INVITE, 180, and after the ring time 480, ACK
@@ -26,12 +27,15 @@ const (
 	scenarios
 )
 
-var scenarioNames = [scenarios]string{"register", "reregister", "deregister", "call", "cancelled", "rejected", "unanswered", "message", "subscribe", "emergency", "recover"}
+var scenarioNames = [scenarios]string{"register", "reregister", "deregister", "call", "priority", "cancelled", "rejected", "unanswered", "message", "subscribe", "emergency", "recover"}
 
 func (s Scenario) String() string { return scenarioNames[s] }
 
 // two reports whether the scenario has a called party.
 func (s Scenario) two() bool { return s >= Call && s <= Message }
+
+// answered reports whether the called party takes the call.
+func (s Scenario) answered() bool { return s == Call || s == Priority }
 
 // registers reports whether the scenario consists of REGISTERs.
 func (s Scenario) registers() bool { return s <= Deregister || s == Recover }
