@@ -2,7 +2,9 @@ package diameter
 
 import (
 	"errors"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,7 +70,8 @@ func TestBoundsOfOneConnection(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			mem := newMemNet()
 			cfg := testConfig("hss.example.net")
-			cfg.MaxConnections = 2
+			var seen states
+			cfg.MaxConnections, cfg.Observer = 2, &seen
 			n := newNode(t, cfg)
 			if err := n.Listen(mem.listen("hss:3868")); err != nil {
 				t.Fatal(err)
@@ -78,10 +81,39 @@ func TestBoundsOfOneConnection(t *testing.T) {
 			q := dialRaw(t, mem, "hss:3868")
 			q.handshake("raw2.example.net")
 			dialRaw(t, mem, "hss:3868").expectClosed(time.Second)
+			synctest.Wait()
+			if !seen.has("refused: diameter: a connection was closed, as 2 stand; find out who opens so many") {
+				t.Errorf("nobody was told: %q", seen.all)
+			}
 			p.nc.Close()
 			synctest.Wait()
 			dialRaw(t, mem, "hss:3868").handshake("raw3.example.net")
 			q.alive()
+		})
+	})
+	t.Run("descriptors", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			mem := newMemNet()
+			var seen states
+			cfg := testConfig("hss.example.net")
+			cfg.Observer = &seen
+			n := newNode(t, cfg)
+			l := &failing{Listener: mem.listen("hss:3868"), fail: 3}
+			if err := n.Listen(l); err != nil {
+				t.Fatal(err)
+			}
+			dialRaw(t, mem, "hss:3868").handshake("raw.example.net") // it has waited
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			told := 0
+			for _, s := range seen.all {
+				if strings.Contains(s, "cannot accept a connection") && strings.Contains(s, "too many open files") {
+					told++
+				}
+			}
+			if told != 3 {
+				t.Errorf("%d of 3 failures were told: %q", told, seen.all)
+			}
 		})
 	})
 	t.Run("an answer that is too long", func(t *testing.T) {
@@ -119,4 +151,18 @@ func TestBoundsOfOneConnection(t *testing.T) {
 			}
 		})
 	})
+}
+
+// failing is a listener whose process has no descriptor left for a while.
+type failing struct {
+	net.Listener
+	fail int
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if f.fail > 0 {
+		f.fail--
+		return nil, syscall.EMFILE
+	}
+	return f.Listener.Accept()
 }

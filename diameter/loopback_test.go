@@ -49,6 +49,7 @@ func (o *messages) Message(e MessageEvent) {
 	o.raw[dir+name+" "+e.Peer] = bytes.Clone(e.Raw)
 }
 func (*messages) Connection(ConnectionEvent) {}
+func (*messages) Refused(RefusedEvent)       {}
 
 func loopback(t testing.TB) net.Listener {
 	t.Helper()
@@ -159,6 +160,7 @@ func TestOverTLS(t *testing.T) {
 type failures struct{ ch chan error }
 
 func (*failures) Message(MessageEvent) {}
+func (*failures) Refused(RefusedEvent) {}
 func (f *failures) Connection(e ConnectionEvent) {
 	if e.State == Down {
 		select {

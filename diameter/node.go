@@ -121,7 +121,12 @@ func (n *Node) accept(l net.Listener) {
 	for {
 		nc, err := l.Accept()
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || !n.sleep(pause) {
+			if errors.Is(err, net.ErrClosed) || n.stop.Err() != nil {
+				return
+			}
+			n.refused(l.Addr(), nil, &TransportError{
+				Reason: "cannot accept a connection on " + l.Addr().String() + ", which waits; it is tried again. If descriptors have run out, raise the limit on open files", Err: err})
+			if !n.sleep(pause) {
 				return
 			}
 			pause = min(2*pause, time.Second)
@@ -131,14 +136,23 @@ func (n *Node) accept(l net.Listener) {
 		c := newConn(n, nc, nil)
 		n.mu.Lock()
 		if n.closing || n.accepted >= n.cfg.MaxConnections {
+			closing := n.closing
 			n.mu.Unlock()
-			nc.Close()
+			if nc.Close(); !closing {
+				n.refused(l.Addr(), nc.RemoteAddr(), &TransportError{Reason: "a connection was closed, as " + strconv.Itoa(n.cfg.MaxConnections) + " stand; find out who opens so many"})
+			}
 			continue
 		}
 		n.accepted++
 		n.conns[c] = struct{}{}
 		n.wg.Go(c.serveAccepted)
 		n.mu.Unlock()
+	}
+}
+
+func (n *Node) refused(local, remote net.Addr, err error) {
+	if o := n.cfg.Observer; o != nil {
+		o.Refused(RefusedEvent{Local: local, Remote: remote, Err: err})
 	}
 }
 

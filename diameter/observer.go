@@ -11,6 +11,16 @@ type Observer interface {
 	Message(MessageEvent)
 	// Connection is called when a connection changes its state.
 	Connection(ConnectionEvent)
+	// Refused is called when a connection that somebody opens cannot be accepted now, or
+	// is closed because too many stand.
+	Refused(RefusedEvent)
+}
+
+// A RefusedEvent is a try to accept a connection that has failed.
+type RefusedEvent struct {
+	Local  net.Addr // where it was to be accepted
+	Remote net.Addr // nil where the system did not give the connection
+	Err    error
 }
 
 // A MessageEvent is one message on the wire. Raw may hold keys: whoever shows it

@@ -26,6 +26,11 @@ func (s *states) Connection(e ConnectionEvent) {
 	defer s.mu.Unlock()
 	s.all = append(s.all, e.Peer+" "+e.State.String())
 }
+func (s *states) Refused(e RefusedEvent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, "refused: "+e.Err.Error())
+}
 func (s *states) has(want string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

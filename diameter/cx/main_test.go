@@ -77,6 +77,7 @@ func (r *recorder) Message(e diameter.MessageEvent) {
 	r.sent = append(r.sent, e.Sent)
 }
 func (r *recorder) Connection(diameter.ConnectionEvent) {}
+func (r *recorder) Refused(diameter.RefusedEvent)       {}
 
 // of decodes the recorded messages of a command.
 func (r *recorder) of(t testing.TB, command uint32, request bool) []*diameter.Message {

@@ -143,15 +143,24 @@ func TestPeersUp(t *testing.T) {
 			e.Err = io.EOF
 		}
 		o.Connection(e)
+		if i < 2 {
+			o.Refused(diameter.RefusedEvent{Local: remote, Err: io.EOF})
+		}
 		families, err := reg.Gather()
 		if err != nil {
 			t.Fatal(err)
 		}
-		up := -1.0
+		up, refused := -1.0, -1.0
 		for _, f := range families {
 			if f.GetName() == "gocscf_diameter_peers_up" {
 				up = f.GetMetric()[0].GetGauge().GetValue()
 			}
+			if f.GetName() == "gocscf_diameter_refused_total" {
+				refused = f.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+		if want := float64(min(i+1, 2)); refused != want {
+			t.Errorf("step %d: %v were refused, want %v", i, refused, want)
 		}
 		if up != step.want {
 			t.Errorf("step %d, %v: %v are up, want %v", i, step.state, up, step.want)

@@ -13,14 +13,17 @@ import (
 
 // ObserveDiameter returns an observer that counts, logs and traces a Diameter
 // node. Watchdogs and capability exchanges are counted, not traced. Metrics:
-// gocscf_diameter_messages_total{direction}, gocscf_diameter_peers_up, and of
-// Cx gocscf_cx_messages_total{direction,command}, which can be held against the
+// gocscf_diameter_messages_total{direction}, gocscf_diameter_peers_up,
+// gocscf_diameter_refused_total, and of Cx gocscf_cx_messages_total{direction,command}, which can be held against the
 // other end's.
 func (d Deps) ObserveDiameter() diameter.Observer {
 	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocscf_diameter_messages_total", Help: "Diameter messages received and sent.",
 	}, []string{"direction"})
 	o := &diameterObserver{
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gocscf_diameter_refused_total", Help: "Tries to accept a Diameter connection that failed, and connections that were closed because too many stand.",
+		}),
 		deps: d, in: messages.WithLabelValues("in"), out: messages.WithLabelValues("out"),
 		up: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gocscf_diameter_peers_up", Help: "Diameter connections on which capabilities have been exchanged.",
@@ -33,7 +36,7 @@ func (d Deps) ObserveDiameter() diameter.Observer {
 		o.cx[0][i], o.cx[1][i] = commands.WithLabelValues("in", name), commands.WithLabelValues("out", name)
 	}
 	if d.Metrics != nil {
-		d.Metrics.MustRegister(messages, o.up, commands)
+		d.Metrics.MustRegister(messages, o.up, o.refused, commands)
 	}
 	return o
 }
@@ -64,6 +67,7 @@ type diameterObserver struct {
 	in, out prometheus.Counter
 	cx      [2][len(cxCommands)]prometheus.Counter
 	up      prometheus.Gauge
+	refused prometheus.Counter
 
 	mu    sync.Mutex
 	conns map[[2]string]struct{} // local and remote address of what is up
@@ -144,4 +148,14 @@ func (o *diameterObserver) Connection(e diameter.ConnectionEvent) {
 	default:
 		log.Debug("diameter peer")
 	}
+}
+
+// Refused is called when a connection is not accepted.
+func (o *diameterObserver) Refused(e diameter.RefusedEvent) {
+	o.refused.Inc()
+	fields := []zap.Field{zap.Stringer("local", e.Local), zap.Error(e.Err)}
+	if e.Remote != nil {
+		fields = append(fields, zap.Stringer("remote", e.Remote))
+	}
+	o.limited.Warn(o.deps.Log, "diameter-refused", "a Diameter connection was not accepted", fields...)
 }
