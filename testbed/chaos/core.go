@@ -50,7 +50,7 @@ const criterion = "<InitialFilterCriteria><Priority>1</Priority><TriggerPoint><C
 type core struct {
 	bin, dir, domain string
 	gm               netip.AddrPort
-	sip              map[string]netip.AddrPort // where a function takes SIP, the P-CSCF at gm
+	tcp              map[string]netip.AddrPort // where a service takes connections: of SIP, the P-CSCF at gm, or of Diameter
 	esp              netip.AddrPort            // where the P-CSCF takes ESP in UDP, invalid without IPsec
 	http             map[string]string         // where a service tells its metrics
 	client           http.Client               // that asks for them
@@ -80,7 +80,7 @@ func startCore(ctx context.Context, cfg Config) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.gm, c.sip = at[0], map[string]netip.AddrPort{pcscf: at[0], icscf: at[1], scscf: at[2]}
+	c.gm, c.tcp = at[0], map[string]netip.AddrPort{pcscf: at[0], icscf: at[1], scscf: at[2], hss: at[3]}
 	write := lab.WriteConfig{Dir: dir, Force: true, Domain: c.domain, PCSCF: at[0].String(), ICSCF: at[1].String(), SCSCF: at[2].String(), HSS: at[3].String(), IPsec: "none"}
 	if cfg.IPsec {
 		write.IPsec, c.esp = "required", at[7]
