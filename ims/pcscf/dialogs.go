@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -44,15 +45,38 @@ const (
 
 // dialogs holds the dialogs of all phones. Its methods may be called from any
 // goroutine.
+//
+// They are filed under a hash of their keys: a map takes twice the room for as many once
+// they have come and gone a few hundred thousand times, and a key itself is 64 octets.
+// That two agree will not happen, and would cost the older dialog.
 type dialogs struct {
+	seed maphash.Seed
+
 	mu     sync.Mutex
-	byKey  map[dialogKey]*dialog
+	byKey  map[uint64]*dialog
 	byUser map[string][]*dialog // by IMPI, the oldest first
 	asking map[dialogKey]int    // SUBSCRIBEs under way of phones to their own registration, without the remote tag
 }
 
 func newDialogs() *dialogs {
-	return &dialogs{byKey: map[dialogKey]*dialog{}, byUser: map[string][]*dialog{}, asking: map[dialogKey]int{}}
+	return &dialogs{seed: maphash.MakeSeed(), byKey: map[uint64]*dialog{}, byUser: map[string][]*dialog{}, asking: map[dialogKey]int{}}
+}
+
+func (t *dialogs) hash(k dialogKey) uint64 { return maphash.Comparable(t.seed, k) }
+
+// get returns the dialog with that key, nil if there is none.
+func (t *dialogs) get(k dialogKey) *dialog {
+	if d := t.byKey[t.hash(k)]; d != nil && d.key == k {
+		return d
+	}
+	return nil
+}
+
+// drop files a dialog no more.
+func (t *dialogs) drop(d *dialog) {
+	if h := t.hash(d.key); t.byKey[h] == d {
+		delete(t.byKey, h)
+	}
 }
 
 // learn notes a dialog, or what is new of it, and returns its key, which holds nothing of
@@ -68,7 +92,7 @@ func (t *dialogs) learn(d dialog) (dialogKey, bool) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if old := t.byKey[d.key]; old != nil {
+	if old := t.get(d.key); old != nil {
 		if !slices.Equal(old.routes, d.routes) || d.target != "" && old.target != d.target { // a 2xx mostly says what a 180 has said
 			n := d.own()
 			old.routes, old.target = n.routes, n.target
@@ -79,16 +103,21 @@ func (t *dialogs) learn(d dialog) (dialogKey, bool) {
 	}
 	n := d.own()
 	list := t.byUser[d.key.impi]
+	if len(list) > 0 { // all of a user share one, which is no part of a registration that has been refreshed since
+		n.key.impi = list[0].key.impi
+	} else {
+		n.key.impi = strings.Clone(d.key.impi)
+	}
 	if len(list) >= maxDialogs {
 		i := slices.IndexFunc(list, func(o *dialog) bool { return !o.until.IsZero() })
 		if i < 0 { // subscriptions are made anew; a call that is up cannot be
 			i = max(0, slices.IndexFunc(list, func(o *dialog) bool { return !o.call }))
 		}
-		delete(t.byKey, list[i].key)
+		t.drop(list[i])
 		list = slices.Delete(list, i, i+1)
 	}
-	t.byKey[n.key] = n
-	t.byUser[d.key.impi] = append(list, n)
+	t.byKey[t.hash(n.key)] = n
+	t.byUser[n.key.impi] = append(list, n)
 	return n.key, true
 }
 
@@ -120,7 +149,7 @@ func (d *dialog) own() *dialog {
 func (t *dialogs) find(k dialogKey, now time.Time) (dialog, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	d := t.byKey[k]
+	d := t.get(k)
 	if d == nil || !d.until.IsZero() && d.until.Before(now) {
 		return dialog{}, false
 	}
@@ -131,7 +160,7 @@ func (t *dialogs) find(k dialogKey, now time.Time) (dialog, bool) {
 func (t *dialogs) subscribed(k dialogKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if d := t.byKey[k]; d != nil {
+	if d := t.get(k); d != nil {
 		d.subscription, d.until = true, time.Time{}
 	}
 }
@@ -141,7 +170,7 @@ func (t *dialogs) subscribed(k dialogKey) {
 func (t *dialogs) ended(k dialogKey, call bool, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	d := t.byKey[k]
+	d := t.get(k)
 	if d == nil {
 		return
 	}
@@ -174,7 +203,7 @@ func (t *dialogs) forget(impi string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, d := range t.byUser[impi] {
-		delete(t.byKey, d.key)
+		t.drop(d)
 	}
 	delete(t.byUser, impi)
 }
@@ -183,11 +212,11 @@ func (t *dialogs) forget(impi string) {
 func (t *dialogs) sweep(now time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, d := range t.byKey {
+	for h, d := range t.byKey {
 		if d.until.IsZero() || d.until.After(now) {
 			continue
 		}
-		delete(t.byKey, d.key)
+		delete(t.byKey, h)
 		list := slices.DeleteFunc(t.byUser[d.key.impi], func(o *dialog) bool { return o == d })
 		if t.byUser[d.key.impi] = list; len(list) == 0 {
 			delete(t.byUser, d.key.impi)

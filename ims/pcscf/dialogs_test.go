@@ -2,7 +2,9 @@ package pcscf
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -444,7 +446,55 @@ func TestDialogsAreBounded(t *testing.T) {
 	check(t, "after that", len(d.byKey)+len(d.byUser), 0)
 }
 
-// What is left of a phone goes with its last contact.
+// TestDialogsDoNotGrow: as many dialogs, of users who register again and again, take as
+// much after twenty times as many have come and gone. A map under their keys would take
+// twice as much by then, and each key would hold the text of a registration that has been
+// refreshed since.
+func TestDialogsDoNotGrow(t *testing.T) {
+	const users, each, rounds = 200, 25, 500
+	d, now := newDialogs(), time.Now()
+	registration := strings.Repeat("x", 1000)
+	key := func(user, n int) dialogKey {
+		impi := (registration + strconv.Itoa(user))[len(registration):]
+		return dialogKey{impi, fmt.Sprintf("call-%d-%d@198.51.100.1", user, n), "local", "remote"}
+	}
+	round := func(n int) {
+		for user := range users {
+			d.learn(dialog{key: key(user, n), call: true})
+			if n >= each {
+				d.ended(key(user, n-each), true, now)
+			}
+		}
+		now = now.Add(time.Second)
+		d.sweep(now.Add(lingering))
+	}
+	live := func() float64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	empty := live()
+	for n := range each {
+		round(n)
+	}
+	before := live()
+	for n := range rounds {
+		round(each + n)
+	}
+	check(t, "dialogs", len(d.byKey), users*each)
+	grown := (live() - before) / (users * each)
+	first := (before - empty) / (users * each)
+	t.Logf("a dialog takes %.0f octets, then %.0f more", first, grown)
+	if first > 500 {
+		t.Errorf("a dialog takes %.0f octets, want less than 500", first)
+	}
+	if grown > 48 {
+		t.Errorf("a dialog takes %.0f octets more than before, want no more", grown)
+	}
+	runtime.KeepAlive(d)
+}
+
 // TestCallsOutliveSubscriptions: whoever subscribes without end keeps the call that is
 // up.
 func TestCallsOutliveSubscriptions(t *testing.T) {
@@ -460,6 +510,7 @@ func TestCallsOutliveSubscriptions(t *testing.T) {
 	check(t, "of the user", len(d.byUser["alice"]), maxDialogs)
 }
 
+// What is left of a phone goes with its last contact.
 func TestDialogsGoWithTheRegistration(t *testing.T) {
 	run(t, func(w *world) {
 		p := w.peer("alice", "198.51.100.1:5060")

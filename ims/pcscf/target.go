@@ -35,7 +35,7 @@ func (t *dialogs) retarget(k dialogKey, m *sip.Message) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if d := t.byKey[k]; d != nil && len(d.routes) == 0 && d.target != target {
+	if d := t.get(k); d != nil && len(d.routes) == 0 && d.target != target {
 		d.target = strings.Clone(target)
 	}
 }
