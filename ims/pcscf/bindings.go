@@ -362,7 +362,7 @@ func (t *bindings) drop(b *binding, keep string) {
 		delete(t.byPhone, b.phone)
 	}
 	if list := t.byIMPI[b.impi].without(b); list.first != nil {
-		t.byIMPI[b.impi] = list
+		t.byIMPI[list.first.impi] = list // the key is a part of what is still there
 		return
 	}
 	delete(t.byIMPI, b.impi)

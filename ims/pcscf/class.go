@@ -16,6 +16,8 @@ import (
 func (s *Server) classify(f sip.Flow, m *sip.Message) admission.Class {
 	c := transaction.Class(f, m)
 	switch {
+	case !s.trusts(f):
+		return admission.New
 	case f.Role == sip.RoleCore:
 		return max(c, admission.Begun)
 	case m.Method() == "REGISTER":

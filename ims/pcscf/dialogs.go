@@ -47,8 +47,8 @@ const (
 // goroutine.
 //
 // They are filed under a hash of their keys: a map takes twice the room for as many once
-// they have come and gone a few hundred thousand times, and a key itself is 64 octets.
-// That two agree will not happen, and would cost the older dialog.
+// some ten times as many have come and gone, and a key itself is 64 octets. That two agree
+// will not happen, and would cost the older dialog.
 type dialogs struct {
 	seed maphash.Seed
 
@@ -102,6 +102,10 @@ func (t *dialogs) learn(d dialog) (dialogKey, bool) {
 		return old.key, true
 	}
 	n := d.own()
+	h := t.hash(n.key)
+	if o := t.byKey[h]; o != nil {
+		t.unlist(o)
+	}
 	list := t.byUser[d.key.impi]
 	if len(list) > 0 { // all of a user share one, which is no part of a registration that has been refreshed since
 		n.key.impi = list[0].key.impi
@@ -116,7 +120,7 @@ func (t *dialogs) learn(d dialog) (dialogKey, bool) {
 		t.drop(list[i])
 		list = slices.Delete(list, i, i+1)
 	}
-	t.byKey[t.hash(n.key)] = n
+	t.byKey[h] = n
 	t.byUser[n.key.impi] = append(list, n)
 	return n.key, true
 }
@@ -217,12 +221,17 @@ func (t *dialogs) sweep(now time.Time) int {
 			continue
 		}
 		delete(t.byKey, h)
-		list := slices.DeleteFunc(t.byUser[d.key.impi], func(o *dialog) bool { return o == d })
-		if t.byUser[d.key.impi] = list; len(list) == 0 {
-			delete(t.byUser, d.key.impi)
-		}
+		t.unlist(d)
 	}
 	return len(t.byKey)
+}
+
+// unlist takes a dialog out of its user's.
+func (t *dialogs) unlist(d *dialog) {
+	list := slices.DeleteFunc(t.byUser[d.key.impi], func(o *dialog) bool { return o == d })
+	if t.byUser[d.key.impi] = list; len(list) == 0 {
+		delete(t.byUser, d.key.impi)
+	}
 }
 
 // keyFromPhone names the dialog of a request that the phone sends.

@@ -14,7 +14,7 @@ import (
 // Only the S-CSCF knows who may have a priority, and it comes later. So of requests in
 // which registered phones ask for one claimedPriorities a second may go before all others
 // in an overload, and as many at once, and claimedByOne of those that come from one
-// address. What is beyond comes with all others, and repeated requests count.
+// place (sip.Flow.Source). What is beyond comes with all others, and repeated requests count.
 const (
 	claimedPriorities = 50
 	claimedByOne      = 5
@@ -23,7 +23,7 @@ const (
 // claims bound what phones get by asking for it.
 type claims struct {
 	all  *admission.Bucket
-	each *admission.Shares // by address
+	each *admission.Shares // by place
 	seed maphash.Seed
 }
 
@@ -32,7 +32,7 @@ func newClaims() claims {
 }
 
 func (c *claims) allow(now int64, f sip.Flow) bool {
-	return c.each.Allow(now, maphash.Comparable(c.seed, f.Remote.Addr())) && c.all.Allow(now)
+	return c.each.Allow(now, maphash.Comparable(c.seed, f.Source())) && c.all.Allow(now)
 }
 
 // mayAskFor reports whether the operator lets phones ask for a priority,

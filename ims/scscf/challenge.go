@@ -149,7 +149,7 @@ func (t *challenges) drop(c *challenge) {
 	if len(left) == 0 {
 		delete(t.byIMPI, c.impi)
 	} else {
-		t.byIMPI[c.impi] = left
+		t.byIMPI[left[0].impi] = left // the key is a part of what is still there
 	}
 	if t.byNonce[c.nonce] == c { // an HSS with a fixed RAND may repeat one
 		delete(t.byNonce, c.nonce)

@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/identity"
@@ -29,6 +30,7 @@ func (l *leg) visit(c *ifc.Criterion) {
 	}
 	l.visits++
 	o := &odi{serving: l.serving, at: c.After()}
+	o.impu = l.ownName() // it outlives the request that the name is a part of
 	if !s.sessions.odis.put(o) {
 		l.refuse(node.Refusal{Status: 503, Cause: "odis_full", Text: "Too many requests are with application servers.",
 			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}},
@@ -58,6 +60,14 @@ func (l *leg) visit(c *ifc.Criterion) {
 	l.await(c) // before Retry, which may fail at once and go on to the next server
 	l.sent++
 	l.x.Retry(t)
+}
+
+// ownName is the served user's identity, with no hold on the request.
+func (l *leg) ownName() identity.IMPU {
+	if id, ok := l.reg.Identity(string(l.impu)); ok {
+		return identity.IMPU(id.Key)
+	}
+	return identity.IMPU(strings.Clone(string(l.impu)))
 }
 
 // servedUser is the P-Served-User towards an application server (RFC 5502 4, RFC

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/sip"
@@ -60,6 +61,9 @@ func TestARequestToAnApplicationServer(t *testing.T) {
 		got := w.as1.want("INVITE")
 		w.ruri(got, "sip:bob@home.test")
 		w.header(got, sip.HRoute, "<sip:svc@as1.home.test;x=1;lr> | <sip:odi-"+odiOf(t, got)+"@"+scscfAddr+";lr>")
+		if o := w.s.sessions.odis.byToken[odiOf(t, got)]; unsafe.StringData(string(o.impu)) != unsafe.StringData(now.Identities[0].Key) {
+			t.Error("what is kept for 200 s behind the call holds the whole request, as it has the user's name from there")
+		}
 		w.header(got, sip.HPServedUser, "<sip:alice@home.test>;sescase=orig;regstate=reg")
 		w.header(got, sip.HPChargingVector, `icid-value="ic1";orig-ioi="Type 3home.test"`)
 		w.header(got, sip.HPChargingFunctionAddresses, `ccf="ccf.home.test"`)

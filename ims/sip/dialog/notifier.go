@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -162,7 +163,9 @@ func (n *Notifier) answered(sent notify, o Outcome) {
 			return
 		}
 	}
-	n.queue = n.queue[1:]
+	if n.queue = slices.Delete(n.queue, 0, 1); len(n.queue) == 0 {
+		n.queue = nil // the subscription lasts for days, the list would keep what it had
+	}
 	switch {
 	case sent.final != "":
 		st, _ := sip.ParseSubscriptionState(sent.final)

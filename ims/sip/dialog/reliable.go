@@ -3,6 +3,7 @@ package dialog
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -128,7 +129,7 @@ func (s *Session) prack(in *Incoming) {
 func (s *Session) flush() {
 	for s.out.resend == nil && !s.out.owed && len(s.out.queue) > 0 && !s.ended {
 		next := s.out.queue[0]
-		s.out.queue = s.out.queue[1:]
+		s.out.queue = slices.Delete(s.out.queue, 0, 1)
 		next()
 	}
 	if answer := s.out.answer; answer != nil && !s.out.busy() && !s.ended {
