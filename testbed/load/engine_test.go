@@ -205,3 +205,25 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// A subscription that nobody has answered begins anew with the next SUBSCRIBE: it has no
+// dialog to send in.
+func TestUnansweredSubscription(t *testing.T) {
+	e, _ := still(t, 1)
+	e.lock()
+	defer e.mu.Unlock()
+	p := &e.phones[0]
+	calls := map[string]bool{}
+	for n := range uint64(3) {
+		a := &attempt{kind: Subscribe, from: p, number: n + 1, rec: &recorder{}}
+		e.beginSubscribe(a)
+		first, _, _ := strings.Cut(string(a.main.request), "\r\n")
+		if want := "SUBSCRIBE sip:001010000000001@example.org SIP/2.0"; first != want || a.cseq != 1 {
+			t.Errorf("the SUBSCRIBE is %q with CSeq %d, want %q with 1", first, a.cseq, want)
+		}
+		calls[string(a.callID)] = true
+	}
+	if len(calls) != 3 {
+		t.Errorf("three subscriptions have the Call-IDs %v", calls)
+	}
+}

@@ -18,7 +18,7 @@ func (e *engine) beginMessage(a *attempt) {
 // that.
 func (e *engine) beginSubscribe(a *attempt) {
 	p, t := a.from, &a.main
-	again := p.sub != nil
+	again := p.sub != nil && p.sub.target != "" // else nobody has answered the first SUBSCRIBE
 	if !again {
 		p.sub = &subscription{number: a.number}
 	}
