@@ -14,8 +14,8 @@ import (
 // ObserveDiameter returns an observer that counts, logs and traces a Diameter
 // node. Watchdogs and capability exchanges are counted, not traced. Metrics:
 // gocscf_diameter_messages_total{direction}, gocscf_diameter_peers_up,
-// gocscf_diameter_refused_total, and of Cx gocscf_cx_messages_total{direction,command}, which can be held against the
-// other end's.
+// gocscf_diameter_refused_total, and of Cx
+// gocscf_cx_messages_total{direction,command}, which can be held against the other end's.
 func (d Deps) ObserveDiameter() diameter.Observer {
 	messages := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocscf_diameter_messages_total", Help: "Diameter messages received and sent.",

@@ -2,6 +2,7 @@ package pcscf
 
 import (
 	"hash/maphash"
+	"net/netip"
 	"strconv"
 	"testing"
 	"time"
@@ -129,6 +130,29 @@ func TestClassesOfStrangers(t *testing.T) {
 				t.Errorf("%d over SAs, want 1000", n)
 			}
 		})
+	})
+}
+
+// What comes to Mw from outside of the trust domain is refused at full cost, and goes before
+// nobody for what it says.
+func TestClassOfWhoIsNotTrusted(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "192.0.2.50:5060")
+		for _, text := range []string{
+			p.text("BYE", "sip:bob@x", "c1", "To: <sip:bob@"+domain+">;tag=x"), p.text("INVITE", "sip:bob@x", "c1", "Resource-Priority: wps.0"), p.text("INVITE", sos, "c1"),
+		} {
+			if got := w.classOf(sip.Flow{Role: sip.RoleCore, Remote: netipAddr("203.0.113.1:5060")}, text); got != admission.New {
+				t.Errorf("from outside it is %v:\n%s", got, text)
+			}
+			if got := w.classOf(sip.Flow{Role: sip.RoleCore, Remote: netipAddr(scscfAddr)}, text); got != admission.Vital {
+				t.Errorf("from the S-CSCF it is %v:\n%s", got, text)
+			}
+		}
+	}, func(c *Config) {
+		c.Trusted = nil
+		for _, a := range []string{icscfAddr, scscfAddr} {
+			c.Trusted = append(c.Trusted, netip.PrefixFrom(netipAddr(a).Addr(), 32))
+		}
 	})
 }
 

@@ -446,6 +446,23 @@ func TestDialogsAreBounded(t *testing.T) {
 	check(t, "after that", len(d.byKey)+len(d.byUser), 0)
 }
 
+// Two keys with one hash are two keys: the younger dialog takes the place, and nothing is
+// left of the older one.
+func TestDialogsOfOneHash(t *testing.T) {
+	d, now := newDialogs(), time.Now()
+	older, younger := dialogKey{"alice", "1", "l", "r"}, dialogKey{"bob", "2", "l", "r"}
+	d.learn(dialog{key: older, call: true})
+	d.byKey[d.hash(younger)] = d.byKey[d.hash(older)] // as if
+	delete(d.byKey, d.hash(older))
+	if _, ok := d.find(younger, now); ok {
+		t.Error("a dialog is found by another's key")
+	}
+	d.learn(dialog{key: younger, call: true})
+	if _, ok := d.find(younger, now); !ok || d.known("alice") || len(d.byKey) != 1 {
+		t.Errorf("%v is found, %d dialogs, alice is known: %v", ok, len(d.byKey), d.known("alice"))
+	}
+}
+
 // TestDialogsDoNotGrow: as many dialogs, of users who register again and again, take as
 // much after twenty times as many have come and gone. A map under their keys would take
 // twice as much by then, and each key would hold the text of a registration that has been

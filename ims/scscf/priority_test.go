@@ -43,32 +43,29 @@ func TestPriorityIsWhatTheSubscriptionAllows(t *testing.T) {
 // Under load the priority that a phone asks for counts if its user may have it; what the
 // core or an application server says counts.
 func TestClassOfPriority(t *testing.T) {
+	const bob = "sip:bob@home.test"
 	inWorld(t, nil, func(w *world) {
 		alice := id("sip:alice@home.test")
 		alice.Priorities = []profile.Priority{{Namespace: "wps", Level: "2"}}
 		w.register(user(nil, alice), at("sip:alice@10.0.0.1"))
 		w.register(user(nil, id("sip:carol@home.test")), at("sip:carol@10.0.0.3"))
 		for _, tt := range []struct {
-			name, route, who, priority, more string
-			want                             admission.Class
+			name, route, who, priority, uri, toTag string
+			want                                   admission.Class
 		}{
-			{"a call", alongSR, "alice", "", "", admission.New},
-			{"what she may have", alongSR, "alice", "wps.2", "", admission.Vital},
-			{"that and more", alongSR, "alice", "wps.0, wps.3", "", admission.Vital},
-			{"more", alongSR, "alice", "wps.1", "", admission.New},
-			{"more within a dialog", alongSR, "alice", "wps.1", ";tag=x", admission.Vital},
-			{"of whom who may have none", alongSR, "carol", "wps.2", "", admission.New},
-			{"of whom nobody knows", alongSR, "mallory", "wps.2", "", admission.New},
-			{"what an application server asks for", "Route: <sip:scscf.home.test;lr;orig>", "carol", "wps.0", "", admission.Vital},
-			{"what has been through the caller's half", "Route: <sip:scscf.home.test;lr>", "carol", "wps.0", "", admission.Vital},
-			{"of whom who asks for help, too", alongSR, "carol", "wps.0", "sos", admission.Vital},
-			{"a call to her", "Route: <sip:scscf.home.test;lr>", "carol", "", "", admission.Begun},
+			{"a call", alongSR, "alice", "", bob, "", admission.New},
+			{"what she may have", alongSR, "alice", "wps.2", bob, "", admission.Vital},
+			{"that and more", alongSR, "alice", "wps.0, wps.3", bob, "", admission.Vital},
+			{"more", alongSR, "alice", "wps.1", bob, "", admission.New},
+			{"more within a dialog", alongSR, "alice", "wps.1", bob, ";tag=x", admission.Vital},
+			{"of whom who may have none", alongSR, "carol", "wps.2", bob, "", admission.New},
+			{"of whom nobody knows", alongSR, "mallory", "wps.2", bob, "", admission.New},
+			{"what an application server asks for", "Route: <sip:scscf.home.test;lr;orig>", "carol", "wps.0", bob, "", admission.Vital},
+			{"what has been through the caller's half", "Route: <sip:scscf.home.test;lr>", "carol", "wps.0", bob, "", admission.Vital},
+			{"an emergency, which another P-CSCF than ours may bring", alongSR, "carol", "wps.0", "urn:service:sos", "", admission.Vital},
+			{"a call to her", "Route: <sip:scscf.home.test;lr>", "carol", "", bob, "", admission.Begun},
 		} {
-			uri := "sip:bob@home.test"
-			if tt.more == "sos" { // only another P-CSCF than ours lets that come here
-				uri, tt.more = "urn:service:sos", ""
-			}
-			text := "INVITE " + uri + " SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bK1\r\nFrom: <sip:x@home.test>;tag=1\r\nTo: <sip:bob@home.test>" + tt.more +
+			text := "INVITE " + tt.uri + " SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bK1\r\nFrom: <sip:x@home.test>;tag=1\r\nTo: <sip:bob@home.test>" + tt.toTag +
 				"\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\nP-Asserted-Identity: <sip:" + tt.who + "@home.test>\r\n" + tt.route + "\r\n"
 			if tt.priority != "" {
 				text += "Resource-Priority: " + tt.priority + "\r\n"
@@ -80,8 +77,8 @@ func TestClassOfPriority(t *testing.T) {
 			if got := w.s.classify(sip.Flow{Role: sip.RoleCore}, m); got != tt.want {
 				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 			}
-			if tt.priority == "" || tt.more != "" || uri != "sip:bob@home.test" {
-				continue
+			if tt.priority == "" || tt.toTag != "" || tt.uri != bob {
+				continue // it is Vital for another reason, or for none
 			}
 			outside := sip.Flow{Role: sip.RoleCore, Remote: netip.MustParseAddrPort("203.0.113.1:5060")}
 			w.s.cfg.Trusted = node.Trusted{netip.MustParsePrefix("10.0.0.0/8")}

@@ -152,7 +152,7 @@ func stalledRequest(from, domain string, who, seq int) []byte {
 		domain, from, who, seq, strings.Repeat("x", 12000), domain, who, domain, who, seq, from, seq)
 }
 
-// letGo closes what a fault keeps.
+// letGo closes what a fault keeps, and ends its work.
 func (b *bench) letGo() {
 	for _, c := range b.held.conns {
 		_ = c.Close()

@@ -20,28 +20,26 @@ type Generated struct {
 	MSISDN string
 
 	// K, OPc, OP, AMF, Algorithm, IFC and Priorities are those of a Subscriber.
-	K         Key
-	OPc, OP   Key
-	AMF       string
-	Algorithm string
-	IFC       []string
-
+	K          Key
+	OPc, OP    Key
+	AMF        string
+	Algorithm  string
+	IFC        []string
 	Priorities []string
 }
 
 // UnmarshalYAML reads the keys first, count, msisdn, k, opc, op, amf, algorithm, ifc, priorities.
 func (g *Generated) UnmarshalYAML(decode func(any) error) error {
 	var y struct {
-		First     scalar   `yaml:"first"`
-		Count     int      `yaml:"count"`
-		MSISDN    scalar   `yaml:"msisdn"`
-		K         scalar   `yaml:"k"`
-		OPc       scalar   `yaml:"opc"`
-		OP        scalar   `yaml:"op"`
-		AMF       scalar   `yaml:"amf"`
-		Algorithm scalar   `yaml:"algorithm"`
-		IFC       []scalar `yaml:"ifc"`
-
+		First      scalar   `yaml:"first"`
+		Count      int      `yaml:"count"`
+		MSISDN     scalar   `yaml:"msisdn"`
+		K          scalar   `yaml:"k"`
+		OPc        scalar   `yaml:"opc"`
+		OP         scalar   `yaml:"op"`
+		AMF        scalar   `yaml:"amf"`
+		Algorithm  scalar   `yaml:"algorithm"`
+		IFC        []scalar `yaml:"ifc"`
 		Priorities []scalar `yaml:"priorities"`
 	}
 	if err := hideKeys(decode(&y)); err != nil {

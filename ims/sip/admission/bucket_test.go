@@ -26,3 +26,19 @@ func TestBucket(t *testing.T) {
 		t.Error("the zero value lets something through")
 	}
 }
+
+// Who has used his share up leaves that of others.
+func TestShares(t *testing.T) {
+	s, now := NewShares(2, 8), int64(time.Hour)
+	for _, step := range []struct {
+		hash uint64
+		want bool
+	}{{3, true}, {3, true}, {3, false}, {11, false}, {4, true}} {
+		if got := s.Allow(now, step.hash); got != step.want {
+			t.Errorf("%d: %v, want %v", step.hash, got, step.want)
+		}
+	}
+	if now += int64(time.Second / 2); !s.Allow(now, 11) || s.Allow(now, 3) {
+		t.Error("half a second brings one more of two a second")
+	}
+}
