@@ -74,6 +74,9 @@ func TestPhoneOverTCP(t *testing.T) {
 		d := q.dial(40000, gmAddr)
 		write(t, d, q.text("MESSAGE", "sip:bob@"+domain, "m6"))
 		q.refused(403, "No phone is registered from 198.51.100.1:40000")
+		if a := delivered("m7"); a.conn == d {
+			t.Error("what is for alice goes to who has her port now")
+		}
 	})
 }
 
@@ -91,6 +94,12 @@ func TestPhoneOverTCPBehindNAT(t *testing.T) {
 		w.scscf.send(mwAddr, w.scscf.text("INVITE", "sip:alice@10.0.0.1:5060", "c1", toAlice(token)...))
 		w.scscf.refused(480, "is not reached")
 		p.nothing(time.Second)
+		// Who gets its port of the NAT gets nothing that is for it.
+		q := w.peerOn(p.host, "mallory", "198.51.100.1:5070")
+		q.dial(uint16(c.LocalAddr().(*net.TCPAddr).Port), gmAddr)
+		w.scscf.send(mwAddr, w.scscf.text("INVITE", "sip:alice@10.0.0.1:5060", "c2", toAlice(token)...))
+		w.scscf.refused(480, "is not reached")
+		q.nothing(time.Second)
 	})
 }
 

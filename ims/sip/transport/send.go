@@ -151,6 +151,10 @@ func (t *Transport) sendStream(o *Outgoing) {
 		if c != nil && c.enqueue(o) {
 			return
 		}
+		if o.NoDial && o.Flow.Role == sip.RoleGm { // another from its address and port may be another phone's
+			t.refuse(o, Unsendable, ErrConnGone)
+			return
+		}
 		local = netip.AddrPortFrom(local.Addr(), 0)
 	}
 	// A connection may end between being found and being asked; the next round
