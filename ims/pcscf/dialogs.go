@@ -24,6 +24,7 @@ type dialog struct {
 	icid   string   // of the request that made it
 
 	call         bool      // there is a session, or one is being set up
+	early        bool      // no 2xx has been heard yet, which would tell of it once more
 	subscription bool      // SUBSCRIBE or REFER has made one
 	itself       bool      // the phone's subscription to its own registration
 	until        time.Time // when it is forgotten; zero while it lasts
@@ -33,8 +34,7 @@ const (
 	// lingering is how long an ended dialog is still known, for what was sent
 	// before its end: 64·T1 on Gm (TS 24.229 7.7).
 	lingering = 128 * time.Second
-	// maxDialogs bounds those of one private identity. The oldest that has ended goes,
-	// else the oldest without a call, else the oldest.
+	// maxDialogs bounds those of one private identity (see leastMissed).
 	maxDialogs = 64
 	// maxForks bounds those of one request: whoever is called may answer with as
 	// many tags as he likes, and must push nobody's other dialogs out.
@@ -98,6 +98,7 @@ func (t *dialogs) learn(d dialog) (dialogKey, bool) {
 			old.routes, old.target = n.routes, n.target
 		}
 		old.call, old.subscription = old.call || d.call, old.subscription || d.subscription
+		old.early = old.early && d.early
 		old.until = time.Time{}
 		return old.key, true
 	}
@@ -113,16 +114,39 @@ func (t *dialogs) learn(d dialog) (dialogKey, bool) {
 		n.key.impi = strings.Clone(d.key.impi)
 	}
 	if len(list) >= maxDialogs {
-		i := slices.IndexFunc(list, func(o *dialog) bool { return !o.until.IsZero() })
-		if i < 0 { // subscriptions are made anew; a call that is up cannot be
-			i = max(0, slices.IndexFunc(list, func(o *dialog) bool { return !o.call }))
-		}
+		i := leastMissed(list)
 		t.drop(list[i])
 		list = slices.Delete(list, i, i+1)
 	}
 	t.byKey[h] = n
 	t.byUser[n.key.impi] = append(list, n)
 	return n.key, true
+}
+
+// leastMissed is which dialog of a user, who has as many as he may have, makes room for
+// another: the oldest that has ended; of more that are early than one request may make, for
+// whoever calls makes those, and a 2xx tells of them once more; of the subscriptions, which
+// phones make anew, and at last the one to his own registration, by which the network ends
+// it. A call that is up cannot be made anew.
+func leastMissed(list []*dialog) int {
+	early := 0
+	for _, d := range list {
+		if d.early {
+			early++
+		}
+	}
+	for _, goes := range []func(*dialog) bool{
+		func(d *dialog) bool { return !d.until.IsZero() },
+		func(d *dialog) bool { return d.early && early > maxForks },
+		func(d *dialog) bool { return !d.call && !d.itself },
+		func(d *dialog) bool { return d.early },
+		func(d *dialog) bool { return !d.call },
+	} {
+		if i := slices.IndexFunc(list, goes); i >= 0 {
+			return i
+		}
+	}
+	return 0
 }
 
 // own returns d without a hold on the message that it was found in. Its texts are one
@@ -139,7 +163,7 @@ func (d *dialog) own() *dialog {
 		b.WriteString(s)
 		return b.String()[at:]
 	}
-	n := &dialog{call: d.call, subscription: d.subscription, itself: d.itself}
+	n := &dialog{call: d.call, early: d.early, subscription: d.subscription, itself: d.itself}
 	n.key = dialogKey{d.key.impi, keep(d.key.callID), keep(d.key.local), keep(d.key.remote)}
 	n.icid, n.target = keep(d.icid), keep(d.target)
 	n.routes = make([]string, len(d.routes))

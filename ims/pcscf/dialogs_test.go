@@ -527,6 +527,71 @@ func TestCallsOutliveSubscriptions(t *testing.T) {
 	check(t, "of the user", len(d.byUser["alice"]), maxDialogs)
 }
 
+// TestWhoMakesRoom: whoever lets a phone ring without end takes neither its subscription
+// to its own registration nor a call that is up, and an early dialog that made room is
+// known again from its 2xx on.
+func TestWhoMakesRoom(t *testing.T) {
+	d, now := newDialogs(), time.Now()
+	named := func(id string) dialogKey { return dialogKey{"alice", id, "l", "r"} }
+	knows := func(id string) bool { _, ok := d.find(named(id), now); return ok }
+	d.learn(dialog{key: named("up"), call: true, early: true})
+	d.learn(dialog{key: named("up"), call: true})
+	d.learn(dialog{key: named("up"), call: true, early: true}) // the 180 overtaken by its 2xx
+	d.learn(dialog{key: named("itself"), subscription: true, itself: true})
+	d.learn(dialog{key: named("subscription"), subscription: true})
+	for i := range 3 * maxDialogs {
+		d.learn(dialog{key: named(fmt.Sprint("rings ", i)), call: true, early: true})
+	}
+	for _, id := range []string{"itself", "subscription", "up"} {
+		if !knows(id) {
+			t.Errorf("%q has gone for calls that only ring", id)
+		}
+	}
+	if knows("rings 0") {
+		t.Error("the oldest that rings is still there")
+	}
+	d.learn(dialog{key: named("rings 0"), call: true})
+	if !knows("rings 0") {
+		t.Error("the 2xx of a call that had made room tells of it in vain")
+	}
+	for i := range maxDialogs - 3 { // calls that are up, until nothing but they and the subscriptions are left
+		d.learn(dialog{key: named(fmt.Sprint("more ", i)), call: true})
+		// As long as more than maxForks ring, one of those makes room.
+		if there := knows("subscription"); there != (i < maxDialogs-4-maxForks) {
+			t.Errorf("%d more are up: another subscription is there: %v", i+1, there)
+		}
+	}
+	if !knows("itself") || !knows("up") || knows("subscription") {
+		t.Errorf("behind calls that are up: itself %v, up %v, another subscription %v; that one should have gone", knows("itself"), knows("up"), knows("subscription"))
+	}
+	d.learn(dialog{key: named("last"), call: true})
+	if knows("itself") || !knows("up") {
+		t.Error("a call has gone where a subscription was")
+	}
+	check(t, "of the user", len(d.byUser["alice"]), maxDialogs)
+}
+
+// A stranger who lets a phone ring in many places at a time takes none of its calls.
+func TestCallsThatRingTakeNoDialog(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		token := p.register()
+		c := newCall(p, "up")
+		for i := range maxDialogs/2 + 8 { // with two dialogs each
+			w.scscf.send(mwAddr, w.scscf.text("INVITE", "sip:alice@198.51.100.1:5060", fmt.Sprint("rings", i), toAlice(token)...))
+			a := p.request("INVITE")
+			for _, tag := range []string{"one", "two"} {
+				p.reply(a, responseText(a, 180, tag, values(a.Message, sip.HRecordRoute), "Contact: <sip:alice@198.51.100.1:5060>"))
+				w.scscf.status(180)
+			}
+		}
+		check(t, "dialogs", w.dialogsKept(), maxDialogs)
+		c.send("INFO")
+		w.scscf.answer(w.scscf.request("INFO"), 200)
+		p.status(200)
+	})
+}
+
 // What is left of a phone goes with its last contact.
 func TestDialogsGoWithTheRegistration(t *testing.T) {
 	run(t, func(w *world) {

@@ -36,7 +36,7 @@ func (k *making) response(m *sip.Message) {
 		return
 	}
 	method := k.x.Req.Method()
-	d := dialog{icid: k.icid, call: method == "INVITE", subscription: method != "INVITE", itself: k.itself, routes: make([]string, 0, 4)}
+	d := dialog{icid: k.icid, call: method == "INVITE", early: status < 200, subscription: method != "INVITE", itself: k.itself, routes: make([]string, 0, 4)}
 	if k.calling {
 		d.key = keyFromPhone(k.b, m) // From and To stand as in the request
 		for v := range m.Values(sip.HRecordRoute) {
