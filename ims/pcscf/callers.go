@@ -106,6 +106,16 @@ func (t *callers) begin(f sip.Flow, m *sip.Message, now time.Time) (*caller, err
 	return c, nil
 }
 
+// over reports whether somebody makes a call over a connection.
+func (t *callers) over(f sip.Flow) bool {
+	if !t.some.Load() {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.byAddr[f.Source()], func(c *caller) bool { return c.b.flow == f })
+}
+
 // contactAt is where the contact of a phone in clear is, if that is at its address.
 func contactAt(f sip.Flow, m *sip.Message) (at netip.AddrPort, by sip.Proto) {
 	u, err := uri.Parse(addressURI(m.First(sip.HContact)))

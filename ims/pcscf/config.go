@@ -42,6 +42,11 @@ type Config struct {
 	Hosts map[string]string `yaml:"hosts"`
 	// MaxTransactions bounds the open transactions; more get 503 with Retry-After.
 	MaxTransactions int `yaml:"max_transactions"`
+	// MaxConnections bounds the TCP connections, those with the core and those over SA
+	// sets with them. Where hardly a place is left at listen.gm, the oldest of those over
+	// which nobody has registered gives way to the next (from 128 on). Default 20000, or
+	// seven eighths of the descriptors that the process may have, where that is less.
+	MaxConnections int `yaml:"max_connections"`
 	// Overload says what is refused when more comes than can be worked on.
 	Overload node.Overload `yaml:"overload"`
 	// MaxBindings bounds the registered phones. Default 1000000.
@@ -125,6 +130,9 @@ func (c *Config) Check() error {
 	}
 	if c.MaxTransactions < 0 {
 		bad("max_transactions is %d: want 1 or more, or 0 for the default", c.MaxTransactions)
+	}
+	if c.MaxConnections < 0 {
+		bad("max_connections is %d: want 1 or more, or 0 for the default", c.MaxConnections)
 	}
 	if c.HomeTimeout <= 0 {
 		bad("home_timeout is %v: no answer of the home network would be in time", c.HomeTimeout.D())

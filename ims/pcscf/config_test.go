@@ -22,7 +22,7 @@ func TestConfig(t *testing.T) {
 		want       []string // the faults in order, by their beginnings; nil = none
 	}{
 		{"the least", goodConfig, nil},
-		{"everything", goodConfig + "visited_network: visited.org\nhosts: {a.org: 192.0.2.3}\nmax_transactions: 5\nmax_bindings: 5\nhome_timeout: 3s\ndrain: 1s\nipsec: {policy: none, backend: user}\n", nil},
+		{"everything", goodConfig + "visited_network: visited.org\nhosts: {a.org: 192.0.2.3}\nmax_transactions: 5\nmax_connections: 5\nmax_bindings: 5\nhome_timeout: 3s\ndrain: 1s\nipsec: {policy: none, backend: user}\n", nil},
 		{"all of emergency calls", goodConfig + "emergency: {ecscf: [192.0.2.20:5060, 192.0.2.21:5060], anonymous: true, numbers: {112: sos, \"110\": sos.police}, max_anonymous: 5}\n", nil},
 		{"emergency calls all wrong", goodConfig + "emergency: {ecscf: 192.0.2.1:5070, numbers: {112: pizza, 911: sos police, help: sos}, max_anonymous: 0}\n", []string{
 			"emergency.ecscf[0] is 192.0.2.1:5070: that is this P-CSCF", "emergency.max_anonymous is 0", "emergency.numbers: 112 is for \"pizza\"", "emergency.numbers: 911 is for", "emergency.numbers has \"help\""}},
@@ -44,10 +44,11 @@ listen: {mw: "[::]:5070"}
 ipsec: {policy: perhaps, backend: magic}
 max_bindings: 0
 max_transactions: -1
+max_connections: -1
 home_timeout: 0s
 hosts: {b.org: nowhere, a.org: "1.2.3.4:x"}
 `, []string{"domain is", "listen.gm is missing", "listen.mw is [::]:5070", "icscf is missing", "ipsec.policy is \"perhaps\"", "ipsec.backend is \"magic\"",
-			"max_bindings is 0", "max_transactions is -1", "home_timeout is 0s", "hosts: a.org is", "b.org is"}},
+			"max_bindings is 0", "max_transactions is -1", "max_connections is -1", "home_timeout is 0s", "hosts: a.org is", "b.org is"}},
 		{"all of IPsec", goodConfig + "ipsec:\n  policy: required\n  backend: user\n  server_ports: 6100-6103, 6200\n  client_ports: 5100\n  algorithms: [hmac-sha-1-96/aes-cbc, hmac-md5-96/null]\n  offer: chosen\n  udp: 192.0.2.1:0\n  response_port: uc\n  response_port_uc_agents: [Foo/1]\n  reg_await_auth: 1m\n", nil},
 		{"without IPsec the rest does not matter", goodConfig + "ipsec: {policy: none, offer: perhaps, server_ports: 5060}\n", nil},
 		{"IPsec all wrong", goodConfig + "ipsec: {server_ports: 5060-5061, client_ports: 5061, algorithms: [hmac-md5-96/rot13], offer: some, udp: 0.0.0.0:4500, response_port: ps, response_port_uc_agents: [\"\"], reg_await_auth: 0s}\n", []string{

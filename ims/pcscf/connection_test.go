@@ -145,3 +145,31 @@ func TestLargeMessagesOfAPhoneOverUDP(t *testing.T) {
 		send("m2", false)
 	})
 }
+
+// Strangers who take all places push out neither the connection over which a phone has
+// registered nor one that it has opened besides.
+func TestStrangersPushOutNoPhone(t *testing.T) {
+	run(t, func(w *world) {
+		alice := w.peer("alice", "198.51.100.1:5060")
+		one := alice.dial(0, gmAddr)
+		alice.registerOver(one, "sip:alice@198.51.100.1:5060;transport=tcp")
+		bob := w.peer("bob", "198.51.100.2:5060")
+		bob.register()
+		other := bob.dial(5060, gmAddr)
+		sends := func(p *peer, c net.Conn, callID string) {
+			t.Helper()
+			write(t, c, p.text("MESSAGE", "sip:carol@"+domain, callID))
+			w.scscf.answer(w.scscf.request("MESSAGE"), 202)
+			if a := p.status(202); a.conn != c {
+				t.Errorf("%s is answered over another connection", callID)
+			}
+		}
+		sends(bob, other, "m1")
+		strangers := w.peer("mallory", "203.0.113.1:5060")
+		for range 300 {
+			strangers.dial(0, gmAddr)
+		}
+		sends(alice, one, "m2")
+		sends(bob, other, "m3")
+	}, func(c *Config) { c.MaxConnections = 128 })
+}

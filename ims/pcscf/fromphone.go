@@ -60,6 +60,12 @@ func (s *Server) sender(x *proxy.Exchange, now time.Time) *binding {
 	return b
 }
 
+// phoneOver reports whether a connection to the open port is of a phone that has registered
+// over it, or from whose contact it comes, or that makes an emergency call over it.
+func (s *Server) phoneOver(f sip.Flow) bool {
+	return s.bindings.ofFlow(f, time.Now()) != nil || s.callers.over(f)
+}
+
 // unknown refuses a request of a phone that is not registered.
 func (s *Server) unknown(x *proxy.Exchange) {
 	x.Stranger()

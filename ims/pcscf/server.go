@@ -104,6 +104,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		UnderWay:        underWay,
 		Heed:            true,
 	}
+	pc.Transport.MaxConns, pc.Transport.Known = cfg.MaxConnections, s.phoneOver
 	if len(cfg.Trusted) > 0 {
 		pc.Peer = s.trusts
 	}

@@ -36,7 +36,7 @@ func TestFloods(t *testing.T) {
 	// loop comes to it from outside.
 	leaves := map[string]int{"registers": 2, "sos": 2, "victim": 2, "spoofed": 1, "loops": 1}
 	ran := 0
-	err := Floods(t.Context(), target, FloodConfig{For: 10 * time.Second, Messages: messages, Rate: 4000, Conns: 50}, func(r FloodReport) {
+	err := Floods(t.Context(), target, FloodConfig{For: 10 * time.Second, Messages: messages, Rate: 4000, Conns: 150}, func(r FloodReport) {
 		ran++
 		if r.Sent < messages {
 			t.Errorf("%s: %d of %d sent", r.Name, r.Sent, messages)

@@ -36,7 +36,7 @@ var floods = []flood{
 	},
 	{
 		"half-open", "TCP connections on which nothing comes",
-		"connections: 1000 an address (IPv6: a /64), 15000 at Gm (with IPsec 10000), 3700 s of silence",
+		"connections: 1000 an address (IPv6: a /64), three quarters of `max_connections` at Gm (with IPsec half of it), where the oldest of those over which nobody has registered gives way",
 		func(f *flooding) error { return f.connections(one, "") },
 	},
 	{
@@ -55,7 +55,7 @@ var floods = []flood{
 	},
 	{
 		"connections", "TCP connections from many addresses of 127/8, each with a request of a stranger",
-		"connections: 15000 of 20000 at Gm (with IPsec 10000), the rest kept for our own, the core and SA sets; descriptors",
+		"as half-open; the rest is kept for our own, the core and SA sets",
 		func(f *flooding) error { return f.connections(many, f.request("OPTIONS", "sip:x", 1, "<sip:x>")) },
 	},
 	{

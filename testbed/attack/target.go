@@ -8,6 +8,7 @@ import (
 
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/ims/profile"
+	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/testbed/as"
 	"github.com/gocscf/gocscf/testbed/hss"
 	"github.com/gocscf/gocscf/testbed/ue"
@@ -53,8 +54,8 @@ func Subscribers(domain string, crooks int, peer netip.AddrPort) (honest [2]hss.
 // checkTime bounds one check of an honest pair of phones.
 const checkTime = 20 * time.Second
 
-// Check has two honest phones register, one call the other, hang up and de-register:
-// nil when all of it succeeds.
+// Check has two honest phones, one with UDP and one with TCP, register, one call the
+// other, hang up and de-register: nil when all of it succeeds.
 func (t *Target) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
@@ -88,7 +89,7 @@ func (t *Target) Check(ctx context.Context) error {
 	return nil
 }
 
-// honest makes the phone of an honest person.
+// honest makes the phone of an honest person. The second has TCP.
 func (t *Target) honest(i int) (*ue.Phone, error) {
 	s := t.Honest[i]
 	k, err := aka.ParseSecret(string(s.K))
@@ -99,7 +100,7 @@ func (t *Target) honest(i int) (*ue.Phone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the OPc of %s: %w", s.IMPI, err)
 	}
-	return ue.New(ue.Config{PCSCF: t.Gm, Domain: t.Domain, IMPI: s.IMPI, IMPU: s.IMPUs[0], K: k, OPc: opc, NoSubscribe: true, NoRefresh: true})
+	return ue.New(ue.Config{PCSCF: t.Gm, Domain: t.Domain, Transport: [...]sip.Proto{sip.UDP, sip.TCP}[i], IMPI: s.IMPI, IMPU: s.IMPUs[0], K: k, OPc: opc, NoSubscribe: true, NoRefresh: true})
 }
 
 // gauges reads those of each service.

@@ -41,6 +41,9 @@ func (t *Transport) accepted(l *listen, nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
+	if shareOf(f.Role, true) == strangers {
+		t.makeRoom()
+	}
 	t.mu.Lock()
 	if t.closed || t.draining {
 		t.mu.Unlock()

@@ -15,7 +15,8 @@ type Config struct {
 	// MaxConns bounds stream connections, accepted and dialled. An eighth is kept for
 	// those that we dial, an eighth for those of other functions and a quarter for
 	// those between protected ports, where we listen for them: strangers must not cut
-	// us off from the core, nor from the phones that have SAs. Default 20000.
+	// us off from the core, nor from the phones that have SAs. Default 20000, or seven
+	// eighths of the descriptors that the process may have, where that is less.
 	MaxConns int
 	// MaxConnsPerAddr bounds connections accepted from one address, of IPv6 from one
 	// /64: those at the open port towards phones, those at protected ports and those
@@ -59,12 +60,17 @@ type Config struct {
 	// may: what may not is dropped without an answer, before anything is read of it.
 	// It is called on reader goroutines and must not block.
 	Admit func(sip.Flow) bool
+	// Known, if not nil, says whether a connection to the open port towards phones is
+	// somebody's whom we know: where hardly a place is left for those, the oldest that is
+	// nobody's gives way to each that comes (with MaxConns from 128 on). It is called on
+	// accepting goroutines and must not block.
+	Known func(sip.Flow) bool
 	// Observer sees every message. Nil is off.
 	Observer Observer
 }
 
 func (c Config) withDefaults() Config {
-	def(&c.MaxConns, 20000)
+	def(&c.MaxConns, maxConns(descriptors()))
 	def(&c.MaxConnsPerAddr, 1000)
 	def(&c.MaxQueue, 256<<10)
 	def(&c.MaxDatagrams, 4<<20)
@@ -77,6 +83,9 @@ func (c Config) withDefaults() Config {
 	def(&c.IdleTimeout, 3700*time.Second)
 	return c
 }
+
+// maxConns is the default of Config.MaxConns where a process may have so many descriptors.
+func maxConns(descriptors uint64) int { return int(min(20000, descriptors/8*7)) }
 
 func def[T int | time.Duration](p *T, value T) {
 	if *p == 0 {

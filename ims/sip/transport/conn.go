@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -29,9 +30,10 @@ type conn struct {
 	// Under Transport.mu; flow does not change once opened is true.
 	flow      sip.Flow
 	opened    bool
-	asked     bool // accepted, or dialled for a response
-	counted   bool // in Transport.counts,
-	answering bool // and there as well
+	asked     bool          // accepted, or dialled for a response
+	counted   bool          // in Transport.counts,
+	answering bool          // and there as well
+	place     *list.Element // in Transport.newcomers; nil: in none of them
 
 	holding bool // it had a place in Transport.partials last; for who reads
 
@@ -68,6 +70,7 @@ func (t *Transport) newConn(f sip.Flow, asked, opened bool) *conn {
 	c := &conn{t: t, id: f.Conn, flow: f, peer: peer{f.Role, f.Remote}, asked: asked, opened: opened, flushed: make(chan struct{})}
 	c.touch()
 	t.counts.enter(c)
+	t.newcomers.enter(c)
 	t.conns[c.id] = c
 	t.byPeer[c.peer] = append(t.byPeer[c.peer], c)
 	return c

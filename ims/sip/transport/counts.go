@@ -97,6 +97,7 @@ func (t *Transport) uncount(c *conn) {
 		return
 	}
 	c.counted = false
+	t.newcomers.leave(c)
 	n := &t.counts
 	n.all--
 	n.of[c.share()]--
@@ -142,15 +143,15 @@ func (t *Transport) full(s source, asked, dial bool) (why Reason, full bool) {
 }
 
 // room reports whether there is room for one more connection of a share.
-func (t *Transport) room(s share) bool {
-	if t.cfg.MaxConns < 0 {
-		return true
-	}
+func (t *Transport) room(s share) bool { return t.cfg.MaxConns < 0 || t.free(s) > 0 }
+
+// free is how many more connections of a share there is room for.
+func (t *Transport) free(s share) int {
 	free := t.cfg.MaxConns - t.counts.all
 	for o, keep := range t.kept() {
 		if share(o) != s {
 			free -= max(0, keep-t.counts.of[o])
 		}
 	}
-	return free > 0
+	return free
 }

@@ -2,16 +2,28 @@ package transport
 
 import (
 	"context"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // socketBuffer is asked of the kernel for each UDP socket and direction: some
 // thousand messages, while a burst outruns the reader. The kernel cuts it to
 // net.core.rmem_max and wmem_max.
 const socketBuffer = 4 << 20
+
+// descriptors is how many the process may have open.
+func descriptors() uint64 {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return math.MaxUint64
+	}
+	return uint64(l.Cur) //nolint:unconvert // it is signed elsewhere
+}
 
 // Kernel returns the sockets of the operating system.
 func Kernel() Net { return kernel{} }

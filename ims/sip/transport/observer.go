@@ -54,6 +54,8 @@ const (
 	NotAdmitted
 	// PartialLimit: a connection with an incomplete message gave way, Config.MaxPartial.
 	PartialLimit
+	// Displaced: a stranger's connection gave way to another's, Config.Known.
+	Displaced
 )
 
 var reasonNames = [...]string{
@@ -62,7 +64,7 @@ var reasonNames = [...]string{
 	AcceptFailed: "accept_failed", ReadFailed: "read_failed", Malformed: "malformed",
 	MessageTimeout: "message_timeout", Idle: "idle", KeepAlive: "keep_alive",
 	NotSIP: "not_sip", DialFailed: "dial_failed", DialRefused: "dial_refused",
-	NotAdmitted: "not_admitted", PartialLimit: "partial_limit",
+	NotAdmitted: "not_admitted", PartialLimit: "partial_limit", Displaced: "displaced",
 }
 
 func (r Reason) String() string {

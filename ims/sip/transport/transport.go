@@ -68,6 +68,7 @@ type Transport struct {
 	conns     map[uint64]*conn
 	byPeer    map[peer][]*conn // open and dialling, in the order they began
 	counts    counts
+	newcomers newcomers
 	udpByAddr map[netip.AddrPort]*socket
 }
 
