@@ -1,7 +1,7 @@
 package diameter
 
 import (
-	"strings"
+	"hash/maphash"
 	"sync"
 )
 
@@ -12,6 +12,8 @@ import (
 //
 // It remembers a fixed number of requests and answers, the oldest go first.
 type duplicates struct {
+	seed maphash.Seed
+
 	mu    sync.Mutex
 	limit int
 	byKey map[duplicateKey]*remembered
@@ -24,10 +26,11 @@ type duplicates struct {
 // remembered, and its request would be handled anew.
 const maxDuplicateBytes = 8 << 20
 
+// duplicateKey has a hash of Origin-Host and Session-Id, which may be as long as whoever
+// sends them likes. That two agree will not happen.
 type duplicateKey struct {
-	origin, session string
-	endToEnd        uint32
-	command, app    uint32
+	names                  uint64
+	endToEnd, command, app uint32
 }
 
 type remembered struct {
@@ -37,7 +40,12 @@ type remembered struct {
 }
 
 func newDuplicates(limit int) *duplicates {
-	return &duplicates{limit: max(limit, 0), byKey: make(map[duplicateKey]*remembered)}
+	return &duplicates{limit: max(limit, 0), seed: maphash.MakeSeed(), byKey: make(map[duplicateKey]*remembered)}
+}
+
+func (d *duplicates) key(r *Request) duplicateKey {
+	names := maphash.Comparable(d.seed, [2]string{r.OriginHost(), r.SessionID()})
+	return duplicateKey{names, r.EndToEnd, r.Command, r.Application}
 }
 
 // maxWaiting bounds the copies of one request that wait for its answer.
@@ -52,7 +60,7 @@ func (d *duplicates) arrive(r *Request) (again bool, answer *Message) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := duplicateKey{r.OriginHost(), r.SessionID(), r.EndToEnd, r.Command, r.Application}
+	key := d.key(r)
 	if old := d.byKey[key]; old != nil {
 		if !r.IsRetransmitted() && !old.retransmitted {
 			return false, nil
@@ -62,8 +70,6 @@ func (d *duplicates) arrive(r *Request) (again bool, answer *Message) {
 		}
 		return true, old.answer
 	}
-	// Both are parts of the message, and stay here for long after it.
-	key.origin, key.session = strings.Clone(key.origin), strings.Clone(key.session)
 	if len(d.order) < d.limit {
 		d.order = append(d.order, key)
 	} else {

@@ -1,6 +1,7 @@
 package diameter
 
 import (
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"unsafe"
@@ -62,27 +63,32 @@ func testDuplicates(t *testing.T) {
 	})
 }
 
-// TestDuplicatesKeepNoMessage: what is remembered of a request is not a part of it, or a
-// thousand requests of a quarter of a mebibyte would be kept for their keys.
-func TestDuplicatesKeepNoMessage(t *testing.T) {
-	m := NewRequest(testApp, testCommand)
-	m.Add(newAVP(avp.SessionID, datatype.UTF8String("s1")))
-	m.Add(origin("raw.example.net")...)
-	m, fault := testDictionary.Decode(m.Append(nil))
-	if fault != nil {
-		t.Fatal(fault)
+// TestDuplicatesKeepNoNames: what is remembered of a request is as long for all, however
+// long the names in it are, and different for different names.
+func TestDuplicatesKeepNoNames(t *testing.T) {
+	d := newDuplicates(8)
+	arrive := func(session, host string) bool {
+		m := NewRequest(testApp, testCommand)
+		m.Flags |= FlagRetransmitted
+		m.Add(newAVP(avp.SessionID, datatype.UTF8String(session)))
+		m.Add(origin(host)...)
+		again, _ := d.arrive(&Request{Message: m})
+		return again
 	}
-	d := newDuplicates(1)
-	if again, _ := d.arrive(&Request{Message: m}); again || len(d.byKey) != 1 {
-		t.Fatal("not remembered")
+	if size := unsafe.Sizeof(duplicateKey{}); size > 32 {
+		t.Errorf("a key has %d octets", size)
 	}
-	begin := uintptr(unsafe.Pointer(unsafe.StringData(string(m.body))))
-	for key := range d.byKey {
-		for _, s := range []string{key.origin, key.session} {
-			at := uintptr(unsafe.Pointer(unsafe.StringData(s)))
-			if s == "" || begin <= at && at < begin+uintptr(len(m.body)) {
-				t.Errorf("%q is a part of the message", s)
-			}
+	for _, k := range reflect.VisibleFields(reflect.TypeFor[duplicateKey]()) {
+		if k.Type.Kind() == reflect.String {
+			t.Errorf("%s of a key is as long as whoever sends it likes", k.Name)
+		}
+	}
+	for _, names := range [][2]string{{"s1", "a.example.net"}, {"s2", "a.example.net"}, {"s1", "b.example.net"}, {"s1a", ".example.net"}} {
+		if arrive(names[0], names[1]) {
+			t.Errorf("%v is taken for another", names)
+		}
+		if !arrive(names[0], names[1]) {
+			t.Errorf("%v is not recognised", names)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 
 	"github.com/gocscf/gocscf/ims/trace"
 )
@@ -122,11 +123,28 @@ func (a *Admin) Listen(addr string) (net.Listener, error) {
 	return ln, nil
 }
 
+// maxAdminConns bounds the connections: each takes a descriptor, of which SIP and Diameter
+// need most.
+const maxAdminConns = 128
+
+// bodiesInTime has a request whose body never comes end. Nothing here has a body; without
+// one the time would cut a trace off that is being read.
+func bodiesInTime(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(5 * time.Second))
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // Serve answers on ln until ctx ends, then closes ln and every connection.
 func (a *Admin) Serve(ctx context.Context, ln net.Listener) error {
+	ln = netutil.LimitListener(ln, maxAdminConns)
 	srv := &http.Server{
-		Handler:           a.Mux(),
+		Handler:           bodiesInTime(a.Mux()),
 		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute, // longer than anybody scrapes
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })

@@ -2,13 +2,18 @@ package node
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gocscf/gocscf/ims/trace"
 )
@@ -108,6 +113,73 @@ func TestTraceReadersAreBounded(t *testing.T) {
 		synctest.Wait()
 		if got := status(); got != http.StatusOK {
 			t.Errorf("when the others have left: %d, want 200", got)
+		}
+	})
+}
+
+// handed is a listener whose connections somebody hands over.
+type handed struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (h *handed) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (h *handed) Close() error   { h.once.Do(func() { close(h.closed) }); return nil }
+func (h *handed) Addr() net.Addr { return &net.TCPAddr{} }
+
+// Connections on which nothing comes, or no body, end; and there are not more of all than
+// may be.
+func TestAdminConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ln := &handed{conns: make(chan net.Conn), closed: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- (&Admin{Ready: func() error { return nil }, Metrics: prometheus.NewRegistry(), Trace: &trace.Stream{}}).Serve(ctx, ln)
+		}()
+		for name, request := range map[string]string{
+			"an answered request": "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "a body that never comes": "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n",
+			"half a request": "GET /healthz", "nothing": "",
+		} {
+			here, there := net.Pipe()
+			ln.conns <- there
+			if request != "" {
+				_, _ = here.Write([]byte(request))
+			}
+			began := time.Now()
+			if _, err := io.Copy(io.Discard, here); err != nil || time.Since(began) > 3*time.Minute {
+				t.Errorf("behind %s the connection ends after %v (%v)", name, time.Since(began), err)
+			}
+		}
+		var all []net.Conn
+		for range maxAdminConns {
+			here, there := net.Pipe()
+			ln.conns <- there
+			all = append(all, here)
+		}
+		here, there := net.Pipe()
+		select {
+		case ln.conns <- there:
+			t.Error("one more than may be is taken")
+		case <-time.After(time.Second):
+		}
+		_ = all[0].Close()
+		ln.conns <- there
+		_ = here.Close()
+		for _, c := range all {
+			_ = c.Close()
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

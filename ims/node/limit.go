@@ -25,7 +25,8 @@ type window struct {
 	left    int
 }
 
-// maxKinds bounds the table: kinds are fixed words of the code, never input.
+// maxKinds bounds the table: kinds are fixed words of the code, never input. Should there
+// be more, they share a window.
 const maxKinds = 256
 
 // Warn logs msg at level warn unless kind has had its share.
@@ -77,10 +78,12 @@ func (l *Limited) allow(kind string, now time.Time) (left int, ok bool) {
 			l.kinds = make(map[string]*window)
 		}
 		if len(l.kinds) >= maxKinds {
-			return 0, false
+			kind = ""
 		}
-		w = &window{start: now}
-		l.kinds[kind] = w
+		if w = l.kinds[kind]; w == nil {
+			w = &window{start: now}
+			l.kinds[kind] = w
+		}
 	}
 	if now.Sub(w.start) >= every {
 		left, w.left = w.left, 0

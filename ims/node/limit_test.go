@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +39,29 @@ func TestLimitedInfo(t *testing.T) {
 			if got := line.ContextMap(); got["status"] != int64(403) || got["lines_left_out"] != left {
 				t.Errorf("line %d: %v, want status 403 and lines_left_out %v", i, got, left)
 			}
+		}
+	})
+}
+
+// Kinds beyond the table are limited together, and not silent.
+func TestLimitedKindsBeyondTheTable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.WarnLevel)
+		l, log := Limited{Burst: 1}, zap.New(core)
+		for i := range maxKinds {
+			l.Warn(log, fmt.Sprint(i), "in the table")
+		}
+		for range 2 {
+			logs.TakeAll()
+			l.Warn(log, "one", "beyond it")
+			l.Warn(log, "another", "beyond it")
+			if got := logs.FilterMessage("beyond it").Len(); got != 1 {
+				t.Errorf("%d lines of two kinds beyond the table, want one", got)
+			}
+			time.Sleep(time.Second)
+		}
+		if len(l.kinds) > maxKinds+1 {
+			t.Errorf("%d kinds are kept", len(l.kinds))
 		}
 	})
 }

@@ -138,7 +138,7 @@ func (o *diameterObserver) Connection(e diameter.ConnectionEvent) {
 		log.Info("diameter peer is up")
 	case diameter.Down:
 		o.setUp(e, false)
-		o.limited.Warn(log, "diameter-down "+name, "diameter peer is down", zap.Error(e.Err))
+		o.limited.Warn(log, "diameter-down", "diameter peer is down", zap.Error(e.Err))
 		if o.deps.Trace.On() && e.Err != nil {
 			o.deps.Trace.Emit(trace.Event{
 				Kind: trace.Failure, Peer: e.Peer, Text: "Diameter connection to " + name + " is down: " + e.Err.Error(),
