@@ -67,6 +67,9 @@ func (e *FlagError) ExitCode() int { return 2 }
 // errFailed is the exit code of a load of which something has failed.
 var errFailed = errors.New("not every attempt succeeded")
 
+// errNothing is the exit code of a load that never was one.
+var errNothing = errors.New("no operation was begun: no phone was free for what the mix asks for. Registrations need phones that are not registered, all others such that are: see --phones, --registered and --stir")
+
 // config reads the flags.
 func (c *Cmd) config() (cfg Config, err error) {
 	var errs []error
@@ -178,8 +181,16 @@ func (c *Cmd) Run(ctx context.Context, out io.Writer) error {
 	if err := c.write(r, out); err != nil {
 		return err
 	}
-	if r.failed() > 0 {
+	return r.outcome()
+}
+
+// outcome is the exit code: whether all that was asked for was begun, and succeeded.
+func (r *Report) outcome() error {
+	switch {
+	case r.failed() > 0:
 		return errFailed
+	case r.Load != nil && r.Load.Attempts == 0:
+		return errNothing
 	}
 	return nil
 }

@@ -2,9 +2,12 @@ package load
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -206,9 +209,8 @@ func (p processes) cpu() map[string]stat {
 	return out
 }
 
-// since gives what was used since before, by operations.
-func (p processes) since(before map[string]stat, operations uint64) (list []CPU) {
-	now := p.cpu()
+// used gives what was used between two times, by operations.
+func (p processes) used(before, now map[string]stat, operations uint64) (list []CPU) {
 	used := func(a, b uint64, unit float64) float64 { // a process that was started anew counts from there
 		if b < a {
 			a = 0
@@ -297,18 +299,22 @@ func ownCPU() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// drops finds how many datagrams a UDP socket bound to no address has lost, in the text
-// of /proc/net/udp.
-func drops(table []byte, port uint16) uint64 {
-	local := fmt.Sprintf("00000000:%04X", port)
+// drops finds how many datagrams UDP sockets of IPv4 have lost, in the text of
+// /proc/net/udp.
+func drops(table []byte, sockets ...netip.AddrPort) (sum uint64) {
+	var local []string
+	for _, s := range sockets {
+		a := s.Addr().As4() // as the kernel has it in memory, read as one number
+		local = append(local, fmt.Sprintf("%08X:%04X", binary.NativeEndian.Uint32(a[:]), s.Port()))
+	}
 	for line := range bytes.Lines(table) {
 		f := bytes.Fields(line)
-		if len(f) >= 13 && string(f[1]) == local {
+		if len(f) >= 13 && slices.Contains(local, string(f[1])) {
 			n, err := strconv.ParseUint(string(f[len(f)-1]), 10, 64)
 			if err == nil {
-				return n
+				sum += n
 			}
 		}
 	}
-	return 0
+	return sum
 }

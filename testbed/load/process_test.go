@@ -1,6 +1,7 @@
 package load
 
 import (
+	"net/netip"
 	"os"
 	"slices"
 	"testing"
@@ -41,11 +42,17 @@ func TestDrops(t *testing.T) {
   100: 0100007F:13C4 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 11 2 0000000000000000 5
   101: 00000000:13C4 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 12 2 0000000000000000 17
 `
-	if got := drops([]byte(table), 5060); got != 17 {
-		t.Errorf("%d dropped, want 17", got)
-	}
-	if got := drops([]byte(table), 5061); got != 0 {
-		t.Errorf("%d dropped at a port that nobody has", got)
+	every, one := netip.MustParseAddrPort("0.0.0.0:5060"), netip.MustParseAddrPort("127.0.0.1:5060")
+	for _, tt := range []struct {
+		at   []netip.AddrPort
+		want uint64
+	}{
+		{[]netip.AddrPort{every}, 17}, {[]netip.AddrPort{one}, 5}, {[]netip.AddrPort{every, one}, 22},
+		{[]netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:5061"), netip.MustParseAddrPort("127.0.0.2:5060")}, 0},
+	} {
+		if got := drops([]byte(table), tt.at...); got != tt.want {
+			t.Errorf("%d dropped at %v, want %d", got, tt.at, tt.want)
+		}
 	}
 }
 
@@ -63,7 +70,7 @@ func TestWatch(t *testing.T) {
 	for i := 0; ownCPU()-began < 100e6; i++ {
 		_ = itoa(i)
 	}
-	c := p.since(before, 10)[0]
+	c := p.used(before, p.cpu(), 10)[0]
 	if c.Name != "me" || c.Total < 0.08 || c.PerOperation < 8 || c.Total > (ownCPU()-began).Seconds()+0.05 {
 		t.Errorf("100 ms of work are %+v", c)
 	}

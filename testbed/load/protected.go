@@ -23,6 +23,7 @@ type protected struct {
 	leg     *ClearLeg
 	stack   *netstack.Stack
 	carrier netip.AddrPort // of the P-CSCF: ESP in UDP
+	at      netip.AddrPort // where the phones receive that
 
 	ctx  context.Context // ends when phones shall stop what they do
 	stop context.CancelFunc
@@ -43,6 +44,7 @@ func newProtected(cfg *Config) (*protected, error) {
 	if carrier, err = esp.ListenUDP(netip.AddrPortFrom(cfg.Address, 0)); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the phones' ESP in UDP: %w", err), x.leg.Close())
 	}
+	x.at = carrier.Local()
 	if cfg.Gm != nil {
 		carrier = &impaired{Carrier: carrier, gm: cfg.Gm}
 	}
@@ -146,11 +148,11 @@ func (x *protected) do(ctx context.Context, cfg *Config, kind Scenario, from, to
 		defer unread(callee) // nobody else takes them out
 	}
 	repeats := func() int {
-		n := int(p.Stats().Transaction.Retransmits)
+		n := p.Stats().Transaction.Retransmits + p.Repeated()
 		if callee != p {
-			n += int(callee.Stats().Transaction.Retransmits)
+			n += callee.Stats().Transaction.Retransmits + callee.Repeated()
 		}
-		return n
+		return int(n)
 	}
 	before := repeats()
 	defer func() { d.again = repeats() - before }()

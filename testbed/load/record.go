@@ -4,7 +4,6 @@ import "time"
 
 // recorder counts what attempts of a phase come to.
 type recorder struct {
-	began, ended time.Duration
 	tallies      [scenarios]tally
 	refused      histogram // 503, from when the request that is refused was due
 	noRetryAfter uint64

@@ -55,8 +55,10 @@ type Counts struct {
 // Phase is a part of the load.
 type Phase struct {
 	Counts
-	Seconds   float64           `json:"seconds"`
-	Rate      float64           `json:"rate"` // succeeded, a second
+	Seconds float64 `json:"seconds"`
+	// Rate is how many succeeded a second while the load lasted: of a number of attempts all
+	// that did, else Done. What was begun then and succeeds later is in Succeeded alone.
+	Rate      float64           `json:"rate"`
 	Scenarios map[string]Counts `json:"scenarios"`
 	Refused   *Refused          `json:"refused,omitempty"`
 	// CPU is the processor time of the processes that are watched while the load lasted,
@@ -127,13 +129,11 @@ func (t *tally) counts() Counts {
 	return c
 }
 
-// phase makes the report of a recorder whose attempts are all over.
-func (r *recorder) phase() *Phase {
+// phase makes the report of a recorder whose attempts are all over, of a load that lasted
+// so long, while which so many operations succeeded.
+func (r *recorder) phase(lasted time.Duration, done uint64) *Phase {
 	sum := r.sum()
-	p := &Phase{Counts: sum.counts(), Seconds: (r.ended - r.began).Seconds(), Scenarios: map[string]Counts{}}
-	if p.Seconds > 0 {
-		p.Rate = float64(sum.ok) / p.Seconds
-	}
+	p := &Phase{Counts: sum.counts(), Seconds: lasted.Seconds(), Done: done, Rate: rateOf(done, lasted), Scenarios: map[string]Counts{}}
 	for i := range r.tallies {
 		if t := &r.tallies[i]; t.attempts+t.skipped > 0 {
 			p.Scenarios[Scenario(i).String()] = t.counts()
@@ -143,6 +143,13 @@ func (r *recorder) phase() *Phase {
 		p.Refused = &Refused{NoRetryAfter: r.noRetryAfter, Latency: r.refused.latency()}
 	}
 	return p
+}
+
+func rateOf(n uint64, lasted time.Duration) float64 {
+	if lasted <= 0 {
+		return 0
+	}
+	return float64(n) / lasted.Seconds()
 }
 
 // Print writes the report for people.

@@ -12,7 +12,7 @@ import (
 
 // What phases report adds up, and is said to people and to scripts.
 func TestReport(t *testing.T) {
-	rec := &recorder{ended: 10 * time.Second}
+	rec := &recorder{}
 	for i := range 100 {
 		rec.tallies[Call].attempts++
 		rec.note(Call, "", time.Duration(i+1)*time.Millisecond, 0, time.Second)
@@ -23,8 +23,8 @@ func TestReport(t *testing.T) {
 	rec.note(Message, "MESSAGE: 503", time.Second/2, 0, time.Second)
 	rec.refused.add(time.Second / 2)
 	rec.noRetryAfter++
-	p := rec.phase()
-	if p.Attempts != 103 || p.Succeeded != 102 || p.Failed != 1 || p.Inadequate != 3 || p.Causes["MESSAGE: 503"] != 1 || p.Rate != 10.2 || p.OverLimit != 1 || p.Retransmissions != 1 {
+	p := rec.phase(10*time.Second, 80) // 22 succeed when the load is over
+	if p.Attempts != 103 || p.Succeeded != 102 || p.Failed != 1 || p.Inadequate != 3 || p.Causes["MESSAGE: 503"] != 1 || p.Rate != 8 || p.Done != 80 || p.OverLimit != 1 || p.Retransmissions != 1 {
 		t.Errorf("%+v", p)
 	}
 	if c := p.Scenarios["call"]; c.Attempts != 100 || c.Latency.P50 < 50 || c.Latency.P50 > 51 || c.Latency.P99 < 99 || c.Latency.P99 > 101 || c.InadequateShare != 0 {
@@ -58,8 +58,29 @@ func TestReport(t *testing.T) {
 	if err := json.Unmarshal(b, &back); err != nil || back.Load.Attempts != 103 || back.Load.Causes["MESSAGE: 503"] != 1 {
 		t.Errorf("%+v, %v", back, err)
 	}
-	if r.failed() != 1 {
-		t.Errorf("%d failed", r.failed())
+	if got := r.outcome(); !errors.Is(got, errFailed) {
+		t.Errorf("a report with a failure is %v", got)
+	}
+}
+
+// A load of which nothing was begun has not succeeded.
+func TestOutcome(t *testing.T) {
+	some, none := &Phase{Counts: Counts{Attempts: 3, Succeeded: 3}}, &Phase{Counts: Counts{Skipped: 9}}
+	failed := &Phase{Counts: Counts{Attempts: 3, Succeeded: 2, Failed: 1}}
+	for name, tt := range map[string]struct {
+		r    Report
+		want error
+	}{
+		"registered":              {Report{PreRegistration: some}, nil},
+		"some":                    {Report{PreRegistration: some, Load: some}, nil},
+		"nobody could":            {Report{PreRegistration: some, Load: none}, errNothing},
+		"a failure":               {Report{Load: failed}, errFailed},
+		"of the pre-registration": {Report{PreRegistration: failed, Load: none}, errFailed},
+		"a step is there to fail": {Report{Steps: []Step{{100, failed}}}, nil},
+	} {
+		if got := tt.r.outcome(); !errors.Is(got, tt.want) {
+			t.Errorf("%s: %v, want %v", name, got, tt.want)
+		}
 	}
 }
 
@@ -74,7 +95,7 @@ func TestAdequate(t *testing.T) {
 		{1000, 2, 0, 0, 0, false}, {1000, 1, 1, 0, 0, false}, {1000, 0, 1, 1, 0, false}, {999, 1, 0, 0, 0, false},
 		{1000, 0, 0, 0, 1, false}, {0, 0, 0, 0, 0, false},
 	} {
-		rec := &recorder{ended: time.Second}
+		rec := &recorder{}
 		rec.tallies[Call].attempts, rec.tallies[Call].skipped = uint64(tt.attempts), uint64(tt.skipped)
 		for i := range tt.attempts {
 			cause, took, again := "", time.Millisecond, 0
@@ -88,7 +109,7 @@ func TestAdequate(t *testing.T) {
 			}
 			rec.note(Call, cause, took, again, time.Second)
 		}
-		if p := rec.phase(); p.adequate() != tt.want {
+		if p := rec.phase(time.Second, uint64(tt.attempts)); p.adequate() != tt.want {
 			t.Errorf("%+v: %+v", tt, p.Counts)
 		}
 	}

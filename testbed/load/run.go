@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -34,7 +35,6 @@ func (e *engine) begin(o *offer) {
 	if o.arrivals != nil {
 		o.later()
 	}
-	o.rec.began = e.now
 	e.load = o
 	e.unlock()
 }
@@ -59,7 +59,7 @@ func (e *engine) stop(o *offer) {
 	if o.ended {
 		return
 	}
-	o.ended, o.rec.ended = true, e.now
+	o.ended = true
 	e.load = nil
 	close(o.over)
 	if o.running == 0 {
@@ -114,17 +114,15 @@ func (e *engine) fill() {
 	}
 }
 
-// tryAny begins an operation of the mix, another one where no phone can begin what was
-// picked.
+// tryAny begins an operation of the mix, or, where no phone can begin what was picked, of
+// what else there is of it.
 func (e *engine) tryAny(o *offer) (Scenario, bool) {
-	kind := o.mix.pick(e.rand)
-	if e.try(o, kind, e.now) {
-		return kind, true
-	}
-	for other, weight := range o.mix {
-		if kind := Scenario(other); weight > 0 && e.try(o, kind, e.now) {
+	for mix := o.mix; mix.sum() > 0; {
+		kind := mix.pick(e.rand)
+		if e.try(o, kind, e.now) {
 			return kind, true
 		}
+		mix[kind] = 0
 	}
 	return 0, false
 }
@@ -274,6 +272,15 @@ func (e *engine) finish(a *attempt, cause string) {
 	o.release()
 }
 
+// sockets are those that the phones receive with.
+func (e *engine) sockets() []netip.AddrPort {
+	every := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv4Unspecified(), port) }
+	if e.protected != nil {
+		return []netip.AddrPort{every(e.protected.leg.Port()), e.protected.at}
+	}
+	return []netip.AddrPort{every(e.socket.port)}
+}
+
 // Run registers phones, offers the load and reports. An error is a configuration that
 // cannot be used, or a system that refuses; what a core does is in the report, also
 // when ctx ends early.
@@ -294,11 +301,11 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	wg.Go(func() { e.clock(stop) })
 	err = r.run(ctx)
 	close(stop)
+	if table, readErr := os.ReadFile("/proc/net/udp"); readErr == nil {
+		r.report.Generator.Dropped = drops(table, e.sockets()...)
+	}
 	if e.protected != nil {
 		e.protected.close()
-	}
-	if table, readErr := os.ReadFile("/proc/net/udp"); readErr == nil {
-		r.report.Generator.Dropped = drops(table, e.socket.port)
 	}
 	_ = e.socket.conn.Close()
 	wg.Wait()

@@ -66,40 +66,60 @@ func (r *runner) offer(ctx context.Context, name string, procs processes, p part
 		r.last(ctx, o, p.stir, r.cfg.End)
 		r.lock()
 		o.rec = rec
-		rec.began = r.now
 		if p.count > 0 {
 			o.left = p.count
 		}
 		r.unlock()
 	}
 	r.phase = name
-	cpu, done, self := procs.cpu(), r.done(), ownCPU()
+	from := r.mark(procs)
 	if p.stir == 0 {
 		if p.count > 0 {
 			o.left = p.count
 		}
 		r.begin(o)
+		from.at = o.start
 	}
 	end := r.cfg.End
 	if p.anyway {
 		end = nil
 	}
 	r.last(ctx, o, p.duration, end)
-	done = r.done() - done
-	used := procs.since(cpu, done)
-	self = ownCPU() - self
+	to := r.mark(procs)
 	r.end(o)
 	r.drain(ctx, o)
-	out := rec.phase()
-	out.CPU, out.Done, out.Phones = used, done, self.Seconds()
+	out := rec.phase(to.at-from.at, to.done-from.done)
+	if p.count > 0 { // what was under way when the last began is a part of what was asked for
+		out.Rate = rateOf(out.Succeeded, to.at-from.at)
+	}
+	out.CPU, out.Phones = procs.used(from.cpu, to.cpu, out.Done), (to.self - from.self).Seconds()
 	return out
 }
 
-// done is how many operations have succeeded so far.
-func (r *runner) done() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.succeeded
+// mark is what has been done and used by a moment.
+type mark struct {
+	at   time.Duration // of the engine's clock
+	done uint64        // operations that have succeeded
+	cpu  map[string]stat
+	self time.Duration // this process's processor time
+}
+
+// mark reads all of that. To read the processor time of many processes takes some
+// milliseconds, in which the load goes on: what is done belongs to the middle of them.
+func (r *runner) mark(p processes) mark {
+	m := mark{self: ownCPU()}
+	done, at := r.soFar()
+	m.cpu = p.cpu()
+	after, to := r.soFar()
+	m.done, m.at = done+(after-done)/2, at+(to-at)/2
+	return m
+}
+
+// soFar is how many operations have succeeded, and the time.
+func (r *runner) soFar() (uint64, time.Duration) {
+	r.lock()
+	defer r.unlock()
+	return r.succeeded, r.now
 }
 
 // last waits until a time is over, 0 for none, or the offer or ctx, or end is closed.

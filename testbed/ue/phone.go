@@ -179,6 +179,10 @@ func (p *Phone) Registration() *Registration {
 // Stats returns the numbers of the phone's SIP engine.
 func (p *Phone) Stats() proxy.Stats { return p.core.Stats() }
 
+// Repeated is how many responses the phone has sent again because no ACK or PRACK came,
+// beside the retransmissions that Stats counts.
+func (p *Phone) Repeated() uint64 { return p.agent.Repeated() }
+
 // contactURI is the URI at which the phone is reached.
 func (p *Phone) contactURI() string { return p.contactAt(p.way.Load().contact) }
 

@@ -127,7 +127,7 @@ func (s *Session) persist(in *Incoming, b *sip.Builder) {
 	data, server := b.Bytes(), in.x.Server()
 	s.ackTo, s.ackEmpty = cseq.Seq, in.Req.Body() != ""
 	t := s.dialog.agent.cfg.TimersFor(in.Flow)
-	s.twoxx = startResend(s.dialog.shard, t, t.T2, func() { server.Respond(200, data) }, func() {
+	s.twoxx = startResend(s.dialog.shard, t, t.T2, s.dialog.agent.repeats(server, 200, data), func() {
 		s.twoxx = nil
 		s.dialog.agent.note(s.dialog.CallID, "no ACK to a 2xx: the call is released (RFC 3261 13.3.1.4)")
 		s.confirmed = true // BYE is allowed now (clause 15)

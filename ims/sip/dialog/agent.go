@@ -76,6 +76,8 @@ type Agent struct {
 	cfg  Config
 	core atomic.Pointer[proxy.Core]
 
+	repeated atomic.Uint64
+
 	// The dialogs themselves belong to their shards; the mutex guards the maps. They are
 	// filed under a hash of their IDs: a map takes twice the room for as many once some
 	// ten times as many have come and gone.
@@ -84,6 +86,18 @@ type Agent struct {
 	dialogs map[uint64]*Dialog
 	awaited map[half]*Subscription // subscriptions whose NOTIFY may come before the 2xx
 	ongoing map[half]ongoing       // INVITEs of others that have no final response yet
+}
+
+// Repeated is how many responses to INVITEs were sent again because no ACK or PRACK came
+// (RFC 3261 13.3.1.4, RFC 3262 3): those are no retransmissions of a transaction.
+func (a *Agent) Repeated() uint64 { return a.repeated.Load() }
+
+// repeats returns what sends a response again.
+func (a *Agent) repeats(server *transaction.Server, status int, data []byte) func() {
+	return func() {
+		a.repeated.Add(1)
+		server.Respond(status, data)
+	}
 }
 
 // key is a dialog ID (RFC 3261 12).

@@ -89,7 +89,7 @@ func (s *Session) sendReliable(status int, b *sip.Builder) {
 	data, server := b.Bytes(), s.in.x.Server()
 	s.in.send(status, b)
 	t := s.dialog.agent.cfg.TimersFor(s.in.Flow)
-	s.out.resend = startResend(s.dialog.shard, t, 0, func() { server.Respond(status, data) }, func() {
+	s.out.resend = startResend(s.dialog.shard, t, 0, s.dialog.agent.repeats(server, status, data), func() {
 		s.out.stop()
 		s.dialog.agent.note(s.dialog.CallID, "no PRACK to a reliable response: the INVITE is refused (RFC 3262 3)")
 		s.in.Reply(504, "No PRACK", Part{})
