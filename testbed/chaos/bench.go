@@ -113,9 +113,15 @@ func open(ctx context.Context, cfg Config) (*bench, error) {
 }
 
 // capacity sets the rate to half of what is possible: what a closed loop with enough
-// busy phones reaches, calls held no time. A closed loop leaves out registrations, as
-// all phones are registered, and so does the load: what is offered is so much more.
+// busy phones reaches, calls held no time. All phones are registered, so that it leaves out
+// registrations, and so does the load: what is offered is so much more.
 func (b *bench) capacity(ctx context.Context, l load.Config) error {
+	var all float64
+	for _, w := range l.Mix {
+		all += w
+	}
+	registers := l.Mix[load.Register]
+	l.Mix[load.Register] = 0
 	l.Hold, l.Busy, l.Duration, l.Leave = 0, 40, 10*time.Second, true
 	r, err := load.Run(ctx, l)
 	if err != nil {
@@ -125,11 +131,7 @@ func (b *bench) capacity(ctx context.Context, l load.Config) error {
 		return errors.New("the core's capacity could not be found: nothing succeeds")
 	}
 	b.capable = r.Load.Rate
-	var all float64
-	for _, w := range l.Mix {
-		all += w
-	}
-	b.cfg.Rate = math.Round(r.Load.Rate/2*all/(all-l.Mix[load.Register])*10) / 10
+	b.cfg.Rate = math.Round(r.Load.Rate/2*all/(all-registers)*10) / 10
 	b.cfg.Say("a closed loop reaches %.0f operations a second; %g are offered, registrations that nobody needs among them", r.Load.Rate, b.cfg.Rate)
 	return nil
 }
@@ -314,6 +316,11 @@ func (b *bench) look(ctx context.Context) (s sight, err error) {
 // failureMetrics begin the names of what is of interest beside a fault's signs.
 var failureMetrics = []string{"gocscf_sip_dropped_total", "gocscf_sip_rejected_total", "gocscf_pcscf_refused_total", "gocscf_icscf_refused_total", "gocscf_scscf_refused_total", "gocscf_overload_refused_total", "gocscf_cx_refused_total", "gocscf_log_", "gocscf_hss_state_failures_total"}
 
+// ofFailures reports whether a series is one of those.
+func ofFailures(series string) bool {
+	return slices.ContainsFunc(failureMetrics, func(p string) bool { return strings.HasPrefix(series, p) })
+}
+
 // digits are users, addresses and times in a log line.
 var digits = regexp.MustCompile("[0-9]+")
 
@@ -342,7 +349,7 @@ func (b *bench) told(ctx context.Context, f Fault, before sight, o *Outcome) err
 		for full := range now.metrics[name] {
 			base, labels, _ := strings.Cut(full, "{")
 			ofSign := func(s Sign) bool { return s.Service == name && s.Metric == base }
-			if slices.ContainsFunc(failureMetrics, func(p string) bool { return strings.HasPrefix(base, p) }) || slices.ContainsFunc(f.Signs, ofSign) {
+			if ofFailures(base) || slices.ContainsFunc(f.Signs, ofSign) {
 				if n := grown(name, base, labels); n > 0 {
 					o.Metrics[name+": "+full] = n
 				}

@@ -174,7 +174,8 @@ type book struct {
 	lives map[string]*birth
 	// refused are requests between faults, overloads those of them for overload.
 	refused, overloads float64
-	unread             []string // what no reading has
+	between            map[string]float64 // what else has failed between faults, by service and series
+	unread             []string           // what no reading has
 }
 
 // birth is when a service's counters began.
@@ -185,7 +186,7 @@ type birth struct {
 
 func (k *book) begin(now reading) {
 	k.last, k.unread = now, now.unread
-	k.lives = map[string]*birth{}
+	k.lives, k.between = map[string]*birth{}, map[string]float64{}
 	for _, name := range services {
 		k.lives[name] = &birth{life: 1}
 	}
@@ -222,6 +223,12 @@ func (k *book) calm(now reading) {
 		}
 		k.refused += refusals(grown)
 		k.overloads += overloads(grown)
+		for full, v := range grown {
+			_, series, _ := strings.Cut(full, ": ")
+			if v > 0 && ofFailures(series) {
+				k.between[full] += v
+			}
+		}
 	}
 	k.last = now
 }

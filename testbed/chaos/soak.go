@@ -40,17 +40,19 @@ type SoakReport struct {
 	// Refusals are requests refused by the services and counted by them, each once, while
 	// a fault's window was open, in the order of Outcomes, and in the end those outside of
 	// all; Overloads are those of the latter that were refused for overload.
-	Refusals  []float64         `json:"refusals"`
-	Overloads float64           `json:"overloads"`
-	Checks    []Check           `json:"checks"`
-	Levels    []Level           `json:"levels"`
-	Left      map[string]int    `json:"left"` // what is still held in the end, by service and gauge; -1 where nobody tells
-	Traffic   load.TrafficCount `json:"traffic"`
-	Examples  []string          `json:"examples,omitempty"` // of failures without a fault
-	Wrong     []string          `json:"wrong"`
-	Samples   []Sample          `json:"-"`
-	loaded    time.Time         // when the first sample was taken
-	Minutes   []Sample          `json:"series"` // their medians
+	Refusals  []float64 `json:"refusals"`
+	Overloads float64   `json:"overloads"`
+	// Between is what the services count as failed and refused between the faults.
+	Between  map[string]float64 `json:"between,omitempty"`
+	Checks   []Check            `json:"checks"`
+	Levels   []Level            `json:"levels"`
+	Left     map[string]int     `json:"left"` // what is still held in the end, by service and gauge; -1 where nobody tells
+	Traffic  load.TrafficCount  `json:"traffic"`
+	Examples []string           `json:"examples,omitempty"` // of failures without a fault
+	Wrong    []string           `json:"wrong"`
+	Samples  []Sample           `json:"-"`
+	loaded   time.Time          // when the first sample was taken
+	Minutes  []Sample           `json:"series"` // their medians
 }
 
 // soaking is a soak under way.
@@ -177,7 +179,7 @@ func (s *soaking) finish() {
 	r.Examples = s.ledger.samples
 	r.Traffic = s.traffic.Count()
 	r.Refusals, r.Overloads = append(r.Refusals, s.book.refused), s.book.overloads
-	r.Checks = s.book.checks()
+	r.Between, r.Checks = s.book.between, s.book.checks()
 	r.Samples, r.loaded = s.sample.all(), s.sample.began
 	r.Levels = levels(r.Samples, s.cfg.Warm)
 	r.Minutes = minutes(r.Samples, time.Minute)

@@ -78,6 +78,9 @@ func TestBook(t *testing.T) {
 		if k.refused != 3 { // of the first minute; afterwards none were added
 			t.Errorf("%g refusals between faults, want 3", k.refused)
 		}
+		if len(k.between) != 1 || k.between[`pcscf: gocscf_pcscf_refused_total{cause="x"}`] != 3 {
+			t.Errorf("told of what was refused: %v", k.between)
+		}
 		return bad
 	}
 	for name, tt := range map[string]struct {
