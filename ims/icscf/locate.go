@@ -168,6 +168,7 @@ func (l *location) forward() {
 	t := proxy.Target{
 		Hop:     proxy.Hop{Role: sip.RoleCore},
 		Timeout: slowTimeout,
+		Ringing: node.Ringing(l.x.Req),
 		Edits:   func(e *sip.Edits) { e.Prepend(sip.HRoute, "<"+route+">") },
 	}
 	if l.x.Req.Method() == "INVITE" { // which is owed a 100 at once

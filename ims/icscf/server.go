@@ -133,7 +133,7 @@ func (h handler) Ack(x *proxy.Exchange) {
 // along one all the same is passed on, what ends here is of no dialog.
 func (s *Server) inDialog(x *proxy.Exchange) {
 	if x.TopRoute() != "" {
-		x.Forward()
+		x.Forward(proxy.Target{Ringing: node.Ringing(x.Req)})
 		return
 	}
 	s.verdicts.Refuse(x, node.Refusal{Status: 481, Cause: "no_dialog", Clause: "TS 24.229 5.3.2.1",

@@ -91,7 +91,7 @@ func (d *delivery) send(ways []*way, send func(...proxy.Target)) {
 		record := d.record(past, b.Contact, w.branch)
 		w.record = record
 		t := &targets[i]
-		*t = proxy.Target{URI: b.Contact, Hop: proxy.Hop{Role: sip.RoleCore}, RecordRoute: l.recordRoute(), Edits: func(e *sip.Edits) {
+		*t = proxy.Target{URI: b.Contact, Hop: proxy.Hop{Role: sip.RoleCore}, RecordRoute: l.recordRoute(), Ringing: node.Ringing(l.x.Req), Edits: func(e *sip.Edits) {
 			for _, path := range slices.Backward(b.Path) {
 				e.Prepend(sip.HRoute, path)
 			}

@@ -46,7 +46,7 @@ func (l *leg) visit(c *ifc.Criterion) {
 	server := "<" + c.URI.WithParam("lr", "").String() + ">"
 	back := "<" + s.ownURI(odiUser+o.token) + ";lr>"
 	t := proxy.Target{
-		Hop: proxy.Hop{Role: sip.RoleCore}, RecordRoute: l.recordRoute(),
+		Hop: proxy.Hop{Role: sip.RoleCore}, RecordRoute: l.recordRoute(), Ringing: node.Ringing(l.x.Req),
 		Edits: func(e *sip.Edits) {
 			e.Prepend(sip.HRoute, back)
 			e.Prepend(sip.HRoute, server)

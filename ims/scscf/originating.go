@@ -142,7 +142,7 @@ func (l *leg) route() {
 	if l.kase != profile.OriginatingCDIV {
 		l.assertAlias(x.Req, e)
 	}
-	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, RecordRoute: l.recordRoute()}
+	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, RecordRoute: l.recordRoute(), Ringing: node.Ringing(x.Req)}
 	if x.Req.Method() == "INVITE" {
 		t.Timeout = hopTimeout
 	}
@@ -193,14 +193,14 @@ func badTarget(ruri string, err error) node.Refusal {
 	return r
 }
 
-// rangInVain refuses a call that nobody has answered until Timer C, and reports
-// whether that is why f has come.
+// rangInVain refuses a call that nobody has answered until Timer C, or node.MaxRinging,
+// and reports whether that is why f has come.
 func (l *leg) rangInVain(f *proxy.Final) bool {
 	if l.x.Req.Method() != "INVITE" || f.Branch == nil || !f.Branch.Provisional() {
 		return false
 	}
 	l.refuse(node.Refusal{Status: 408, Cause: "no_answer", Clause: "RFC 3261 16.8",
-		Text: "Nobody has answered the call to " + l.x.RequestURI() + ", and nothing more has been heard of it for three minutes (Timer C).",
+		Text: "Nobody has answered the call to " + l.x.RequestURI() + ", and nothing more has been heard of it for three minutes (Timer C), or it has rung for eleven.",
 		Next: "Nothing is wrong in the network if it rang: a service that diverts calls on no answer would act earlier."})
 	return true
 }

@@ -90,7 +90,7 @@ func (s *Server) inDialog(x *proxy.Exchange) {
 		}
 	}
 	s.crossing(x)
-	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}}
+	t := proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}, Ringing: node.Ringing(x.Req)}
 	if x.Req.Method() == "NOTIFY" && x.Route.User != "" {
 		// It may overtake the 2xx to its SUBSCRIBE and make the dialog: who wants to
 		// stay in its route is in every NOTIFY (RFC 6665 4.3).

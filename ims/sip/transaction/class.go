@@ -58,10 +58,12 @@ func sosContact(v string) bool {
 // asks for, is for those to say who know it.
 func precious(f sip.Flow, m *sip.Message) bool {
 	core := f.Role == sip.RoleCore || f.Role == sip.RoleISC
-	return emergency(m) || core && m.Has(sip.HResourcePriority) || m.ToTag() != ""
+	return Emergency(m) || core && m.Has(sip.HResourcePriority) || m.ToTag() != ""
 }
 
-func emergency(m *sip.Message) bool {
+// Emergency reports whether a request begins an emergency call, by what its Request-URI
+// says (RFC 5031).
+func Emergency(m *sip.Message) bool {
 	const sos = "urn:service:sos"
 	uri := m.RequestURI()
 	return m.Method() == "INVITE" && len(uri) >= len(sos) && strings.EqualFold(uri[:len(sos)], sos) && (len(uri) == len(sos) || uri[len(sos)] == '.')
@@ -70,7 +72,7 @@ func emergency(m *sip.Message) bool {
 // ByPriority reports whether a request, none of REGISTER, is Vital for its
 // Resource-Priority alone: for those who know more of who asks for it.
 func ByPriority(m *sip.Message) bool {
-	return m.Has(sip.HResourcePriority) && m.ToTag() == "" && !emergency(m)
+	return m.Has(sip.HResourcePriority) && m.ToTag() == "" && !Emergency(m)
 }
 
 // lets decides on its shard about a request that opens a transaction: s.shed says why
