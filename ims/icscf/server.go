@@ -117,20 +117,20 @@ func (h handler) Request(x *proxy.Exchange) {
 	}
 }
 
-// Ack is an ACK to a 2xx. We are in no route set; what comes all the same goes on
-// along its own.
+// Ack is an ACK to a 2xx. We are in no route set; what the trust domain sends all the
+// same goes on along its own.
 func (h handler) Ack(x *proxy.Exchange) {
-	if x.TopRoute() == "" {
+	if !h.s.cfg.Trusted.Has(x.Flow.Remote.Addr()) { // as admit, which an ACK cannot be answered by
+		h.s.verdicts.Decide(x, "An ACK from outside of the trust domain is of no dialog's route here: dropped.", "TS 24.229 5.3.2.1")
 		return
 	}
-	if !h.s.cfg.Trusted.Has(x.Flow.Remote.Addr()) { // as admit, which an ACK cannot be answered by
-		node.Arriving(&x.Edits, x.Req)
+	if x.TopRoute() != "" {
+		x.Forward()
 	}
-	x.Forward()
 }
 
-// inDialog takes a request within a dialog. We never are in a route set: what comes
-// along one all the same is passed on, what ends here is of no dialog.
+// inDialog takes a request within a dialog. We never are in a route set: what the trust
+// domain sends along one all the same is passed on, what ends here is of no dialog.
 func (s *Server) inDialog(x *proxy.Exchange) {
 	if x.TopRoute() != "" {
 		x.Forward(proxy.Target{Ringing: node.Ringing(x.Req)})
