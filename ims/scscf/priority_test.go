@@ -77,15 +77,58 @@ func TestClassOfPriority(t *testing.T) {
 			if got := w.s.classify(sip.Flow{Role: sip.RoleCore}, m); got != tt.want {
 				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 			}
-			if tt.priority == "" || tt.toTag != "" || tt.uri != bob {
+			if tt.priority == "" || tt.uri != bob {
 				continue // it is Vital for another reason, or for none
 			}
-			outside := sip.Flow{Role: sip.RoleCore, Remote: netip.MustParseAddrPort("203.0.113.1:5060")}
 			w.s.cfg.Trusted = node.Trusted{netip.MustParsePrefix("10.0.0.0/8")}
-			if got := w.s.classify(outside, m); got == admission.Vital {
+			if got := w.s.classify(outsider, m); got == admission.Vital {
 				t.Errorf("%s: %v from outside of the trust domain", tt.name, got)
 			}
 			w.s.cfg.Trusted = nil
+		}
+	})
+}
+
+var outsider = sip.Flow{Role: sip.RoleCore, Remote: netip.MustParseAddrPort("203.0.113.1:5060")}
+
+// From outside of the trust domain a dialog counts if we are in its route.
+func TestClassOfDialogs(t *testing.T) {
+	inWorld(t, nil, func(w *world) {
+		for _, tt := range []struct {
+			name, uri, route string
+			want             admission.Class
+		}{
+			{"along our Record-Route", "sip:bob@10.0.0.2", "<sip:mt@" + scscfAddr + ";lr>, <sip:x@192.0.2.1;lr>", admission.Vital},
+			{"by our name", "sip:bob@10.0.0.2", "<sip:mo@scscf.home.test;lr>", admission.Vital},
+			{"from a strict router", "sip:mo@" + scscfAddr + ";lr", "<sip:x@192.0.2.1;lr>, <sip:bob@10.0.0.2>", admission.Vital},
+			{"to us", "sip:bob@10.0.0.2", "<sip:" + scscfAddr + ";lr>, <sip:198.51.100.66;lr>", admission.New},
+			{"along a Service-Route", "sip:bob@10.0.0.2", "<sip:orig@" + scscfAddr + ";lr>", admission.New},
+			{"as if from an application server", "sip:bob@10.0.0.2", "<sip:odi-x@" + scscfAddr + ";lr>", admission.New},
+			{"along another's route", "sip:bob@10.0.0.2", "<sip:mt@198.51.100.66;lr>", admission.New},
+			{"an emergency", "urn:service:sos", "<sip:198.51.100.66;lr>", admission.New},
+			{"without a route", "sip:mt@" + scscfAddr + ";lr", "", admission.New},
+		} {
+			text := "INVITE " + tt.uri + " SIP/2.0\r\nVia: SIP/2.0/UDP 203.0.113.1;branch=z9hG4bK1\r\nFrom: <sip:x@y>;tag=1\r\nTo: <sip:bob@home.test>;tag=2" +
+				"\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n"
+			if tt.route != "" {
+				text += "Route: " + tt.route + "\r\n"
+			}
+			m, err := sip.Parse(text + "Content-Length: 0\r\n\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, of := range []struct {
+				trusted string
+				want    admission.Class
+			}{{"", admission.Vital}, {"203.0.113.0/24", admission.Vital}, {"10.0.0.0/8", tt.want}} {
+				w.s.cfg.Trusted = nil
+				if of.trusted != "" {
+					w.s.cfg.Trusted = node.Trusted{netip.MustParsePrefix(of.trusted)}
+				}
+				if got := w.s.classify(outsider, m); got != of.want {
+					t.Errorf("%s: %v where %q is trusted, want %v", tt.name, got, of.trusted, of.want)
+				}
+			}
 		}
 	})
 }

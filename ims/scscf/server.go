@@ -243,7 +243,11 @@ func (h handler) Request(x *proxy.Exchange) {
 
 // Ack is an ACK to a 2xx.
 func (h handler) Ack(x *proxy.Exchange) {
-	if !h.s.agent.DeliverAck(x) {
+	switch {
+	case h.s.agent.DeliverAck(x):
+	case h.s.strays(x):
+		h.s.verdicts.Decide(x, "An ACK from outside of the trust domain has not come along our Record-Route: dropped.", "TS 24.229 4.4")
+	default:
 		x.Forward(proxy.Target{Hop: proxy.Hop{Role: sip.RoleCore}})
 	}
 }

@@ -21,6 +21,15 @@ import (
 // a user whom we serve (TS 24.229 5.4.3.1).
 const origUser = "orig"
 
+// The user parts of our Record-Route say on which side of the dialog we are.
+const (
+	moUser = "mo"
+	mtUser = "mt"
+)
+
+// ofDialog reports whether a user part of ours is that of a Record-Route.
+func ofDialog(user string) bool { return user == moUser || user == mtUser }
+
 // sessions is what the S-CSCF remembers of requests on their way.
 type sessions struct{ odis *odis }
 
@@ -80,6 +89,9 @@ func (s *Server) session(x *proxy.Exchange) {
 // inDialog takes a request within a dialog along its route set. No criterion looks
 // at it (TS 24.229 5.4.3.2, 5.4.3.3).
 func (s *Server) inDialog(x *proxy.Exchange) {
+	if !s.admitWithin(x) {
+		return
+	}
 	if x.TopRoute() == "" {
 		u, err := uri.Parse(x.RequestURI())
 		if err == nil && (s.core.IsSelf(u) || uri.SameHost(u.Host, s.cfg.Domain)) {
@@ -222,7 +234,7 @@ func (l *leg) recordRoute() *proxy.Own {
 		return nil
 	}
 	if l.terminating() {
-		return &proxy.Own{User: "mt"}
+		return &proxy.Own{User: mtUser}
 	}
-	return &proxy.Own{User: "mo"}
+	return &proxy.Own{User: moUser}
 }

@@ -20,6 +20,25 @@ func (s *Server) admit(x *proxy.Exchange) bool {
 	return false
 }
 
+// strays reports whether what says that it is within a dialog comes from outside of the
+// trust domain, and not along our Record-Route: we would carry it anywhere, an INVITE for
+// as long as somebody there lets it ring.
+func (s *Server) strays(x *proxy.Exchange) bool {
+	return !s.cfg.Trusted.Has(x.Flow.Remote.Addr()) && !ofDialog(x.Route.User)
+}
+
+// admitWithin refuses a request within a dialog from outside of the trust domain if we
+// are not in its route, and reports whether it goes on.
+func (s *Server) admitWithin(x *proxy.Exchange) bool {
+	if s.strays(x) {
+		s.verdicts.Refuse(x, node.Refusal{Status: 481, Cause: "untrusted", Clause: "TS 24.229 4.4",
+			Text: "A " + x.Req.Method() + " within a dialog comes from " + x.Flow.Remote.Addr().String() + ", which is not of the trust domain, and not along our Record-Route.",
+			Next: "The peer must send along the Record-Route of the dialog. If it is a node of yours, or a partner's, name its network in trusted of the S-CSCF's configuration."})
+		return false
+	}
+	return true
+}
+
 // leads reports whether a URI leads to a node whose address is known to be, or known
 // not to be, in one of the networks of trusted.
 func (s *Server) leads(addr string) (trusted, known bool) {

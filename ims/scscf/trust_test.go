@@ -3,9 +3,12 @@ package scscf
 import (
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
 	"github.com/gocscf/gocscf/testbed/conformance"
 )
 
@@ -108,4 +111,78 @@ func TestWhatComesFromOutsideOfTheTrustDomain(t *testing.T) {
 			t.Errorf("within a dialog comes:\n%s", back.Raw())
 		}
 	}, trusting("192.0.2.0/28"))
+}
+
+// acks counts the ACKs that the S-CSCF sends from now on.
+func (w *world) acks() *atomic.Int64 {
+	var n atomic.Int64
+	w.net.SetHook(func(k memnet.Packet) memnet.Verdict {
+		if k.From.String() == scscfAddr && strings.HasPrefix(string(k.Data), "ACK ") {
+			n.Add(1)
+		}
+		return memnet.Pass
+	})
+	return &n
+}
+
+// Whoever is outside of the trust domain and writes a To tag into a request has it carried
+// nowhere, unless we are in the route of the dialog: then he may send to us.
+func TestDialogsOfOutsiders(t *testing.T) {
+	const tagged = "To: <sip:x@192.0.2.21>;tag=1"
+	inWorld(t, nil, func(w *world) {
+		acks := w.acks()
+		for _, method := range []string{"INVITE", "BYE", "NOTIFY", "ACK"} {
+			for _, route := range []string{"<sip:" + scscfAddr + ";lr>, ", "<sip:orig@" + scscfAddr + ";lr>, ", "<sip:odi-x@" + scscfAddr + ";lr>, ", "<sip:mt@192.0.2.22;lr>, ", ""} {
+				w.other.send(method, "sip:x@192.0.2.21", tagged, "Route: "+route+"<sip:192.0.2.21;lr>")
+				if method != "ACK" {
+					w.why(w.other.want("481"), "which is not of the trust domain, and not along our Record-Route")
+				}
+			}
+			w.as1.nothing()
+			w.as2.nothing()
+		}
+		if n := acks.Load(); n != 0 {
+			t.Errorf("%d ACKs went on", n)
+		}
+		for _, way := range [][]string{
+			{"sip:bob@10.0.0.2", "<sip:mt@" + scscfAddr + ";lr>, <sip:token@192.0.2.1;lr>"},
+			{"sip:bob@10.0.0.2", "<sip:mo@" + scscfAddr + ";lr>, <sip:mt@" + scscfAddr + ";lr>, <sip:token@192.0.2.1;lr>"},
+			{"sip:mt@" + scscfAddr + ";lr", "<sip:token@192.0.2.1;lr>, <sip:bob@10.0.0.2>"},
+		} {
+			for _, method := range []string{"INVITE", "BYE"} {
+				w.other.send(method, way[0], tagged, "Route: "+way[1])
+				got := w.p.want(method)
+				w.ruri(got, "sip:bob@10.0.0.2")
+				w.p.reply(got, 200)
+				w.other.want("200")
+			}
+			w.other.send("ACK", way[0], tagged, "Route: "+way[1])
+			time.Sleep(time.Second)
+			if n := acks.Swap(0); n != 1 {
+				t.Errorf("%d ACKs came along %s", n, way[1])
+			}
+		}
+	}, trusting("192.0.2.0/28"))
+}
+
+// Where little room is left, what strangers say to be within dialogs is let in no more;
+// what is along our Record-Route is.
+func TestOutsidersAreLetInAfterOthers(t *testing.T) {
+	const most = 16
+	inWorld(t, nil, func(w *world) {
+		w.alice()
+		for range (most - most/8) / 2 { // each is two transactions
+			w.p.call("sip:bob@home.test")
+			w.i.want("INVITE")
+		}
+		if open := w.s.core.Stats().Transaction.Open; open != most-most/8 {
+			t.Errorf("%d transactions are open", open)
+		}
+		w.other.send("INVITE", "sip:x@192.0.2.21", "To: <sip:x@192.0.2.21>;tag=1", "Route: <sip:"+scscfAddr+";lr>, <sip:192.0.2.21;lr>")
+		w.other.want("503")
+		w.as1.nothing()
+		w.other.send("BYE", "sip:bob@10.0.0.2", "To: <sip:bob@home.test>;tag=t", "Route: <sip:mt@"+scscfAddr+";lr>, <sip:token@192.0.2.1;lr>")
+		w.p.reply(w.p.want("BYE"), 200)
+		w.other.want("200")
+	}, trusting("192.0.2.0/28"), func(c *Config) { c.MaxTransactions = most })
 }
