@@ -55,6 +55,7 @@ type Server struct {
 	sessions   *sessions
 	verdicts   *node.Verdicts
 	metrics    metrics
+	outside    atomic.Int64 // INVITEs within dialogs from outside of the trust domain
 	running    atomic.Bool
 }
 

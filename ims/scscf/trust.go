@@ -27,6 +27,11 @@ func (s *Server) strays(x *proxy.Exchange) bool {
 	return !s.cfg.Trusted.Has(x.Flow.Remote.Addr()) && !ofDialog(x.Route.User)
 }
 
+// maxOutside bounds the INVITEs within dialogs that are under way from outside of the
+// trust domain: our Record-Route is no secret, and whoever answers may let them ring. All
+// of max_transactions would be too much: it is a sixteenth at most, as each takes two.
+const maxOutside = 4096
+
 // admitWithin refuses a request within a dialog from outside of the trust domain if we
 // are not in its route, and reports whether it goes on.
 func (s *Server) admitWithin(x *proxy.Exchange) bool {
@@ -36,6 +41,22 @@ func (s *Server) admitWithin(x *proxy.Exchange) bool {
 			Next: "The peer must send along the Record-Route of the dialog. If it is a node of yours, or a partner's, name its network in trusted of the S-CSCF's configuration."})
 		return false
 	}
+	if x.Req.Method() != "INVITE" || s.cfg.Trusted.Has(x.Flow.Remote.Addr()) {
+		return true
+	}
+	most := int64(maxOutside)
+	if n := s.cfg.MaxTransactions; n > 0 {
+		most = min(most, int64(max(1, n/16)))
+	}
+	if s.outside.Add(1) > most {
+		s.outside.Add(-1)
+		s.verdicts.Refuse(x, node.Refusal{Status: 500, Cause: "outside_full", Clause: "RFC 3261 14.2",
+			Text:   "Too many INVITEs within dialogs from outside of the trust domain are without an answer.",
+			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}},
+			Next:   "Look at who sends them. If it is a partner's network, name it in trusted of the S-CSCF's configuration."})
+		return false
+	}
+	x.OnEnd(func() { s.outside.Add(-1) })
 	return true
 }
 

@@ -186,3 +186,40 @@ func TestOutsidersAreLetInAfterOthers(t *testing.T) {
 		w.other.want("200")
 	}, trusting("192.0.2.0/28"), func(c *Config) { c.MaxTransactions = most })
 }
+
+// Our Record-Route is no secret: what comes along it from outside of the trust domain, and
+// rings, takes its share and no more.
+func TestShareOfOutsiders(t *testing.T) {
+	const share = 3
+	const tagged, along = "To: <sip:x@192.0.2.21>;tag=1", "Route: <sip:mt@" + scscfAddr + ";lr>, <sip:192.0.2.21;lr>"
+	inWorld(t, nil, func(w *world) {
+		var ringing []*sip.Message
+		again := func() {
+			w.other.send("INVITE", "sip:x@192.0.2.21", tagged, along)
+			m := w.as1.want("INVITE")
+			w.as1.reply(m, 180)
+			w.other.want("180")
+			ringing = append(ringing, m)
+		}
+		for range share {
+			again()
+		}
+		w.other.send("INVITE", "sip:x@192.0.2.21", tagged, along)
+		m := w.other.want("500")
+		w.why(m, "Too many INVITEs within dialogs")
+		w.header(m, sip.HRetryAfter, "5")
+		w.as1.nothing()
+
+		// Neither what ends by itself nor our own wait for them.
+		w.other.send("BYE", "sip:x@192.0.2.21", tagged, along)
+		w.as1.reply(w.as1.want("BYE"), 200)
+		w.other.want("200")
+		w.p.send("INVITE", "sip:x@192.0.2.21", tagged, along)
+		w.as1.reply(w.as1.want("INVITE"), 200)
+		w.p.want("200")
+
+		w.as1.reply(ringing[0], 200)
+		w.other.want("200")
+		again()
+	}, trusting("192.0.2.0/28"), func(c *Config) { c.MaxTransactions = 16 * share })
+}
