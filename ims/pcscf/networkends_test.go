@@ -1,8 +1,13 @@
 package pcscf
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/gocscf/gocscf/ims/sip"
 )
 
 // regInfo says that the registration of alice's contact is in that state.
@@ -98,6 +103,129 @@ func TestWhoEndsARegistration(t *testing.T) {
 				w.p.dialogs.mu.Lock()
 				check(t, "SUBSCRIBEs under way", len(w.p.dialogs.asking), 0)
 				w.p.dialogs.mu.Unlock()
+			})
+		})
+	}
+}
+
+// regInfoOf says in what state a contact is at each of several identities: pairs of both.
+func regInfoOf(document, contact string, states ...string) string {
+	doc := `body:<?xml version="1.0"?><reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="1" state="` + document + `">`
+	for i := 0; i < len(states); i += 2 {
+		id, state, event := states[i], states[i+1], "registered"
+		if state == "terminated" {
+			event = "deactivated"
+		}
+		doc += `<registration aor="` + id + `" id="r` + id + `" state="` + state + `"><contact id="c1" state="` + state + `" event="` + event + `"><uri>` + contact + `</uri></contact></registration>`
+	}
+	return doc + `</reginfo>`
+}
+
+// The network takes one identity of a set away, or bars it: the phone stays registered as
+// the others, and only with the last one it is not.
+func TestOneIdentityEnds(t *testing.T) {
+	const name, second, gone, on = "sip:alice@" + domain, "sip:b@" + domain, "terminated", "active"
+	tel := "tel:+49" + number("alice")
+	as := func(identities string) []string {
+		return []string{"Contact: <sip:alice@198.51.100.1:5060>;expires=3600", "Service-Route: " + route, "P-Associated-URI: " + identities}
+	}
+	tests := []struct {
+		name    string
+		granted []string
+		notify  [][]string // what each says: the document's state, and pairs of identity and state
+		left    string     // what may be asserted, the default one first
+	}{
+		{"the other one", nil, [][]string{{"full", name, on, tel, gone}}, name},
+		{"the default one", nil, [][]string{{"full", name, gone, tel, on}}, tel},
+		{"the default one, before another SIP URI", as("<" + name + ">, <" + tel + ">, <" + second + ">"), [][]string{{"full", name, gone, tel, on, second, on}}, second + " " + tel},
+		{"all", nil, [][]string{{"full", name, gone, tel, gone}}, ""},
+		{"all that a full document names", nil, [][]string{{"full", name, gone}}, ""},
+		{"all that a partial document names", nil, [][]string{{"partial", name, gone}}, tel},
+		{"one after the other", nil, [][]string{{"full", name, gone, tel, on}, {"full", tel, gone}}, ""},
+		{"one after the other, in parts", nil, [][]string{{"partial", name, gone}, {"partial", tel, gone}}, ""},
+		{"that of To, which may not be asserted", as("<" + tel + ">, <" + second + ">"), [][]string{{"full", name, gone, tel, on, second, on}}, second + " " + tel},
+		{"another's", nil, [][]string{{"full", name, on, tel, on, "sip:bob@" + domain, gone}}, name + " " + tel},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			run(t, func(w *world) {
+				p := w.peer("alice", "198.51.100.1:5060")
+				p.register(tt.granted...)
+				subscribeTo(p, "sip:alice@"+domain, "reg")()
+				before := w.p.bindings.of("alice@" + domain)[0]
+				was := before.sets[0].identities[0]
+				for _, n := range tt.notify {
+					notify(p, "s1", "scscf", gone, regInfoOf(n[0], "sip:alice@"+p.addr.String(), n[1:]...))
+				}
+				check(t, "the binding of before has", before.sets[0].identities[0], was)
+				if !before.registered(time.Now()) {
+					t.Error("who holds the binding of before sees it change")
+				}
+				left := strings.Fields(tt.left)
+				for i, preferred := range []string{name, tel} {
+					p.send(gmAddr, p.text("MESSAGE", "sip:bob@"+domain, fmt.Sprint("m", i), "P-Preferred-Identity: <"+preferred+">"))
+					if len(left) == 0 {
+						p.refused(403, "No phone is registered from")
+						continue
+					}
+					want := left[0]
+					if slices.Contains(left, preferred) {
+						want = preferred
+					}
+					m := w.scscf.request("MESSAGE")
+					check(t, "asserted where "+preferred+" is asked for", m.Get(sip.HPAssertedIdentity), "<"+want+">")
+					w.scscf.answer(m, 200)
+					p.status(200)
+				}
+			})
+		})
+	}
+}
+
+// Two NOTIFYs under way at once take an identity each, and what the phone has registered
+// since then, or another phone from its address, is not meant.
+func TestWhatANotifyEnds(t *testing.T) {
+	const key, tel = "alice", "tel:+4912"
+	one, other, both := ending{gone: []string{key}, active: []string{tel}}, ending{gone: []string{tel}, active: []string{key}}, ending{gone: []string{key, tel}}
+	tests := []struct {
+		name  string
+		since func(s *Server, b *binding)
+		ends  ending
+		want  string // the identities that are left
+	}{
+		{"one", func(*Server, *binding) {}, one, tel},
+		{"both", func(*Server, *binding) {}, both, ""},
+		{"the other one in the meantime", func(s *Server, b *binding) { s.ended(b, other) }, one, ""},
+		{"registered again", func(s *Server, b *binding) {
+			again := *b
+			again.hold([]set{b.sets[0]})
+			again.sets[0].expires = b.sets[0].expires.Add(time.Hour)
+			s.bindings.put(&again)
+		}, both, key + " " + tel},
+		{"another phone is there", func(s *Server, _ *binding) { s.bindings.put(bound("bob", sip.UDP, "198.51.100.1:5060", "")) }, both, "gone"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			run(t, func(w *world) {
+				now, list := time.Now(), []string{key, tel}
+				b := bound("alice", sip.UDP, "198.51.100.1:5060", "")
+				b.hold([]set{{identities: list, keys: list, names: list, expires: now.Add(time.Hour)}})
+				w.p.bindings.put(b)
+				tt.since(w.p, b)
+				w.p.ended(b, tt.ends)
+				got := "gone"
+				if o := w.p.bindings.ofToken(b.token, now); o != nil {
+					got = ""
+					for _, k := range []string{key, tel} {
+						if _, of := o.asserted(k, now); of != nil {
+							got += " " + k
+						}
+					}
+				}
+				check(t, "left", strings.TrimPrefix(got, " "), tt.want)
+				if o := w.p.bindings.ofFlow(b.flow, now); o == nil || tt.want != "" && !o.registered(now) {
+					t.Error("who is there now is not registered")
+				}
 			})
 		})
 	}

@@ -147,11 +147,7 @@ func (r *registration) set(m *sip.Message, expires time.Time) (is set, own []str
 	if len(identities) == 0 { // TS 24.229 5.2.2.1: then To alone is registered
 		add(r.impu)
 	}
-	if i := slices.IndexFunc(keys, func(k string) bool { return strings.HasPrefix(k, "sip") }); i > 0 {
-		id, key := identities[i], keys[i]
-		identities = slices.Insert(slices.Delete(identities, i, i+1), 0, id)
-		keys = slices.Insert(slices.Delete(keys, i, i+1), 0, key)
-	}
+	defaultFirst(identities, keys)
 	// All lists are parts of one.
 	other, barred := !slices.Equal(keys, identities), !slices.Contains(keys, r.key)
 	size := len(identities) + len(route)
@@ -177,6 +173,18 @@ func (r *registration) set(m *sip.Message, expires time.Time) (is set, own []str
 	own = all
 	is.serviceRoute = part(route)
 	return is, own
+}
+
+// defaultFirst puts the default identity, the first SIP URI, in front of the others.
+func defaultFirst(identities, keys []string) {
+	i := slices.IndexFunc(keys, func(k string) bool { return strings.HasPrefix(k, "sip") })
+	if i <= 0 {
+		return
+	}
+	id, key := identities[i], keys[i]
+	copy(identities[1:i+1], identities[:i])
+	copy(keys[1:i+1], keys[:i])
+	identities[0], keys[0] = id, key
 }
 
 // detach gives strings a text of their own, all in one piece: they hold on to no message,
