@@ -204,10 +204,25 @@ func (t *bindings) ofToken(token string, now time.Time) *binding {
 func (t *bindings) ofFlow(f sip.Flow, now time.Time) *binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if b := living(t.bySource[sourceOf(f)], now); b != nil {
+	if b := t.there(t.bySource[sourceOf(f)], now); b != nil {
 		return b
 	}
-	return living(t.byAt[f.Remote], now)
+	return t.there(t.byAt[f.Remote], now)
+}
+
+// there returns b, or where that is not registered any more the latest contact of its
+// private identity at the same place that is.
+func (t *bindings) there(b *binding, now time.Time) *binding {
+	if b == nil || b.registered(now) {
+		return b
+	}
+	out := living(b, now)
+	for o := range t.byIMPI[b.impi].all {
+		if o.registered(now) && (o.flow == b.flow || o.at.IsValid() && o.at == b.at) {
+			out = o
+		}
+	}
+	return out
 }
 
 // ofPhone returns the binding of a phone that is known by its SA sets: of several
@@ -269,21 +284,29 @@ func (t *bindings) full() bool { return t.len() >= t.max }
 func (t *bindings) put(b *binding) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var room [4]*binding
+	gone := room[:0] // a list must not change while it is gone through
 	for o := range t.byIMPI[b.impi].all {
-		if o.contact == b.contact {
-			t.drop(o, b.impi)
-			break
+		if o.contact == b.contact || b.takes(o) && isEmergency(o.contact) == isEmergency(b.contact) {
+			gone = append(gone, o)
 		}
 	}
-	t.drop(t.byToken[b.token], b.impi)
-	if o := t.bySource[sourceOf(b.flow)]; b.phone == (phoneKey{}) {
-		t.drop(o, b.impi)
-		t.drop(t.byAt[b.source], b.impi)
-	} else if o != nil && o.phone != b.phone { // another contact over the phone's own set stays
+	for _, o := range gone {
 		t.drop(o, b.impi)
 	}
-	if b.at.IsValid() {
-		t.drop(t.byAt[b.at], b.impi)
+	t.drop(t.byToken[b.token], b.impi)
+	source := sourceOf(b.flow)
+	for o := t.bySource[source]; o != nil && o.impi != b.impi; o = t.bySource[source] {
+		t.drop(o, b.impi)
+	}
+	at := [2]netip.AddrPort{b.at}
+	if b.phone == (phoneKey{}) {
+		at[1] = b.source
+	}
+	for _, at := range at {
+		for o := t.byAt[at]; o != nil && o.impi != b.impi; o = t.byAt[at] {
+			t.drop(o, b.impi)
+		}
 	}
 	if len(t.byToken) >= t.max {
 		return false
@@ -298,6 +321,18 @@ func (t *bindings) put(b *binding) bool {
 	}
 	t.byIMPI[b.impi] = t.byIMPI[b.impi].with(b)
 	return true
+}
+
+// takes reports whether b is where o was. Another contact over the phone's own SA sets
+// stays.
+func (b *binding) takes(o *binding) bool {
+	if b.at.IsValid() && o.at == b.at {
+		return true
+	}
+	if b.phone != (phoneKey{}) {
+		return o.phone != b.phone && sourceOf(o.flow) == sourceOf(b.flow)
+	}
+	return o.at.IsValid() && o.at == b.source || sourceOf(o.flow) == sourceOf(b.flow)
 }
 
 // end ends the registration of the set of that name at a contact. The contact is
@@ -352,16 +387,27 @@ func (t *bindings) drop(b *binding, keep string) {
 		return
 	}
 	delete(t.byToken, b.token)
+	list := t.byIMPI[b.impi].without(b)
 	if k := sourceOf(b.flow); t.bySource[k] == b {
 		delete(t.bySource, k)
+		for o := range list.all { // the phone's other contact at the same place
+			if o.flow == b.flow {
+				t.bySource[k] = o
+			}
+		}
 	}
 	if t.byAt[b.at] == b {
 		delete(t.byAt, b.at)
+		for o := range list.all {
+			if o.at == b.at {
+				t.byAt[b.at] = o
+			}
+		}
 	}
 	if t.byPhone[b.phone] == b {
 		delete(t.byPhone, b.phone)
 	}
-	if list := t.byIMPI[b.impi].without(b); list.first != nil {
+	if list.first != nil {
 		t.byIMPI[list.first.impi] = list // the key is a part of what is still there
 		return
 	}

@@ -1,6 +1,10 @@
 package pcscf
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/gocscf/gocscf/ims/uri"
+)
 
 // contacts are the bindings of a private identity, in the order in which they came:
 // nearly always one, which then needs no memory beside the table's.
@@ -49,4 +53,16 @@ func (c contacts) without(b *binding) contacts {
 		c.first = nil
 	}
 	return c
+}
+
+// sameContact reports whether two contacts are one to the registrar (RFC 3261 19.1.4): that
+// of an emergency registration stands beside the others (TS 24.229 5.4.8).
+func sameContact(a, b uri.URI) bool {
+	return a.HasParam("sos") == b.HasParam("sos") && uri.Equal(a, b)
+}
+
+// isEmergency reports whether a contact is that of an emergency registration.
+func isEmergency(contact string) bool {
+	u, err := uri.Parse(contact)
+	return err == nil && u.HasParam("sos")
 }

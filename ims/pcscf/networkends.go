@@ -113,7 +113,7 @@ func terminated(doc *reginfo.Document, contact string) (e ending) {
 		var active, gone bool
 		for j := range r.Contacts {
 			c := &r.Contacts[j]
-			if u, err := uri.Parse(c.URI); err == nil && uri.Equal(u, at) {
+			if u, err := uri.Parse(c.URI); err == nil && sameContact(u, at) {
 				active = active || c.State == reginfo.Active
 				gone = gone || c.State == reginfo.Terminated
 			}

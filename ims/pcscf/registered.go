@@ -265,20 +265,18 @@ func grants(m *sip.Message, room grantList) grantList {
 
 // of returns for how many seconds a contact is granted, 0 when it is not.
 func (l grantList) of(contact string) uint32 {
-	var u uri.URI
 	for i := range l {
-		g := &l[i]
-		if g.text == contact { // as most registrars write it
-			return g.seconds
+		if l[i].text == contact { // as most registrars write it
+			return l[i].seconds
 		}
-		if u.IsZero() {
-			var err error
-			if u, err = uri.Parse(contact); err != nil {
-				return 0
-			}
-		}
-		if uri.Equal(g.contact, u) {
-			return g.seconds
+	}
+	u, err := uri.Parse(contact)
+	if err != nil {
+		return 0
+	}
+	for i := range l {
+		if sameContact(l[i].contact, u) {
+			return l[i].seconds
 		}
 	}
 	return 0

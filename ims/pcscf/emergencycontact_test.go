@@ -1,0 +1,142 @@
+package pcscf
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gocscf/gocscf/ims/reginfo"
+	"github.com/gocscf/gocscf/ims/sip"
+)
+
+// A contact has the expiry that is written beside it, and else that of the one which is
+// the same to the registrar.
+func TestGrantOfAContact(t *testing.T) {
+	tests := []struct {
+		granted, contact string
+		want             uint32
+	}{
+		{"<sip:a@h>;expires=3600, <sip:a@h;sos>;expires=60", "sip:a@h;sos", 60},
+		{"<sip:a@h;sos>;expires=60, <sip:a@h>;expires=3600", "sip:a@h", 3600},
+		{"<sip:a@h>;expires=3600", "sip:a@h;sos", 0},
+		{"<sip:a@h;sos>;expires=60", "sip:a@h", 0},
+		{"<sip:a@h;sos>;expires=60", "sip:a@H;x;sos", 60},
+		{"<sip:a@h;p1>;expires=60", "sip:a@h;p2", 60},
+		{"<sip:a@h>;expires=60, <sip:a@h;x>;expires=90", "sip:a@h;x", 90},
+		{"<sip:a@h;transport=tcp>;expires=60", "sip:a@h", 0},
+		{"<sip:a@h>;expires=60", "nothing", 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.contact+" of "+tt.granted, func(t *testing.T) {
+			m, err := sip.Parse("SIP/2.0 200 OK\r\nContact: " + tt.granted + "\r\n\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, "seconds", grants(m, nil).of(tt.contact), tt.want)
+		})
+	}
+}
+
+// The end of an emergency contact is not that of the ordinary one, nor the other way round.
+func TestEndOfAnEmergencyContact(t *testing.T) {
+	const ordinary, emergency, on, off = "sip:a@h", "sip:a@h;sos", reginfo.Active, reginfo.Terminated
+	type contacts []reginfo.Contact
+	at := func(uri string, s reginfo.State) reginfo.Contact { return reginfo.Contact{URI: uri, State: s} }
+	tests := []struct {
+		name         string
+		contacts     contacts
+		contact      string
+		gone, active bool
+	}{
+		{"the emergency one, for the other", contacts{at(ordinary, on), at(emergency, off)}, ordinary, false, true},
+		{"the emergency one, for itself", contacts{at(ordinary, on), at(emergency, off)}, emergency, true, false},
+		{"the ordinary one, for the other", contacts{at(ordinary, off), at(emergency, on)}, emergency, false, true},
+		{"one that the same has replaced", contacts{at(ordinary+";x", off), at(ordinary+";y", on)}, ordinary, false, true},
+		{"both", contacts{at(ordinary, off), at(emergency, off)}, ordinary, true, false},
+		{"one elsewhere", contacts{at("sip:a@other", off)}, ordinary, false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := terminated(&reginfo.Document{Registrations: []reginfo.Registration{{AOR: "sip:alice@" + domain, State: on, Contacts: tt.contacts}}}, tt.contact)
+			check(t, "gone", len(e.gone) > 0, tt.gone)
+			check(t, "active", len(e.active) > 0, tt.active)
+		})
+	}
+}
+
+// Without IPsec, too, an emergency registration from the phone's own socket stands beside
+// the ordinary one, which speaks for the phone again when it is over.
+func TestEmergencyContactBesideTheOrdinaryOne(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		contact := "<sip:alice@" + p.addr.String() + ">"
+		sos := "<sip:alice@" + p.addr.String() + ";sos>"
+		ordinary := p.register()
+		register := func(contact, granted string) string {
+			p.send(gmAddr, p.text("REGISTER", "sip:"+domain, "reg-alice", "To: <sip:alice@"+domain+">", p.authorization(), "Contact: "+contact))
+			return p.registered("Contact: "+granted, "Service-Route: "+route)
+		}
+		reached := func(token string) {
+			t.Helper()
+			w.scscf.send(mwAddr, w.scscf.text("MESSAGE", "sip:alice@"+p.addr.String(), sip.NewTag(), "Route: <sip:"+token+"@"+mwAddr+";lr>"))
+			p.answer(p.request("MESSAGE"), 200)
+			w.scscf.status(200)
+		}
+		speaks := func() {
+			t.Helper()
+			p.send(gmAddr, p.text("MESSAGE", "sip:bob@"+domain, sip.NewTag()))
+			w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+			p.status(200)
+		}
+		both := contact + ";expires=3600, " + sos + ";expires=60"
+		emergency := register(sos, both)
+		check(t, "contacts", w.p.bindings.len(), 2)
+		reached(ordinary)
+		reached(emergency)
+		check(t, "the token of the ordinary contact that comes again", register(contact, both), ordinary)
+		check(t, "that of the emergency contact", register(sos, both), emergency)
+		speaks()
+		time.Sleep(70 * time.Second) // it has run out, and is still reached
+		speaks()
+		time.Sleep(5 * time.Minute)
+		check(t, "contacts when the emergency one has run out", w.p.bindings.len(), 1)
+		speaks()
+		reached(ordinary)
+		// The other way round.
+		emergency = register(sos, contact+";expires=60, "+sos+";expires=3600")
+		register(contact, contact+";expires=60, "+sos+";expires=3600")
+		time.Sleep(5 * time.Minute)
+		check(t, "contacts when the ordinary one has run out", w.p.bindings.len(), 1)
+		speaks()
+		reached(emergency)
+	})
+}
+
+// Who takes the address of a phone with both takes the place of both.
+func TestBothContactsGoWithTheirAddress(t *testing.T) {
+	const place = "198.51.100.1:5060"
+	for _, at := range []string{place, ""} {
+		t.Run("at "+at, func(t *testing.T) {
+			left, now := 0, time.Now()
+			bs := newBindings(10, func(string) { left++ })
+			b, sos := bound("alice", sip.UDP, place, at), bound("alice", sip.UDP, place, at)
+			b.contact, sos.contact = "sip:alice@"+place, "sip:alice@"+place+";sos"
+			other := bound("alice", sip.UDP, place, at) // the app has started anew
+			other.contact = "sip:x@" + place
+			for _, b := range []*binding{b, sos, other} {
+				if !bs.put(b) {
+					t.Fatal("no room")
+				}
+			}
+			check(t, "the one that another ordinary contact replaces", bs.ofToken(b.token, now) == nil, true)
+			check(t, "the emergency one beside that", bs.ofToken(sos.token, now) == sos, true)
+			bob := bound("bob", sip.UDP, place, "")
+			bs.put(bob)
+			check(t, "contacts", bs.len(), 1)
+			check(t, "who is there", bs.ofFlow(bob.flow, now) == bob, true)
+			check(t, "users whose last contact has gone", left, 1)
+			bs.sweep(now.Add(2 * time.Hour))
+			check(t, "left after the end", fmt.Sprint(len(bs.byToken), len(bs.bySource), len(bs.byAt), len(bs.byIMPI)), "0 0 0 0")
+		})
+	}
+}
