@@ -242,16 +242,11 @@ func (t *bindings) ofPhone(k phoneKey, now time.Time) *binding {
 	return b
 }
 
-// ofContact returns the binding of a private identity's contact.
+// ofContact returns the binding of a private identity's contact, however that is written.
 func (t *bindings) ofContact(impi, contact string, now time.Time) *binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for b := range t.byIMPI[impi].all {
-		if b.contact == contact {
-			return living(b, now)
-		}
-	}
-	return nil
+	return living(t.byIMPI[impi].find(contact), now)
 }
 
 // of returns the bindings of a private identity.
@@ -287,7 +282,7 @@ func (t *bindings) put(b *binding) bool {
 	var room [4]*binding
 	gone := room[:0] // a list must not change while it is gone through
 	for o := range t.byIMPI[b.impi].all {
-		if o.contact == b.contact || b.takes(o) && isEmergency(o.contact) == isEmergency(b.contact) {
+		if o.isAt(b.contact) || b.takes(o) && isEmergency(o.contact) == isEmergency(b.contact) {
 			gone = append(gone, o)
 		}
 	}
@@ -307,6 +302,9 @@ func (t *bindings) put(b *binding) bool {
 		for o := t.byAt[at]; o != nil && o.impi != b.impi; o = t.byAt[at] {
 			t.drop(o, b.impi)
 		}
+	}
+	if of := t.byIMPI[b.impi]; of.len() >= maxContactsOfOne {
+		t.drop(of.first, b.impi) // the one that has not registered for longest
 	}
 	if len(t.byToken) >= t.max {
 		return false

@@ -55,6 +55,44 @@ func (c contacts) without(b *binding) contacts {
 	return c
 }
 
+// maxContactsOfOne bounds the contacts of a private identity, over which one subscriber
+// would fill max_bindings otherwise. It is more than a registrar keeps.
+const maxContactsOfOne = 16
+
+// find returns the contact that is written so, or else one that is the same.
+func (c contacts) find(contact string) (out *binding) {
+	for b := range c.all {
+		if b.contact == contact {
+			return b
+		}
+		if out == nil && b.isAt(contact) {
+			out = b
+		}
+	}
+	return out
+}
+
+// len returns how many there are.
+func (c contacts) len() int {
+	if c.first == nil {
+		return 0
+	}
+	return 1 + len(c.rest)
+}
+
+// isAt reports whether a contact is that of b.
+func (b *binding) isAt(contact string) bool {
+	if b.contact == contact {
+		return true
+	}
+	own, err := uri.Parse(b.contact)
+	if err != nil {
+		return false
+	}
+	u, err := uri.Parse(contact)
+	return err == nil && sameContact(own, u)
+}
+
 // sameContact reports whether two contacts are one to the registrar (RFC 3261 19.1.4): that
 // of an emergency registration stands beside the others (TS 24.229 5.4.8).
 func sameContact(a, b uri.URI) bool {

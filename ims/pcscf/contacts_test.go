@@ -123,3 +123,45 @@ func TestTheLatestContactOfAPhone(t *testing.T) {
 	bs.end(list[2], "alice", now)
 	check(t, "the latest that is registered", bs.ofPhone(k, now), list[1])
 }
+
+// The contact that a subscriber writes otherwise each time is one, as it is for the
+// registrar: it keeps its token, and takes no room from others.
+func TestOneContactIsOneBinding(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50").up()
+		token := w.token("alice")
+		for n := range 1000 {
+			contact := fmt.Sprintf("<sip:alice@%v;p%d>", u.addr, n)
+			u.granted = []string{"Contact: " + contact + ";expires=3600", "Service-Route: " + route}
+			u.say(u.register("Security-Verify: "+u.server, "Contact: "+contact, u.auth("n", "ok")))
+			u.grant()
+		}
+		check(t, "bindings", w.p.bindings.len(), 1)
+		check(t, "its token", w.token("alice"), token)
+	})
+}
+
+// Of the contacts of a private identity so many stand, those that have registered last,
+// whatever room there is for others'.
+func TestContactsOfOneIdentityAreBounded(t *testing.T) {
+	now := time.Now()
+	bs := newBindings(100, func(impi string) { t.Errorf("%s has left", impi) })
+	bs.put(bound("bob", sip.UDP, "198.51.100.200:5060", ""))
+	var list []*binding
+	for n := range maxContactsOfOne + 3 {
+		if n == maxContactsOfOne { // the oldest comes again
+			again := several(0)
+			again.token = list[0].token
+			bs.put(again)
+		}
+		b := several(n)
+		list = append(list, b)
+		if !bs.put(b) {
+			t.Fatal("no room")
+		}
+	}
+	check(t, "bindings", bs.len(), 1+maxContactsOfOne)
+	for n, b := range list {
+		check(t, fmt.Sprint(n, " stands"), bs.ofToken(b.token, now) != nil, n == 0 || n > 3)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -229,6 +230,24 @@ func TestWhatANotifyEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A phone's SA sets stand until its last identity has ended.
+func TestSetsStandUntilTheLastIdentityEnds(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50").up()
+		name, tel := "sip:alice@"+domain, "tel:+49"+number("alice")
+		ended := func(e ending) {
+			w.p.ended(w.p.bindings.of("alice@" + domain)[0], e)
+			time.Sleep(3 * time.Minute)
+		}
+		ended(ending{gone: []string{name}, active: []string{tel}})
+		check(t, "sets", w.sets("alice"), "in use 6100/5100")
+		u.message(w.token("alice"), "m1")
+		ended(ending{gone: []string{tel}})
+		synctest.Wait()
+		w.leaks()
+	})
 }
 
 // notify sends a NOTIFY of alice's registration to her, who accepts it.
