@@ -177,6 +177,7 @@ type bindings struct {
 	left func(impi string)
 
 	mu       sync.RWMutex
+	reserved int // places for contacts whose REGISTERs are under way
 	byToken  map[string]*binding
 	bySource map[sourceKey]*binding
 	byAt     map[netip.AddrPort]*binding
@@ -271,7 +272,30 @@ func living(b *binding, now time.Time) *binding {
 }
 
 // full reports whether there is no room for another contact.
-func (t *bindings) full() bool { return t.len() >= t.max }
+func (t *bindings) full() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.byToken)+t.reserved >= t.max
+}
+
+// reserve keeps a place for another contact, for putReserved or release. It reports
+// whether there was one.
+func (t *bindings) reserve() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.byToken)+t.reserved >= t.max {
+		return false
+	}
+	t.reserved++
+	return true
+}
+
+// release gives a reserved place back.
+func (t *bindings) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reserved--
+}
 
 // put stores b in place of whatever had its contact, its token, or the address
 // that it sends from or is reached at: that address is now another phone's, which
@@ -279,6 +303,18 @@ func (t *bindings) full() bool { return t.len() >= t.max }
 func (t *bindings) put(b *binding) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.store(b)
+}
+
+// putReserved is put to a reserved place.
+func (t *bindings) putReserved(b *binding) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reserved--
+	t.store(b)
+}
+
+func (t *bindings) store(b *binding) bool {
 	var room [4]*binding
 	gone := room[:0] // a list must not change while it is gone through
 	for o := range t.byIMPI[b.impi].all {
@@ -306,7 +342,7 @@ func (t *bindings) put(b *binding) bool {
 	if of := t.byIMPI[b.impi]; of.len() >= maxContactsOfOne {
 		t.drop(of.first, b.impi) // the one that has not registered for longest
 	}
-	if len(t.byToken) >= t.max {
+	if len(t.byToken)+t.reserved >= t.max {
 		return false
 	}
 	t.byToken[b.token] = b

@@ -28,6 +28,7 @@ type registration struct {
 	token   string         // of Path
 	vector  string         // P-Charging-Vector
 	icid    string         // in it
+	place   bool           // one among the bindings is reserved
 	next    int            // the entry point to try when this one does not answer
 
 	agreeing *agreeing // inClear where there is no IPsec
@@ -52,10 +53,8 @@ func (s *Server) register(x *proxy.Exchange) {
 	if refusal.Status == 0 {
 		bound = s.bindings.ofContact(r.impi, r.contact, time.Now())
 	}
-	if refusal.Status == 0 && r.contact != "" && bound == nil && s.bindings.full() {
-		refusal = node.Refusal{Status: 503, Cause: "bindings_full", Text: "This P-CSCF has as many phones as max_bindings allows.",
-			Next:   "Raise max_bindings of the P-CSCF, or add a P-CSCF.",
-			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: strconv.Itoa(fullRetryAfter)}}}
+	if refusal.Status == 0 && r.contact != "" && bound == nil && !r.reserve() {
+		refusal = bindingsFull()
 	}
 	if refusal.Status != 0 {
 		refusal.IMPI = r.impi
@@ -91,6 +90,31 @@ func (r *registration) forwarded() {
 			k.answeredAt = now
 		}
 	})
+}
+
+// reserve keeps a place for the contact until the REGISTER ends: whom the home network has
+// registered would get no calls otherwise. With IPsec one in clear is only challenged, and
+// strangers send those. It reports whether there is room.
+func (r *registration) reserve() bool {
+	t := r.s.bindings
+	if r.s.sec != nil && r.agreeing.on == nil {
+		return !t.full()
+	}
+	if r.place = t.reserve(); r.place {
+		r.x.OnEnd(func() {
+			if r.place {
+				r.place = false
+				t.release()
+			}
+		})
+	}
+	return r.place
+}
+
+func bindingsFull() node.Refusal {
+	return node.Refusal{Status: 503, Cause: "bindings_full", Text: "This P-CSCF has as many phones as max_bindings allows.",
+		Next:   "Raise max_bindings of the P-CSCF, or add a P-CSCF.",
+		Fields: []sip.Field{{ID: sip.HRetryAfter, Value: strconv.Itoa(fullRetryAfter)}}}
 }
 
 // fullRetryAfter is how many seconds a phone waits that finds no room.
@@ -268,7 +292,13 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) b
 		if r.unprotected(m) {
 			return false
 		}
-		r.registered(m)
+		if !r.registered(m) {
+			refusal := bindingsFull()
+			refusal.IMPI = r.impi
+			s.metrics.registers.WithLabelValues(strconv.Itoa(refusal.Status)).Inc()
+			s.verdicts.Refuse(r.x, refusal)
+			return false
+		}
 	} else if m.Status() >= 300 {
 		r.rejected(m.Status())
 	}

@@ -499,3 +499,48 @@ func TestNoRoomForAnotherPhone(t *testing.T) {
 		p.register() // who is in may stay
 	}, func(c *Config) { c.MaxBindings = 1 })
 }
+
+// The last place is that of the REGISTER which came first, until that has failed; and who
+// finds his own taken when the 200 comes is not told that he is registered.
+func TestTheLastPlaceIsTakenOnce(t *testing.T) {
+	run(t, func(w *world) {
+		p, q := w.peer("alice", "198.51.100.1:5060"), w.peer("bob", "198.51.100.2:5060")
+		ask := func(p *peer) {
+			p.send(gmAddr, p.text("REGISTER", "sip:"+domain, sip.NewTag(), "To: <sip:"+p.name+"@"+domain+">", p.authorization()))
+		}
+		for range 2 {
+			ask(p)
+			a := w.icscf.request("REGISTER")
+			ask(q)
+			q.refused(503, "max_bindings")
+			w.icscf.answer(a, 403)
+			p.status(403)
+		}
+		ask(p)
+		w.icscf.answer(w.icscf.request("REGISTER"), 401)
+		p.status(401)
+		ask(q)
+		b := w.icscf.request("REGISTER")
+		ask(p)
+		p.refused(503, "max_bindings")
+		w.icscf.answer(b, 200, q.granted()...)
+		check(t, "granted", q.status(200).Status(), 200)
+		check(t, "bound", w.p.bindings.of("bob@"+domain) != nil, true)
+	}, func(c *Config) { c.MaxBindings = 1 })
+	run(t, func(w *world) {
+		p, q := w.peer("alice", "198.51.100.1:5060"), w.peer("bob", "198.51.100.2:5060")
+		p.register("Contact: <sip:alice@198.51.100.1:5060>;expires=60", "Service-Route: "+route)
+		time.Sleep(60*time.Second + grace - time.Second)
+		p.send(gmAddr, p.text("REGISTER", "sip:"+domain, "again", "To: <sip:alice@"+domain+">", p.authorization()))
+		a := w.icscf.request("REGISTER")
+		time.Sleep(2 * time.Second)
+		w.p.bindings.sweep(time.Now())
+		q.register()
+		w.icscf.answer(a, 200, p.granted()...)
+		m := p.refused(503, "max_bindings")
+		if !m.Has(sip.HRetryAfter) {
+			t.Error("no Retry-After")
+		}
+		check(t, "bound", w.p.bindings.of("bob@"+domain) != nil, true)
+	}, func(c *Config) { c.MaxBindings = 1 })
+}

@@ -18,13 +18,15 @@ import (
 )
 
 // registered learns from the 2xx (TS 24.229 5.2.2.1), which lists all contacts of
-// the identity: what it does not list any more is not registered any more.
-func (r *registration) registered(m *sip.Message) {
+// the identity: what it does not list any more is not registered any more. It reports
+// whether there was room for the contact.
+func (r *registration) registered(m *sip.Message) (room bool) {
 	s, now := r.s, time.Now()
-	var room [1]grant
-	granted := grants(m, room[:0])
+	room = true
+	var one [1]grant
+	granted := grants(m, one[:0])
 	if seconds := granted.of(r.contact); seconds > 0 {
-		r.bind(m, seconds, now)
+		room = r.bind(m, seconds, now)
 	} else if expires, ok := r.x.Req.Expires(); r.contact != "" && (!ok || expires > 0) && !r.leaves() {
 		s.verdicts.Tell(r.x, node.Refusal{Status: m.Status(), Cause: "contact_not_granted", IMPI: r.impi, Clause: "RFC 3261 10.3",
 			Text: "The registrar has answered " + strconv.Itoa(m.Status()) + " without the contact " + r.contact + " of " + r.impi + ": the phone is not bound here.",
@@ -37,6 +39,7 @@ func (r *registration) registered(m *sip.Message) {
 	}
 	r.protectedUntil(now)
 	s.metrics.registered.Set(float64(s.bindings.len()))
+	return room
 }
 
 // protectedUntil makes the SA sets of the private identity live as long as what is
@@ -81,8 +84,9 @@ func (r *registration) leaves() bool {
 	return false
 }
 
-// bind stores what the 2xx says of the contact.
-func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
+// bind stores what the 2xx says of the contact. It reports whether there was room: for a
+// contact whose binding has gone while its REGISTER was under way there may be none.
+func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) bool {
 	s, x := r.s, r.x
 	b := &binding{
 		token: r.token, impi: r.impi, contact: r.contact,
@@ -102,14 +106,17 @@ func (r *registration) bind(m *sip.Message, seconds uint32, now time.Time) {
 	} else {
 		b.hold([]set{is})
 	}
-	if !s.bindings.put(b) {
-		s.verdicts.Limited().Warn(s.deps.Log, "bindings_full", "no room for another registered phone: raise max_bindings", zap.String("impi", r.impi))
-		return
+	if r.place {
+		r.place = false
+		s.bindings.putReserved(b)
+	} else if !s.bindings.put(b) {
+		return false
 	}
 	if !s.deps.Trace.On() {
-		return
+		return true
 	}
 	r.state(r.impi + " is registered at " + r.contact + " for " + strconv.FormatUint(uint64(seconds), 10) + " s; identities " + strings.Join(is.identities, ", ") + is.chargedTo() + ".")
+	return true
 }
 
 // set reads the implicit registration set out of the 2xx. The default identity is
