@@ -46,10 +46,10 @@ func (r *registration) challenged(best *proxy.Final) {
 			"The S-CSCF must put ck and ik into WWW-Authenticate; does it challenge with AKA?", "TS 24.229 5.4.1.2.1", errors.New("the 401 brings no CK and IK"))
 		return
 	case g.stale != nil:
-		s.verdicts.Refuse(r.x, s.sec.mismatch(g.on, g.stale, "spi_in_use", "TS 33.203 7.4"))
+		r.refuse(s.sec.mismatch(g.on, g.stale, "spi_in_use", "TS 33.203 7.4"))
 		return
 	case !g.offered:
-		s.verdicts.Refuse(r.x, s.sec.refuse(r.impi, node.Refusal{Status: 421, Cause: "no_security_client", Clause: "RFC 3329 2.3.1", IMPI: r.impi,
+		r.refuse(s.sec.refuse(r.impi, node.Refusal{Status: 421, Cause: "no_security_client", Clause: "RFC 3329 2.3.1",
 			Text: "The re-registration of " + r.impi + " is challenged, and it offers no new IPsec (no Security-Client).",
 			Next: "The phone must send Security-Client in each REGISTER.", Fields: s.sec.demand()}, new(ipsec.UnacceptableError)))
 		return
@@ -77,13 +77,14 @@ func (r *registration) challenged(best *proxy.Final) {
 			switch {
 			case x.Done(): // too late: the phone has its answer, and the set goes by itself
 			case errors.Is(err, errOvertaken): // nothing is wrong: the phone is at it with the other one
-				s.verdicts.Refuse(x, node.Refusal{Status: 500, Cause: "overtaken", Clause: "TS 24.229 5.2.2.2", IMPI: r.impi,
+				r.refuse(node.Refusal{Status: 500, Cause: "overtaken", Clause: "TS 24.229 5.2.2.2",
 					Text: "The challenge of " + r.impi + " is not sent: " + err.Error() + ".", Next: "Look in the trace why the phone registers twice at once."})
 			case err != nil:
 				r.noSet("sa_set_up", "The SA set for "+r.impi+" cannot be set up: "+err.Error()+".", "What the back end says tells what is missing.", "TS 33.203 7.2", err)
 			default:
 				best.Edits.Add(sip.HSecurityServer, securityServer(s.sec.server(a)))
 				s.sec.facts.challenged(r.impi, s.sec.stack.strangers)
+				r.answered(best.Msg)
 				x.Relay(best)
 			}
 		})
@@ -93,7 +94,7 @@ func (r *registration) challenged(best *proxy.Final) {
 // noSet refuses a REGISTER for which no SA set can be made: the 401 must not reach
 // the phone, it could not work.
 func (r *registration) noSet(cause, text, next, clause string, err error) {
-	r.s.verdicts.Refuse(r.x, r.s.sec.refuse(r.impi, node.Refusal{Status: 500, Cause: cause, Text: text, Next: next, Clause: clause, IMPI: r.impi}, err))
+	r.refuse(r.s.sec.refuse(r.impi, node.Refusal{Status: 500, Cause: cause, Text: text, Next: next, Clause: clause}, err))
 }
 
 // propose makes the set for a challenged REGISTER, with SPIs and ports of ours.

@@ -57,9 +57,7 @@ func (s *Server) register(x *proxy.Exchange) {
 		refusal = bindingsFull()
 	}
 	if refusal.Status != 0 {
-		refusal.IMPI = r.impi
-		s.metrics.registers.WithLabelValues(strconv.Itoa(refusal.Status)).Inc()
-		s.verdicts.Refuse(x, refusal)
+		r.refuse(refusal)
 		return
 	}
 
@@ -293,10 +291,7 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) b
 			return false
 		}
 		if !r.registered(m) {
-			refusal := bindingsFull()
-			refusal.IMPI = r.impi
-			s.metrics.registers.WithLabelValues(strconv.Itoa(refusal.Status)).Inc()
-			s.verdicts.Refuse(r.x, refusal)
+			r.refuse(bindingsFull())
 			return false
 		}
 	} else if m.Status() >= 300 {
@@ -305,17 +300,24 @@ func (r *registration) response(_ *proxy.Branch, m *sip.Message, e *sip.Edits) b
 	if s.sec != nil && m.Status() >= 200 {
 		s.sec.facts.note(r.impi, func(k *fact, now moment) { k.homeAt, k.homeStatus = now, uint16(m.Status()) })
 	}
-	if m.Status() >= 200 && m.Status() != 503 {
-		s.metrics.registers.WithLabelValues(strconv.Itoa(m.Status())).Inc()
+	if m.Status() >= 200 && m.Status() != 503 && (s.sec == nil || m.Status() != 401) { // that may become something else
 		r.answered(m)
 	}
 	return true
 }
 
-// answered writes how the REGISTER has ended. Whoever can reach Gm gets challenges and
+// refuse answers the REGISTER with a refusal of ours, and counts that.
+func (r *registration) refuse(refusal node.Refusal) {
+	refusal.IMPI = r.impi
+	r.s.metrics.registers.WithLabelValues(strconv.Itoa(refusal.Status)).Inc()
+	r.s.verdicts.Refuse(r.x, refusal)
+}
+
+// answered counts and writes how the REGISTER has ended. Whoever can reach Gm gets challenges and
 // refusals, as many as he likes: their lines are limited.
 func (r *registration) answered(m *sip.Message) {
 	const text = "register answered"
+	r.s.metrics.registers.WithLabelValues(strconv.Itoa(m.Status())).Inc()
 	v := r.s.verdicts
 	fields := [...]zap.Field{
 		zap.Int("status", m.Status()), zap.String("reason", m.Reason()),
@@ -337,7 +339,7 @@ func (r *registration) unprotected(m *sip.Message) bool {
 	if r.s.sec == nil || r.agreeing.on != nil || grants(m, nil).of(r.contact) == 0 {
 		return false
 	}
-	r.s.verdicts.Refuse(r.x, r.s.sec.refuse(r.impi, node.Refusal{Status: 403, Cause: "granted_in_clear", Clause: "TS 24.229 5.2.2.2", IMPI: r.impi,
+	r.refuse(r.s.sec.refuse(r.impi, node.Refusal{Status: 403, Cause: "granted_in_clear", Clause: "TS 24.229 5.2.2.2",
 		Text: "The S-CSCF has registered " + r.impi + " in clear, without a challenge whose answer came over IPsec.",
 		Next: "It must challenge what comes with integrity-protected=no; ours does so unless aka_without_ipsec is set."}, nil))
 	return true
@@ -379,8 +381,6 @@ func (r *registration) failed(best *proxy.Final) bool {
 	} else {
 		ref = overloaded(best)
 	}
-	ref.IMPI = r.impi
-	s.metrics.registers.WithLabelValues(strconv.Itoa(ref.Status)).Inc()
-	s.verdicts.Refuse(r.x, ref)
+	r.refuse(ref)
 	return false
 }

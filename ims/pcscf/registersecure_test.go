@@ -329,7 +329,9 @@ func TestSetThatCannotBeMade(t *testing.T) {
 				u.open.refused(500, c.words)
 				time.Sleep(time.Second)
 				w.leaks()
+				check(t, "counted", w.registersCounted(), "map[500:1]")
 				u.up() // and then it works
+				check(t, "counted", w.registersCounted(), "map[200:1 401:1 500:1]")
 			})
 		})
 	}
@@ -345,6 +347,25 @@ func TestSetThatCannotBeMade(t *testing.T) {
 	})
 }
 
+// registersCounted is what the metrics say of answers to REGISTERs, by status.
+func (w *world) registersCounted() map[string]float64 {
+	w.t.Helper()
+	families, err := w.p.deps.Metrics.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() != "gocscf_pcscf_registers_total" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
+		}
+	}
+	return got
+}
+
 // A registration that the home network has granted in clear is worth nothing.
 func TestGrantedInClear(t *testing.T) {
 	conformance.Partly(t, "PO-01")
@@ -354,6 +375,7 @@ func TestGrantedInClear(t *testing.T) {
 		w.icscf.answer(w.icscf.request("REGISTER"), 200, u.peer.granted()...)
 		u.open.refused(403, "without a challenge")
 		check(t, "contacts", w.p.bindings.len(), 0)
+		check(t, "counted", w.registersCounted(), "map[403:1]")
 	})
 }
 
