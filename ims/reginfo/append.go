@@ -1,6 +1,7 @@
 package reginfo
 
 import (
+	"math"
 	"strconv"
 	"unicode/utf8"
 )
@@ -12,10 +13,42 @@ const (
 	nsRegExp  = "urn:3gpp:ns:extRegExp:1.0"
 )
 
+const (
+	endOfRegistration = "</registration>"
+	endOfDocument     = "</reginfo>\n"
+)
+
 // Append appends the document to dst, without space between elements: over UDP
 // a long NOTIFY is fragmented inside ESP. Whatever the values hold, the result
 // is well-formed.
 func (d *Document) Append(dst []byte) []byte {
+	dst, _, _ = d.write(dst, len(d.Registrations), math.MaxInt)
+	return dst
+}
+
+// AppendMost is Append for a document that shall have so many octets at most, and no more
+// registrations than Parse takes: it writes those that fit, in order, one at least, and
+// says how many they are. When that one alone is too long it is without the contacts that
+// do not fit, and whole is false.
+func (d *Document) AppendMost(dst []byte, octets int) (out []byte, registrations int, whole bool) {
+	return d.write(dst, min(len(d.Registrations), maxRegistrations), len(dst)+octets)
+}
+
+// write stops where dst would be longer than most.
+func (d *Document) write(dst []byte, count, most int) (out []byte, n int, whole bool) {
+	dst = d.begin(dst)
+	most -= len(endOfDocument)
+	for whole = true; whole && n < count; n++ {
+		at := len(dst)
+		if dst, whole = d.Registrations[n].append(dst, most); !whole && n > 0 {
+			dst, whole = dst[:at], true
+			break
+		}
+	}
+	return append(dst, endOfDocument...), n, whole
+}
+
+func (d *Document) begin(dst []byte) []byte {
 	dst = append(dst, `<?xml version="1.0" encoding="UTF-8"?>`+"\n"+`<reginfo xmlns="`+nsReginfo+`"`...)
 	gruu, wild := d.extensions()
 	if gruu {
@@ -29,14 +62,9 @@ func (d *Document) Append(dst []byte) []byte {
 	dst = strconv.AppendUint(dst, uint64(d.Version), 10)
 	dst = append(dst, '"')
 	if d.Partial {
-		dst = append(dst, ` state="partial">`...)
-	} else {
-		dst = append(dst, ` state="full">`...)
+		return append(dst, ` state="partial">`...)
 	}
-	for i := range d.Registrations {
-		dst = d.Registrations[i].append(dst)
-	}
-	return append(dst, "</reginfo>\n"...)
+	return append(dst, ` state="full">`...)
 }
 
 func (d *Document) extensions() (gruu, wild bool) {
@@ -50,19 +78,25 @@ func (d *Document) extensions() (gruu, wild bool) {
 	return gruu, wild
 }
 
-func (r *Registration) append(dst []byte) []byte {
+// append leaves out the contacts with which dst would be longer than most.
+func (r *Registration) append(dst []byte, most int) (out []byte, whole bool) {
 	dst = append(dst, "<registration"...)
 	dst = attr(dst, "aor", r.AOR)
 	dst = attr(dst, "id", r.ID)
 	dst = attr(dst, "state", r.State.String())
 	dst = append(dst, '>')
+	whole = true
 	for i := range r.Contacts {
-		dst = r.Contacts[i].append(dst)
+		at := len(dst)
+		if dst = r.Contacts[i].append(dst); len(dst) > most-len(endOfRegistration) {
+			dst, whole = dst[:at], false
+		}
 	}
 	if r.WildcardedIdentity != "" {
 		dst = element(dst, "ere:wildcardedIdentity", r.WildcardedIdentity)
 	}
-	return append(dst, "</registration>"...)
+	dst = append(dst, endOfRegistration...)
+	return dst, whole && len(dst) <= most
 }
 
 func (c *Contact) append(dst []byte) []byte {

@@ -15,7 +15,7 @@ const (
 	MaxSize          = 128 << 10
 	maxRegistrations = 256
 	maxContacts      = 1024 // in all registrations together
-	maxParams        = 64   // of one contact
+	MaxParams        = 64   // of one contact
 )
 
 // ErrDocument is what every refusal of a document is.
@@ -187,8 +187,8 @@ func (x *xmlContact) contact() (Contact, error) {
 			return c, err
 		}
 	}
-	if len(x.Params) > maxParams {
-		return c, fmt.Errorf("%d unknown-param elements, more than %d", len(x.Params), maxParams)
+	if len(x.Params) > MaxParams {
+		return c, fmt.Errorf("%d unknown-param elements, more than %d", len(x.Params), MaxParams)
 	}
 	for _, p := range x.Params {
 		c.UnknownParams = append(c.UnknownParams, Param{Name: p.Name, Value: p.Value})

@@ -73,6 +73,43 @@ func TestNamespacesOnlyWhereUsed(t *testing.T) {
 	}
 }
 
+// As much is written as there is room for, and no less.
+func TestAppendMost(t *testing.T) {
+	d := &reginfo.Document{}
+	for i := range 4 {
+		r := reginfo.Registration{AOR: fmt.Sprint("sip:a", i, "@h"), ID: fmt.Sprint(i), State: reginfo.Active}
+		for _, u := range []string{"sip:c", strings.Repeat("&", 30)} {
+			r.Contacts = append(r.Contacts, reginfo.Contact{ID: "c", State: reginfo.Active, Event: reginfo.Created, URI: u})
+		}
+		d.Registrations = append(d.Registrations, r)
+	}
+	upTo := func(n int) int {
+		return len((&reginfo.Document{Registrations: d.Registrations[:n]}).Append(nil))
+	}
+	for most := range upTo(4) + 2 {
+		before := "before"
+		out, n, whole := d.AppendMost([]byte(before), most)
+		doc, err := reginfo.Parse(out[len(before):])
+		if err != nil || len(doc.Registrations) != n {
+			t.Fatalf("%d octets: %d registrations, %v in %s", most, n, err, out)
+		}
+		if n < 1 || whole != (most >= upTo(1)) || whole && upTo(n) > most || n < 4 && upTo(n+1) <= most {
+			t.Errorf("%d octets: %d registrations, whole %v, in %d", most, n, whole, len(out)-len(before))
+		}
+		if c := doc.Registrations[0].Contacts; !whole && len(c) == 2 || len(c) == 1 && (c[0].URI != "sip:c" || len(out)-len(before) > most) {
+			t.Errorf("%d octets: contacts %v", most, c)
+		}
+	}
+	d.Registrations = make([]reginfo.Registration, 300)
+	for i := range d.Registrations {
+		d.Registrations[i].AOR = "sip:a@h"
+	}
+	out, n, _ := d.AppendMost(nil, reginfo.MaxSize)
+	if doc, err := reginfo.Parse(out); err != nil || len(doc.Registrations) != n || n < 200 {
+		t.Errorf("%d of 300 registrations, %v", n, err)
+	}
+}
+
 // Every event of RFC 3680 survives, with the state it leads to.
 func TestEvents(t *testing.T) {
 	for event, want := range map[reginfo.Event]struct {
