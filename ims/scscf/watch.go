@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -93,7 +94,8 @@ func (s *Server) watch(x *proxy.Exchange) {
 		Text: who + " watches the registration of " + string(impu) + "."})
 	now := s.store.Get(s.watchers.keyOf(one))
 	if grant == 0 { // a fetch (RFC 6665 4.4.3)
-		one.end("timeout", document(one.version, reg, now, registrar.Unregistered))
+		one.waiting = one.waiting.and(reg, now, registrar.Unregistered)
+		one.end("timeout")
 		return
 	}
 	s.watchers.notify(one, reg, now, registrar.Unregistered)
@@ -107,12 +109,14 @@ func (s *Server) watchEvents(one *watcher) dialog.NotifierEvents {
 			now := s.store.Get(s.watchers.keyOf(one))
 			s.watchers.notify(one, now, now, registrar.Unregistered)
 		},
-		Final: func(*dialog.Notifier) dialog.Part {
-			now := s.store.Get(s.watchers.keyOf(one))
-			return document(one.version, now, now, registrar.Unregistered)
-		},
+		State: func(_ *dialog.Notifier, part int) (dialog.Part, bool) { return s.watchers.state(one, part) },
 		Ended: func(_ *dialog.Notifier, e dialog.SubscriptionEnd) {
 			s.watchers.remove(one)
+			if errors.Is(e.Err, sip.ErrTooLarge) {
+				s.verdicts.Limited().Warn(s.verdicts.Log, "long_notify", "a NOTIFY of the reg event is longer than a message may be: the subscription ends",
+					zap.String("subscriber", one.who), zap.String("impu", s.watchers.keyOf(one)), zap.Error(e.Err),
+					zap.String("next", "Look at the headers of the SUBSCRIBE in the trace, Record-Route and Contact: the document itself is bounded."))
+			}
 			fields := []zap.Field{zap.String("subscriber", one.who), zap.String("impu", s.watchers.keyOf(one)), zap.String("reason", e.Reason), zap.Error(e.Err)}
 			if e.Outcome.Status != 0 {
 				fields = append(fields, zap.Stringer("notify", e.Outcome))

@@ -1,7 +1,6 @@
 package scscf
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +31,9 @@ type watcher struct {
 	shard    *transaction.Shard
 	notifier *dialog.Notifier // nil until the SUBSCRIBE is accepted
 	version  uint32           // of the next document
+	waiting  *change          // that no document has begun to tell; nil for none
+	telling  *change          // whose next document follows when the last is answered; nil for none
+	told     int              // registrations of telling
 }
 
 // Bounds against subscribers without end.
@@ -133,39 +135,59 @@ func sameState(a, b *registrar.Registration) bool {
 }
 
 // notify sends one subscriber the full state, and ends the subscription when the
-// registration has ended (TS 24.229 5.4.2.1.2).
+// registration has ended (TS 24.229 5.4.2.1.2). While an earlier NOTIFY is not answered
+// the change waits, one with those behind it.
 func (w *watchers) notify(one *watcher, old, now *registrar.Registration, why registrar.Cause) {
 	if one.notifier == nil || one.notifier.Ended() {
 		return
 	}
-	body := document(one.version, old, now, why)
-	switch {
-	case now.Registered():
-		err := one.notifier.Notify(body, one.fields()...)
-		switch {
-		case err == nil:
-			one.version++
-		case errors.Is(err, dialog.ErrBusy):
-			// A state that it is not told would be lost: it has to begin anew.
-			w.s.verdicts.Limited().Warn(w.s.verdicts.Log, "slow_subscriber", "a subscriber of the reg event is too slow: its subscription ends", zap.String("subscriber", one.who))
-			one.notifier.Terminate("probation", 30, body, one.fields()...)
-		}
-	case why == registrar.Deactivated:
-		one.end("deactivated", body)
-	case why == registrar.Rejected:
-		one.end("rejected", body)
-	case why == registrar.Moved:
+	if !now.Registered() && why == registrar.Moved {
 		// The registration lives elsewhere; the subscriber shall ask there (RFC 6665
 		// 4.1.3), and hear nothing of contacts that are terminated.
-		one.end("deactivated", dialog.Part{})
+		one.notifier.Terminate("deactivated", 0, dialog.Part{}, one.fields()...)
+		return
+	}
+	one.waiting = one.waiting.and(old, now, why)
+	switch {
+	case now.Registered():
+		_ = one.notifier.Changed(one.fields()...) // one waits at most: never ErrBusy
+	case why == registrar.Deactivated:
+		one.end("deactivated")
+	case why == registrar.Rejected:
+		one.end("rejected")
 	default:
-		one.end("noresource", body)
+		one.end("noresource")
 	}
 }
 
-// end sends the last NOTIFY.
-func (one *watcher) end(reason string, body dialog.Part) {
-	one.notifier.Terminate(reason, 0, body, one.fields()...)
+// end sends the last NOTIFY, with what waits.
+func (one *watcher) end(reason string) {
+	one.notifier.Conclude(reason, 0, one.fields()...)
+}
+
+// state writes the document of the NOTIFY that is about to be sent: of what waits, or if
+// nothing does of what is, and then the parts of it that are left.
+func (w *watchers) state(one *watcher, part int) (body dialog.Part, more bool) {
+	if part == 0 {
+		one.telling, one.told, one.waiting = one.waiting, 0, nil
+	}
+	if one.telling == nil { // its time is up
+		now := w.s.store.Get(w.keyOf(one))
+		one.telling = one.telling.and(now, now, registrar.Unregistered)
+	}
+	body, told, more, whole := one.telling.document(one.version, one.told)
+	if !whole {
+		w.s.verdicts.Limited().Warn(w.s.verdicts.Log, "long_document", "a document of the reg event has no room for all contacts of an identity: the longest are left out",
+			zap.String("subscriber", one.who), zap.String("impu", w.keyOf(one)),
+			zap.String("next", "Look at the contacts in the REGISTERs: URIs of so many octets are not those of phones."))
+	}
+	if body != (dialog.Part{}) {
+		one.version++
+	}
+	if one.told = told; !more {
+		one.telling = nil
+	}
+	return body, more
 }
 
 // fields are those of every NOTIFY (TS 24.229 5.4.2.1.2).
