@@ -91,6 +91,7 @@ func (c *emergencyCall) anonymous(now time.Time) {
 	s, x := c.s, c.x
 	s.metrics.emergencies.WithLabelValues("anonymous").Inc()
 	refuse := func(status int, cause, text, next string, fields ...sip.Field) {
+		x.Stranger()
 		s.verdicts.Refuse(x, node.Refusal{Status: status, Cause: cause, Clause: "TS 24.229 5.2.10.2", Fields: fields,
 			Text: "An emergency call from " + x.Flow.Remote.String() + ", where no phone is registered, is refused: " + text + ".", Next: next})
 	}

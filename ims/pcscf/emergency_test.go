@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -408,4 +409,18 @@ func TestAnonymousCallersAreBounded(t *testing.T) {
 		time.Sleep(maxEmergencyCall + time.Minute)
 		check(t, "callers kept", w.callersKept(), 0)
 	}, takesEmergencies, besideTheSCSCF, func(c *Config) { c.Emergency.MaxAnonymous = maxCallersOfOne + 4 })
+}
+
+// Nobody knows whether a refused call comes from where its datagram says: the refusal
+// goes there once, and nothing is kept for it.
+func TestRefusedEmergencyCallOnce(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("stranger", strangerAddr)
+		p.send(gmAddr, p.text("INVITE", sos, "e1"))
+		p.refused(403, "only registered phones")
+		check(t, "open transactions", w.p.core.Stats().Transaction.Open, 0)
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		check(t, "further answers", len(p.box), 0)
+	})
 }

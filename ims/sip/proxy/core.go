@@ -241,6 +241,9 @@ func (u user) Request(s *transaction.Server) {
 		if x.Tracing() {
 			x.Tracef("refused: %d %s", r.status, r.reason)
 		}
+		if s.Req.Method() == "INVITE" && s.Flow.Role == sip.RoleGm && !s.Flow.Proto.Stream() {
+			x.Stranger() // nobody has looked who it is
+		}
 		if r.field.Value != "" {
 			x.Reply(r.status, r.reason, r.field)
 		} else {
