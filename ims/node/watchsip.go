@@ -9,7 +9,8 @@ import (
 // WatchSIP shows how many transactions a function's SIP engine holds, as
 // gocscf_sip_transactions{state}: open ones owe or await something, an ACK included,
 // lingering ones only absorb retransmissions; and what memory they take, as
-// gocscf_sip_request_octets and gocscf_sip_lingering_octets. stats is called at each scrape.
+// gocscf_sip_request_octets, gocscf_sip_lingering_octets and gocscf_sip_response_octets.
+// stats is called at each scrape.
 func (d Deps) WatchSIP(stats func() proxy.Stats) {
 	if d.Metrics == nil {
 		return
@@ -28,5 +29,8 @@ func (d Deps) WatchSIP(stats func() proxy.Stats) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gocscf_sip_lingering_octets", Help: "Octets kept for transactions that only absorb retransmissions; all but the first MiB stand beside Go's heap, where GOMEMLIMIT does not count them.",
 		}, func() float64 { return float64(stats().Transaction.Past) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gocscf_sip_response_octets", Help: "Octets of final responses, and ACKs, kept on the heap to be sent again: until an ACK comes, or for want of room where transactions linger.",
+		}, func() float64 { return float64(stats().Transaction.Answers) }),
 	)
 }

@@ -127,7 +127,7 @@ func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 	if c != nil {
 		fail = c.fail
 	}
-	a := t.advance(ev)
+	a := t.advance(ev, 0)
 	if a.do&doSend != 0 {
 		sh.layer.send(t.to, t.last, t.kept, fail)
 	}
@@ -169,7 +169,7 @@ func (t *tx) clientEvent(ev event, f sip.Flow, m *sip.Message, err error) {
 				if t.kind == inviteClient {
 					c.passed = t.hash
 				}
-				sh.pass(sh.clients, t)
+				sh.pass(sh.clients, &sh.layer.count.clients, t)
 			}
 		}
 	case t.state == accepted:

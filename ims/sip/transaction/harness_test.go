@@ -152,7 +152,7 @@ func bubble(t *testing.T, cfg Config, f func(r *rig)) {
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		s := r.l.Stats()
-		if s.Servers+s.Clients+s.Open+s.Lingering+s.Timers+s.Queued+s.Octets != 0 {
+		if s.Servers+s.Clients+s.Open+s.Lingering+s.Timers+s.Queued+s.Octets+s.Answers != 0 {
 			t.Errorf("left behind: %+v", s)
 		}
 	})

@@ -91,7 +91,9 @@ type Config struct {
 	// MaxOctets bounds the requests that unfinished server transactions hold, in
 	// octets as they came; 0 means 1 GiB. What is sent on and answered is of the
 	// same size again. As much is the bound of what lingers, most of it beside the heap,
-	// where GOMEMLIMIT does not count it.
+	// where GOMEMLIMIT does not count it; and as much again, on the heap, of the final
+	// responses that await an ACK or find no room there: beyond it transactions end as
+	// beyond MaxLingering.
 	MaxOctets int
 	// Inbox bounds the messages that wait for a shard; 0 means 4096. Beyond it
 	// requests get 503; ACKs and responses are dropped, from streams only when
@@ -148,6 +150,7 @@ type Layer struct {
 
 	open, unacked, lingering atomic.Int64 // transactions by class
 	octets                   atomic.Int64 // of the requests that they hold
+	answers                  atomic.Int64 // octets that those that are answered keep to send again
 	memory                   pastMemory   // of what lingers without a transaction
 
 	draining, isClosed atomic.Bool

@@ -159,7 +159,7 @@ func (s *Server) OnEnd(fn func()) {
 // delivery, which is its caller's.
 func (t *tx) serverEvent(ev event, r reply, err error) actions {
 	sh, s := t.shard, t.server
-	a := t.advance(ev)
+	a := t.advance(ev, len(r.data))
 	switch {
 	case a.do&doSendNew != 0:
 		t.borrow(r)
@@ -192,18 +192,19 @@ func (t *tx) serverEvent(ev event, r reply, err error) actions {
 		// that never comes is awaited for 128 s on Gm.
 		t.letGo()
 		if t.linger > 0 {
-			sh.pass(sh.servers, t)
+			sh.pass(sh.servers, &sh.layer.count.servers, t)
 		}
 	case t.state == confirmed:
 		if t.linger > 0 {
 			t.forgetLast()
 			t.letGo()
-			sh.pass(sh.servers, t)
+			sh.pass(sh.servers, &sh.layer.count.servers, t)
 		}
 	case t.state == accepted:
 		t.forgetLast() // nothing is sent again but by its maker
 	}
 	t.keep() // unless it has ended, and is a record for reuse
+	t.weigh()
 	return a
 }
 

@@ -10,6 +10,7 @@ type Stats struct {
 	Lingering int // of both, those that only absorb retransmissions
 	Octets    int // of the requests that server transactions hold
 	Past      int // octets that are kept for what lingers, beside the heap but for 1 MiB
+	Answers   int // octets that answered transactions keep on the heap to send again
 	Timers    int // running, those of Shard.After included
 	Queued    int // messages that wait for their shard
 
@@ -21,7 +22,7 @@ type Stats struct {
 	BadRequests uint64 // answered statelessly: malformed
 	RateLimited uint64 // dropped: malformed, beyond Config.RejectRate
 	Unavailable uint64 // answered 503
-	Cut         uint64 // ended early because of Config.MaxLingering
+	Cut         uint64 // ended early because of Config.MaxLingering or MaxOctets
 	Unprotected uint64 // dropped: by another way than their transaction goes, outside of its SAs say
 }
 
@@ -38,7 +39,7 @@ func (l *Layer) Stats() Stats {
 	return Stats{
 		Servers: int(c.servers.Load()), Clients: int(c.clients.Load()),
 		Open: int(l.open.Load() + l.unacked.Load()), Lingering: int(l.lingering.Load()),
-		Octets: int(l.octets.Load()), Past: int(l.memory.octets.Load()),
+		Octets: int(l.octets.Load()), Past: int(l.memory.octets.Load()), Answers: int(l.answers.Load()),
 		Timers: int(c.timers.Load()), Queued: int(c.queued.Load()),
 		Absorbed: c.absorbed.Load(), Retransmits: c.retransmits.Load(), Timeouts: c.timeouts.Load(),
 		Malformed: c.malformed.Load(), Overflow: c.overflow.Load(),

@@ -34,6 +34,7 @@ type tx struct {
 	server *Server
 	client *Client
 	octets int // of the server's request
+	answer int // octets that it counts for in Layer.answers
 
 	linger time.Duration // how long past may keep it; 0: not, or not now
 }
@@ -76,6 +77,25 @@ func (t *tx) keep() {
 // forgetLast is for what will not be sent again.
 func (t *tx) forgetLast() { t.own(nil) }
 
+// weigh counts what an answered transaction keeps to send again: a server's response, a
+// client's ACK.
+func (t *tx) weigh() {
+	n := 0
+	if t.class > classOpen {
+		n = len(t.last) + len(t.ack)
+	}
+	if n != t.answer {
+		t.shard.layer.answers.Add(int64(n - t.answer))
+		t.answer = n
+	}
+}
+
+// fits reports whether t may keep so many octets to send again.
+func (t *tx) fits(octets int) bool {
+	l := t.shard.layer
+	return octets == 0 || l.answers.Load()+int64(octets-t.answer) <= int64(l.cfg.MaxOctets)
+}
+
 // class is how a transaction counts.
 type class uint8
 
@@ -117,11 +137,12 @@ func (sh *Shard) newTx(k kind, f sip.Flow, timers Timers) *tx {
 	return t
 }
 
-// advance steps the machine, keeps the counts and carries out the timer actions.
-func (t *tx) advance(ev event) actions {
+// advance steps the machine, keeps the counts and carries out the timer actions. answer
+// is how many octets the User's response has that is to be sent.
+func (t *tx) advance(ev event, answer int) actions {
 	l := t.shard.layer
 	a := t.step(ev, &t.timers)
-	if t.classOf() > classOpen && t.class == classOpen && l.lingering.Load()+l.unacked.Load() >= int64(l.cfg.MaxLingering) {
+	if t.classOf() > classOpen && t.class == classOpen && !t.stays(answer) {
 		l.count.cut.Add(1)
 		a = t.terminate(a.do)
 	}
@@ -166,6 +187,16 @@ func (t *tx) advance(ev event) actions {
 	return a
 }
 
+// stays reports whether there is room for t, which has just been answered. What past may
+// take is weighed when it does not.
+func (t *tx) stays(answer int) bool {
+	l := t.shard.layer
+	if l.lingering.Load()+l.unacked.Load() >= int64(l.cfg.MaxLingering) {
+		return false
+	}
+	return t.state != completed || t.passes() || t.fits(answer)
+}
+
 // passes reports whether all that is needed of t from here on is what past keeps.
 func (t *tx) passes() bool {
 	if t.reliable {
@@ -181,15 +212,22 @@ func (t *tx) passes() bool {
 	}
 }
 
-// pass gives to past what it may keep; t has a timer of its own where that cannot be.
-func (sh *Shard) pass(tb table, t *tx) {
+// pass gives to past what it may keep. Where that cannot be t has a timer of its own, or
+// ends, for want of room.
+func (sh *Shard) pass(tb table, count *atomic.Int64, t *tx) {
 	stay := t.linger
 	t.linger = 0
-	if sh.past.add(t, stay) {
+	switch l := sh.layer; {
+	case sh.past.add(t, stay):
 		sh.reuse(tb, t)
-		return
+	case !t.fits(len(t.last) + len(t.ack)):
+		l.count.cut.Add(1)
+		l.reclass(t.class, -1)
+		sh.release(tb, count, t)
+	default:
+		t.weigh()
+		sh.timers.set(&t.end, sh.now()+int64(stay))
 	}
-	sh.timers.set(&t.end, sh.now()+int64(stay))
 }
 
 func (l *Layer) reclass(c class, n int64) {
@@ -222,6 +260,9 @@ func (sh *Shard) release(tb table, count *atomic.Int64, t *tx) {
 func (sh *Shard) reuse(tb table, t *tx) {
 	tb.remove(t)
 	t.forgetLast()
+	if t.answer != 0 {
+		sh.layer.answers.Add(-int64(t.answer))
+	}
 	*t = tx{shard: sh, key: t.key[:0], retransmit: t.retransmit, end: t.end}
 	if len(sh.free) < maxFree && cap(t.key) <= 512 {
 		sh.free = append(sh.free, t)
