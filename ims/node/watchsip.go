@@ -9,8 +9,9 @@ import (
 // WatchSIP shows how many transactions a function's SIP engine holds, as
 // gocscf_sip_transactions{state}: open ones owe or await something, an ACK included,
 // lingering ones only absorb retransmissions; and what memory they take, as
-// gocscf_sip_request_octets, gocscf_sip_lingering_octets and gocscf_sip_response_octets.
-// stats is called at each scrape.
+// gocscf_sip_request_octets, gocscf_sip_lingering_octets and gocscf_sip_response_octets; and
+// how many were cut for want of room, as gocscf_sip_transactions_cut_total. stats is called
+// at each scrape.
 func (d Deps) WatchSIP(stats func() proxy.Stats) {
 	if d.Metrics == nil {
 		return
@@ -32,5 +33,8 @@ func (d Deps) WatchSIP(stats func() proxy.Stats) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gocscf_sip_response_octets", Help: "Octets of final responses, and ACKs, kept on the heap to be sent again: until an ACK comes, or for want of room where transactions linger.",
 		}, func() float64 { return float64(stats().Transaction.Answers) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gocscf_sip_transactions_cut_total", Help: "Answered SIP transactions that ended early for want of room: what is repeated of them is taken for new.",
+		}, func() float64 { return float64(stats().Transaction.Cut) }),
 	)
 }

@@ -85,8 +85,10 @@ type Config struct {
 	MaxTransactions int
 	// MaxLingering bounds the transactions that have been answered and are kept
 	// only for retransmissions and a missing ACK (timers D, H to M); 0 means twice
-	// MaxTransactions. Beyond it transactions end without that phase. They do not
-	// count in MaxTransactions: a peer that never acknowledges keeps nobody out.
+	// MaxTransactions. Beyond it transactions end without that phase. A third more are
+	// kept of INVITEs with a 2xx and, with Admission, of requests that are not
+	// admission.New: those of strangers do not push them out. None count in
+	// MaxTransactions: a peer that never acknowledges keeps nobody out.
 	MaxLingering int
 	// MaxOctets bounds the requests that unfinished server transactions hold, in
 	// octets as they came; 0 means 1 GiB. What is sent on and answered is of the

@@ -198,6 +198,45 @@ func TestLingeringIsBounded(t *testing.T) {
 	})
 }
 
+// What anybody can have answered pushes out neither a call nor what goes on with a
+// registration.
+func TestLingeringHasRoomForWhatMatters(t *testing.T) {
+	bubble(t, Config{MaxLingering: 12, NoTrying: true, Admission: admission.NewController(admission.Config{})}, func(r *rig) {
+		status := 200
+		r.tu.request = func(s *Server) { answer(s, status) }
+		many := func(b string, method, extra string) (kept, cut int) {
+			before := r.l.Stats()
+			for i := range 100 {
+				r.receive(udp, request(method, fmt.Sprint(b, i), extra))
+			}
+			s := r.l.Stats()
+			return s.Lingering + s.Open - before.Lingering - before.Open, int(s.Cut - before.Cut)
+		}
+		for i, tt := range []struct {
+			what, method, extra string
+			status              int
+			kept                int
+		}{
+			{"messages", "MESSAGE", "", 200, 12},
+			{"refused calls", "INVITE", "", 403, 0},
+			{"a challenged REGISTER", "REGISTER", "", 401, 0},
+			{"one call and more, as many as there is room for", "INVITE", "", 200, 4},
+			{"the answer to a challenge, when there is none", "REGISTER", `Authorization: Digest username="a", nonce="n"` + "\r\n", 200, 0},
+		} {
+			status = tt.status
+			if kept, cut := many(fmt.Sprint("a", i, "-"), tt.method, tt.extra); kept != tt.kept || cut != 100-tt.kept {
+				r.Errorf("%s: %d are kept and %d cut, want %d kept", tt.what, kept, cut, tt.kept)
+			}
+		}
+		r.sleepTo(time.Minute)
+		status = 200
+		many("m", "MESSAGE", "")
+		if kept, _ := many("r", "REGISTER", `Authorization: Digest username="a", nonce="n"`+"\r\n"); kept != 4 {
+			r.Errorf("of the answers to challenges %d are kept beside the messages, want 4", kept)
+		}
+	})
+}
+
 func TestInboxFull(t *testing.T) {
 	bubble(t, Config{Inbox: 4, Shards: 1}, func(r *rig) {
 		r.l.cfg.Observer = seen{r.tu}

@@ -77,25 +77,6 @@ func (t *tx) keep() {
 // forgetLast is for what will not be sent again.
 func (t *tx) forgetLast() { t.own(nil) }
 
-// weigh counts what an answered transaction keeps to send again: a server's response, a
-// client's ACK.
-func (t *tx) weigh() {
-	n := 0
-	if t.class > classOpen {
-		n = len(t.last) + len(t.ack)
-	}
-	if n != t.answer {
-		t.shard.layer.answers.Add(int64(n - t.answer))
-		t.answer = n
-	}
-}
-
-// fits reports whether t may keep so many octets to send again.
-func (t *tx) fits(octets int) bool {
-	l := t.shard.layer
-	return octets == 0 || l.answers.Load()+int64(octets-t.answer) <= int64(l.cfg.MaxOctets)
-}
-
 // class is how a transaction counts.
 type class uint8
 
@@ -185,49 +166,6 @@ func (t *tx) advance(ev event, answer int) actions {
 		}
 	}
 	return a
-}
-
-// stays reports whether there is room for t, which has just been answered. What past may
-// take is weighed when it does not.
-func (t *tx) stays(answer int) bool {
-	l := t.shard.layer
-	if l.lingering.Load()+l.unacked.Load() >= int64(l.cfg.MaxLingering) {
-		return false
-	}
-	return t.state != completed || t.passes() || t.fits(answer)
-}
-
-// passes reports whether all that is needed of t from here on is what past keeps.
-func (t *tx) passes() bool {
-	if t.reliable {
-		return false
-	}
-	switch t.kind {
-	case nonInviteClient, inviteClient:
-		return t.state == completed
-	case nonInviteServer:
-		return t.state == completed && t.server != nil && len(t.server.onEnd) == 0
-	default:
-		return t.state == confirmed && !t.legacy && (t.server == nil || len(t.server.onEnd) == 0)
-	}
-}
-
-// pass gives to past what it may keep. Where that cannot be t has a timer of its own, or
-// ends, for want of room.
-func (sh *Shard) pass(tb table, count *atomic.Int64, t *tx) {
-	stay := t.linger
-	t.linger = 0
-	switch l := sh.layer; {
-	case sh.past.add(t, stay):
-		sh.reuse(tb, t)
-	case !t.fits(len(t.last) + len(t.ack)):
-		l.count.cut.Add(1)
-		l.reclass(t.class, -1)
-		sh.release(tb, count, t)
-	default:
-		t.weigh()
-		sh.timers.set(&t.end, sh.now()+int64(stay))
-	}
 }
 
 func (l *Layer) reclass(c class, n int64) {
