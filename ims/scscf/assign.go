@@ -100,18 +100,18 @@ func (r *registration) tell(again bool) {
 // assigned goes on with the HSS's answer to the SAR.
 func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 	s := r.s
+	if node.TooBusy(err) {
+		r.refuse(s.cx.Busy())
+		return
+	}
 	if again {
 		// The HSS has lost what it knew, or the network has ended the registration
 		// meanwhile: as for a first one.
 		gone := err == nil && len(a.UserData) == 0 && !s.store.Get(string(r.impu)).Registered()
-		if gone || err != nil && isResult(err) {
+		if gone || forgotten(err) {
 			r.tell(false)
 			return
 		}
-	}
-	if node.TooBusy(err) {
-		r.refuse(s.cx.Busy())
-		return
 	}
 	if err != nil {
 		r.refuse(hssRefusal(err, "the assignment of "+r.impi, false))
@@ -168,6 +168,12 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 			return
 		}
 	}
+}
+
+// forgotten reports whether the HSS refuses a refresh because it does not have the user
+// as registered (TS 29.229 6.2.2). Whatever else it refuses, it would refuse again.
+func forgotten(err error) bool {
+	return cx.IsResult(err, cx.ErrorIdentityNotRegistered) || cx.IsResult(err, cx.ErrorInAssignmentType)
 }
 
 // giveWay removes a set that stands in the way of one that the HSS has just

@@ -300,25 +300,43 @@ func TestRegistrationEndsWhileItIsRefreshed(t *testing.T) {
 }
 
 // An HSS that has lost its memory refuses the refresh; the registration is made anew.
+// Whatever else it refuses, it is asked once.
 func TestHSSThatHasForgotten(t *testing.T) {
-	atHome(t, nil, func(h *homeNet) {
-		p := h.alicePhone()
-		p.register()
-		h.hss.asked()
-		h.hss.mu.Lock()
-		n := 0
-		h.hss.before = func(command, _ string) (diameter.Result, bool) {
-			if command == "SAR" {
-				if n++; n == 1 {
-					return cx.ErrorIdentityNotRegistered.Result(), false
+	const refresh, anew = "SAR alice@home.test sip:alice@home.test RE_REGISTRATION", "SAR alice@home.test sip:alice@home.test REGISTRATION"
+	tests := []struct {
+		name   string
+		result diameter.Result
+		status int
+		asked  string
+	}{
+		{"not registered", cx.ErrorIdentityNotRegistered.Result(), 200, refresh + ", " + anew},
+		{"an error in the assignment", cx.ErrorInAssignmentType.Result(), 200, refresh + ", " + anew},
+		{"too busy", diameter.Base(diameter.TooBusy), 503, refresh},
+		{"a fault of its own", diameter.Base(diameter.UnableToComply), 500, refresh},
+		{"an unknown user", cx.ErrorUserUnknown.Result(), 403, refresh},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			atHome(t, nil, func(h *homeNet) {
+				p := h.alicePhone()
+				p.register()
+				h.hss.asked()
+				h.hss.mu.Lock()
+				n := 0
+				h.hss.before = func(command, _ string) (diameter.Result, bool) {
+					if command == "SAR" {
+						if n++; n == 1 {
+							return tt.result, false
+						}
+					}
+					return diameter.Result{}, false
 				}
-			}
-			return diameter.Result{}, false
-		}
-		h.hss.mu.Unlock()
-		p.again(200)
-		h.wantAsked("SAR alice@home.test sip:alice@home.test RE_REGISTRATION, SAR alice@home.test sip:alice@home.test REGISTRATION")
-	})
+				h.hss.mu.Unlock()
+				p.again(tt.status)
+				h.wantAsked(tt.asked)
+			})
+		})
+	}
 }
 
 // This S-CSCF has lost its memory: phones need do nothing but go on.
