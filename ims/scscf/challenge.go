@@ -2,6 +2,7 @@ package scscf
 
 import (
 	"container/list"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -11,7 +12,8 @@ import (
 
 // challenge is a 401 that waits for its answer (TS 24.229 5.4.1.2.1A).
 type challenge struct {
-	impi, callID string
+	impi, callID string // callID is for the log; put cuts it
+	call         callKey
 	impu         string
 	nonce        string // as sent, base64
 	rand         aka.RAND
@@ -24,12 +26,18 @@ type challenge struct {
 	place *list.Element // in challenges.all
 }
 
+// callKey stands for a Call-ID, which is as long as whoever sends it likes. Should two of
+// one user's be the same, the later challenge takes the other's place; nobody outside can
+// bring that about.
+type callKey uint64
+
 // challenges holds the outstanding challenges. One belongs to a private identity
 // and a Call-ID (TS 24.229 5.4.1.2.2): who sends a REGISTER with somebody else's
 // username does not take his challenge away. Its methods may be called from any
 // goroutine.
 type challenges struct {
-	max int
+	max  int
+	seed maphash.Seed
 
 	mu      sync.Mutex
 	n       int
@@ -50,13 +58,20 @@ const (
 	maxChallengesPerIMPI = 64
 )
 
+// maxCallIDKept is how much of a Call-ID a challenge keeps, in octets: phones have less.
+const maxCallIDKept = 128
+
 func newChallenges() *challenges {
-	return &challenges{max: maxChallenges, byIMPI: map[string][]*challenge{}, byNonce: map[string]*challenge{}}
+	return &challenges{max: maxChallenges, seed: maphash.MakeSeed(), byIMPI: map[string][]*challenge{}, byNonce: map[string]*challenge{}}
 }
+
+func (t *challenges) keyOf(callID string) callKey { return callKey(maphash.String(t.seed, callID)) }
 
 // put makes c outstanding, in place of the one for the same user and Call-ID. It
 // reports whether there was room.
 func (t *challenges) put(c *challenge) bool {
+	c.call = t.keyOf(c.callID)
+	c.callID = c.callID[:min(len(c.callID), maxCallIDKept)]
 	own := c.impi + c.callID + c.impu // so that it does not hold on to a message
 	own, c.impi = own[len(c.impi):], own[:len(c.impi)]
 	own, c.callID = own[len(c.callID):], own[:len(c.callID)]
@@ -64,7 +79,7 @@ func (t *challenges) put(c *challenge) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	list := t.byIMPI[c.impi]
-	i := slices.IndexFunc(list, func(o *challenge) bool { return o.callID == c.callID })
+	i := slices.IndexFunc(list, func(o *challenge) bool { return o.call == c.call })
 	if i < 0 && len(list) >= maxChallengesPerIMPI {
 		i = 0
 	}
@@ -114,10 +129,11 @@ func (t *challenges) over(now time.Time) (ended []*challenge) {
 
 // of returns the outstanding challenge of a user and Call-ID, nil if there is none.
 func (t *challenges) of(impi, callID string) *challenge {
+	call := t.keyOf(callID)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range t.byIMPI[impi] {
-		if c.callID == callID {
+		if c.call == call {
 			return c
 		}
 	}

@@ -60,6 +60,10 @@ var credentials = sync.Pool{New: func() any { return new(sip.Credentials) }}
 // maxPath bounds the Path of a REGISTER, which each of its bindings keeps.
 const maxPath = 16
 
+// maxCallID bounds the Call-ID of a REGISTER, in octets, which each of its bindings keeps
+// and subscribers to the reg event are told.
+const maxCallID = 512
+
 // read takes out of the REGISTER what it needs; a refusal says what is wrong.
 func (r *registration) read() (node.Refusal, bool) {
 	m := r.x.Req
@@ -108,6 +112,9 @@ func (r *registration) read() (node.Refusal, bool) {
 			Text:   "The REGISTER of " + r.impi + " requires " + strings.Join(unknown, ", ") + ", which the S-CSCF does not have.",
 			Next:   "sec-agree is between the phone and the P-CSCF: the P-CSCF takes it out of Require.",
 			Fields: []sip.Field{{ID: sip.HUnsupported, Value: strings.Join(unknown, ", ")}}}, true
+	}
+	if n := len(m.CallID()); n > maxCallID {
+		return bad("bad_call_id", "The Call-ID of the REGISTER of "+r.impi+" has "+strconv.Itoa(n)+" octets, more than "+strconv.Itoa(maxCallID)+".")
 	}
 	cs, err := m.CSeq()
 	if err != nil {

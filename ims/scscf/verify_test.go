@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/ims/sip"
@@ -40,6 +41,44 @@ func TestChallengeIsForOneUserAndCall(t *testing.T) {
 		p.cseq = 10
 		p.send(200, p.answer()) // the challenge is there still
 		h.wantBindings("sip:alice@home.test", "sip:alice@10.0.0.1:5060 3600")
+	})
+}
+
+// A Call-ID may be as long as a message: a challenge keeps a hash of it, and no more of its
+// text than a log line needs. All of it counts.
+func TestLongCallIDOfAChallenge(t *testing.T) {
+	set := newChallenges()
+	callID := strings.Repeat("c", 22<<10)
+	c := &challenge{impi: "alice@home.test", callID: callID, impu: "sip:alice@home.test", nonce: "n"}
+	if !set.put(c) {
+		t.Fatal("no room")
+	}
+	kept := len(c.impi) + len(c.callID) + len(c.impu)
+	if kept > maxCallIDKept+64 || !strings.HasPrefix(callID, c.callID) || unsafe.StringData(c.callID) == unsafe.StringData(callID) {
+		t.Errorf("the challenge keeps %d octets, or those of the message", kept)
+	}
+	if set.of(c.impi, callID) != c || set.of(c.impi, c.callID) != nil || set.of(c.impi, callID[1:]+"d") != nil {
+		t.Error("it is not of that Call-ID alone")
+	}
+	if !set.put(&challenge{impi: c.impi, callID: callID[1:] + "d", nonce: "m"}) || set.len() != 2 || set.of(c.impi, callID) != c {
+		t.Error("one whose Call-ID begins alike has taken its place")
+	}
+}
+
+// A binding keeps the Call-ID of its REGISTER, and documents tell it.
+func TestLongCallIDOfAREGISTER(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		p := h.alicePhone()
+		p.callID = strings.Repeat("c", maxCallID+1)
+		h.why(p.send(400, p.digest("", nil)), "has 513 octets, more than 512")
+		if n := len(h.hss.mars); n != 0 {
+			t.Errorf("the HSS was asked for %d vectors", n)
+		}
+		p.callID = p.callID[1:]
+		p.register()
+		if b := h.has(aliceSIP).Bindings[0]; b.CallID != p.callID {
+			t.Errorf("the binding has a Call-ID of %d octets", len(b.CallID))
+		}
 	})
 }
 
