@@ -112,20 +112,89 @@ func TestExpiry(t *testing.T) {
 // A profile of an unregistered user is kept for a while, and then the HSS is told.
 func TestProfileOfAnUnregisteredUserEnds(t *testing.T) {
 	atHome(t, nil, func(h *homeNet) {
-		reg, err := h.s.userData(string(user(nil, id("sip:carol@home.test")).Marshal()), "", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		reg.IMPIs, reg.Until = []string{"carol@home.test"}, time.Now().Add(time.Hour)
-		if err := h.s.store.Put(nil, reg); err != nil {
-			t.Fatal(err)
-		}
+		h.unregistered(time.Hour)
 		time.Sleep(time.Hour + time.Second)
 		h.wantAsked("SAR carol@home.test sip:carol@home.test TIMEOUT_DEREGISTRATION")
 		if h.s.store.Len() != 0 {
 			t.Error("it is kept")
 		}
 	})
+}
+
+// unregistered puts in the profile of Carol, who is not registered, for that long.
+func (h *homeNet) unregistered(keep time.Duration) *phone {
+	h.t.Helper()
+	p := user(nil, id("sip:carol@home.test"))
+	h.hss.user("carol@home.test", p)
+	reg, err := h.s.userData(string(p.Marshal()), "", "")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	reg.IMPIs, reg.Until = []string{"carol@home.test"}, time.Now().Add(keep)
+	if err := h.s.store.Put(nil, reg); err != nil {
+		h.t.Fatal(err)
+	}
+	return h.phone("carol")
+}
+
+// What runs out while its user registers: the last that the HSS hears is what is so here.
+func TestRegistrationAndEndCross(t *testing.T) {
+	const registers, ends = "SAR carol@home.test sip:carol@home.test REGISTRATION", "SAR carol@home.test sip:carol@home.test TIMEOUT_DEREGISTRATION"
+	t.Run("he registers, and his profile ends", func(t *testing.T) {
+		atHome(t, nil, func(h *homeNet) {
+			p := h.unregistered(time.Minute)
+			p.challenge()
+			time.Sleep(59 * time.Second)
+			release := h.hss.holdBack()
+			p.write(p.answer())
+			time.Sleep(1500 * time.Millisecond)
+			h.wantAsked(registers)
+			release()
+			h.p.want("200")
+			time.Sleep(5 * time.Second)
+			h.wantAsked("")
+			h.wantBindings(p.impu, "sip:carol@10.0.0.1:5060 3595")
+		})
+	})
+	t.Run("he fails to, and his profile ends", func(t *testing.T) {
+		atHome(t, nil, func(h *homeNet) {
+			p := h.unregistered(time.Minute)
+			p.challenge()
+			time.Sleep(59 * time.Second)
+			h.hss.silent("SAR")
+			p.write(p.answer())
+			h.p.want("504")
+			h.hss.silent("")
+			time.Sleep(5 * time.Second)
+			h.wantAsked(registers + ", " + ends)
+			if h.s.store.Len() != 0 || h.s.turns.busy(p.impi) {
+				t.Error("the profile, or the turn, is kept")
+			}
+		})
+	})
+	for _, was := range []string{"profile", "registration"} {
+		t.Run("his "+was+" ends, and he registers", func(t *testing.T) {
+			atHome(t, nil, func(h *homeNet) {
+				p := h.unregistered(time.Minute)
+				if was == "registration" {
+					p.register("Expires: 60")
+					h.hss.asked()
+				}
+				time.Sleep(58 * time.Second)
+				p.challenge()
+				release := h.hss.holdBack()
+				time.Sleep(2500 * time.Millisecond)
+				h.wantAsked(ends)
+				p.write(p.answer())
+				time.Sleep(500 * time.Millisecond)
+				h.wantAsked("") // it waits for its turn
+				release()
+				h.p.want("200")
+				h.wantAsked(registers)
+				h.wantBindings(p.impu, "sip:carol@10.0.0.1:5060 3600")
+			})
+		})
+	}
 }
 
 func TestProfilesThatCannotBeUsed(t *testing.T) {
