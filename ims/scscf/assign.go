@@ -92,6 +92,7 @@ func (r *registration) tell(again bool) {
 	if again {
 		q.Type, q.UserDataAlreadyAvailable = cx.AssignReRegistration, cx.UserDataAvailable
 	}
+	r.s.turns.asks(r.impi)
 	r.s.cx.SAR(r.s.cx.Deadline(), q, func(a *cx.SAA, err error) {
 		node.Answered(r.x.Shard, a, func() { r.assigned(again, a, err) })
 	})
@@ -143,7 +144,7 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 			return
 		}
 		var taken *registrar.TakenError
-		switch err = s.store.Put(old, now); {
+		switch err = r.put(old, now); {
 		case err == nil:
 			list := associated(now)
 			r.changed(old, now, list)
@@ -154,6 +155,9 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 			answer := r.accept(now, list)
 			r.tellServers(now, kind, answer)
 			answer.Free()
+			return
+		case errors.Is(err, errEnded):
+			r.tell(false)
 			return
 		case errors.As(err, &taken):
 			if !s.giveWay(taken.By, r.impi) {
@@ -168,6 +172,15 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 			return
 		}
 	}
+}
+
+// put binds, unless the HSS has ended the registration since it was asked: its RTR has
+// found nothing here to take away. Emergency registrations do not end so.
+func (r *registration) put(old, now *registrar.Registration) error {
+	if !slices.ContainsFunc(r.contacts, func(c contact) bool { return !c.sos }) {
+		return r.s.store.Put(old, now)
+	}
+	return r.s.turns.unlessEnded(r.impi, func() error { return r.s.store.Put(old, now) })
 }
 
 // forgotten reports whether the HSS refuses a refresh because it does not have the user

@@ -33,8 +33,9 @@ func causeOf(reason cx.ReasonCode) registrar.Cause {
 	return registrar.Deactivated
 }
 
-// RTR ends registrations (TS 29.228 6.1.3, TS 24.229 5.4.1.5). The HSS knows, so
-// it gets no SAR. Emergency registrations stay.
+// RTR ends registrations (TS 29.228 6.1.3, TS 24.229 5.4.1.5), also those that are under
+// way: their REGISTERs ask the HSS again. The HSS knows, so it gets no SAR. Emergency
+// registrations stay.
 func (h hssRequests) RTR(_ *diameter.Request, q *cx.RTR, answer func(*cx.RTA) error) {
 	s, permanent := h.s, q.Reason.Code == cx.PermanentTermination
 	impis := []string{canonicalIMPI(q.UserName)}
@@ -43,7 +44,8 @@ func (h hssRequests) RTR(_ *diameter.Request, q *cx.RTR, answer func(*cx.RTA) er
 			impis = append(impis, canonicalIMPI(impi))
 		}
 	}
-	var keys []string // one identity of each set
+	s.turns.end(impis...) // before what is registered is looked for
+	var keys []string     // one identity of each set
 	for _, id := range q.PublicIdentities {
 		if impu, err := identity.ParseIMPU(id); err == nil {
 			keys = append(keys, string(impu))
@@ -62,6 +64,9 @@ func (h hssRequests) RTR(_ *diameter.Request, q *cx.RTR, answer func(*cx.RTA) er
 	var gone []string // private identities
 	sets := 0
 	for _, key := range keys {
+		if set := s.store.Get(key); set != nil && !permanent {
+			s.turns.end(set.IMPIs...)
+		}
 		before, after := s.take(key, causeOf(q.Reason.Code), func(b registrar.Binding) bool {
 			return !b.Emergency && (!permanent || slices.Contains(impis, b.IMPI))
 		})
@@ -108,9 +113,21 @@ func canonicalIMPI(s string) string {
 }
 
 // PPR replaces the profile of a user (TS 29.228 6.2.2, TS 24.229 5.4.1.8). Calls
-// in progress keep what they began with.
+// in progress keep what they began with. It waits for a REGISTER that is under way, whose
+// SAA may have the profile of before.
 func (h hssRequests) PPR(_ *diameter.Request, q *cx.PPR, answer func(*cx.PPA) error) {
-	result := h.replace(canonicalIMPI(q.UserName), q)
+	impi := canonicalIMPI(q.UserName)
+	inTurn := h.s.turns.take(impi, func() {
+		h.push(impi, q, answer)
+		h.s.turns.done(impi)
+	})
+	if !inTurn { // so many wait that a later one brings the profile
+		h.push(impi, q, answer)
+	}
+}
+
+func (h hssRequests) push(impi string, q *cx.PPR, answer func(*cx.PPA) error) {
+	result := h.replace(impi, q)
 	text := "The HSS pushes a profile of " + q.UserName + ": " + cx.ResultName(result) + "."
 	h.s.verdicts.Often("ppr", "profile pushed by the HSS", zap.String("impi", q.UserName), zap.String("result", cx.ResultName(result)))
 	h.s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, IMPI: q.UserName, Text: text, Clause: "TS 24.229 5.4.1.8"})

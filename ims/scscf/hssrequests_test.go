@@ -1,6 +1,7 @@
 package scscf
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -186,6 +187,130 @@ func TestPPR(t *testing.T) {
 		if now := h.s.store.Get("tel:+4933"); a.Result != diameter.Base(diameter.Success) || now == nil || !now.Until.Equal(reg.Until) {
 			t.Errorf("PPA %v, %+v", a.Result, now)
 		}
+	})
+}
+
+// An RTR while the registration that it is about is under way.
+func TestRTRForARegistrationUnderWay(t *testing.T) {
+	const asked = "SAR alice@home.test sip:alice@home.test REGISTRATION"
+	tests := []struct {
+		name    string
+		contact string
+		rtr     cx.RTR
+		gone    bool // the HSS knows him no more
+		status  int
+		asked   string
+		bound   string
+	}{
+		{"for good", aliceAt, cx.RTR{UserName: "alice@home.test"}, true, 403, asked + ", " + asked, ""},
+		{"among others", aliceAt, cx.RTR{UserName: "desk@home.test", AssociatedIdentities: &cx.Identities{UserNames: []string{"alice@HOME.test"}}}, true, 403, asked + ", " + asked, ""},
+		{"to select another server", aliceAt, cx.RTR{UserName: "alice@home.test", Reason: cx.DeregistrationReason{Code: cx.ServerChange}}, false, 200, asked + ", " + asked, aliceAt + " 3600"},
+		{"of another user", aliceAt, cx.RTR{UserName: "desk@home.test"}, false, 200, asked, aliceAt + " 3600"},
+		{"for an emergency", aliceAt + ";sos", cx.RTR{UserName: "alice@home.test"}, true, 200, asked, aliceAt + ";sos 3600"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			atHome(t, nil, func(h *homeNet) {
+				p := h.alicePhone()
+				p.contact = "<" + tt.contact + ">"
+				p.challenge()
+				release := h.hss.holdBack()
+				p.write(p.answer())
+				time.Sleep(100 * time.Millisecond)
+				if tt.gone {
+					h.hss.mu.Lock()
+					delete(h.hss.users, p.impi)
+					h.hss.mu.Unlock()
+				}
+				if a := h.hss.rtr(&tt.rtr); a.Result != diameter.Base(diameter.Success) {
+					t.Errorf("RTA %v", a.Result)
+				}
+				release()
+				h.p.want(fmt.Sprint(tt.status))
+				h.wantAsked(tt.asked)
+				h.wantBindings(aliceSIP, tt.bound)
+				if h.s.turns.busy(p.impi) || len(h.s.turns.ended) != 0 {
+					t.Error("the turn, or the mark of the end, is kept")
+				}
+
+				// What has been is no matter of the next.
+				h.hss.user(p.impi, user(nil, id(aliceSIP)))
+				p.register()
+				h.wantBindings(aliceSIP, tt.contact+" 3600")
+			})
+		})
+	}
+	// A set is ended while one of two who share it refreshes his contact; the other has
+	// registered it anew when the SAA comes.
+	atHome(t, nil, func(h *homeNet) {
+		p := h.alicePhone()
+		h.hss.user("desk@home.test", user(nil, barred("sip:imsi@home.test"), id(aliceTel), id(aliceSIP), id(aliceNumber)))
+		desk := h.phone("desk")
+		desk.impu = p.impu
+		p.register()
+		desk.register()
+		h.hss.asked()
+		release := h.hss.holdBack()
+		desk.protected = "yes"
+		desk.write(desk.answer())
+		time.Sleep(100 * time.Millisecond)
+		h.hss.mu.Lock()
+		h.hss.hold = nil // of those that follow
+		h.hss.mu.Unlock()
+		h.hss.rtr(&cx.RTR{UserName: p.impi, PublicIdentities: []string{aliceSIP}, Reason: cx.DeregistrationReason{Code: cx.ServerChange}})
+		p.register()
+		release()
+		h.p.want("200")
+		h.wantAsked("SAR desk@home.test sip:alice@home.test RE_REGISTRATION, SAR alice@home.test sip:alice@home.test REGISTRATION, SAR desk@home.test sip:alice@home.test REGISTRATION")
+	})
+}
+
+// A PPR while the SAA is under way that still has the old profile.
+func TestPPRForARegistrationUnderWay(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		p := h.alicePhone()
+		p.challenge()
+		release := h.hss.holdBack()
+		p.write(p.answer())
+		time.Sleep(100 * time.Millisecond)
+		time.AfterFunc(time.Second, release)
+		began := time.Now()
+		a := h.hss.ppr(&cx.PPR{UserName: "alice@HOME.test", UserData: string(user(nil, id(aliceSIP), id("sip:new@home.test")).Marshal())})
+		if took := time.Since(began); a.Result != diameter.Base(diameter.Success) || took < time.Second {
+			t.Errorf("PPA %v after %v", a.Result, took)
+		}
+		h.p.want("200")
+		h.wantBindings("sip:new@home.test", aliceAt+" 3600")
+		h.wantBindings(aliceTel, "")
+		if h.s.turns.busy(p.impi) {
+			t.Error("the PPR keeps the turn")
+		}
+	})
+	// The HSS has many to say: what cannot wait is done at once.
+	atHome(t, nil, func(h *homeNet) {
+		p := h.alicePhone()
+		p.register()
+		release := h.hss.holdBack()
+		p.protected = "yes"
+		p.write(p.answer())
+		time.Sleep(100 * time.Millisecond)
+		answers := make(chan diameter.Result, maxWaiting+1)
+		for range maxWaiting + 1 {
+			q := &cx.PPR{UserName: p.impi, UserData: string(user(nil, id(aliceSIP)).Marshal())}
+			q.RequestHeader = pushTo
+			h.hss.client.PPR(time.Time{}, q, func(a *cx.PPA, _ error) { answers <- a.Result })
+		}
+		time.Sleep(100 * time.Millisecond)
+		if n := len(answers); n != 1 {
+			t.Errorf("%d have been answered", n)
+		}
+		release()
+		for range maxWaiting + 1 {
+			if r := <-answers; r != diameter.Base(diameter.Success) {
+				t.Errorf("PPA %v", r)
+			}
+		}
+		h.p.want("200")
 	})
 }
 

@@ -1,20 +1,26 @@
 package scscf
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
 
 // turns lets the REGISTERs of one private identity tell the HSS one after the
 // other: with two of them at once, what the HSS holds in the end could be another
-// thing than what is registered here. Its methods may be called from any goroutine.
+// thing than what is registered here. The end of a registration that is told, and a
+// profile that the HSS pushes, have a turn as well. Its methods may be called from any
+// goroutine.
 type turns struct {
 	mu      sync.Mutex
 	waiting map[string][]func() // by IMPI whose turn is taken
+	ended   map[string]bool     // of them, those whose registration the HSS has ended since it was asked
 }
 
 // maxWaiting bounds the REGISTERs of one private identity that wait. A phone sends
 // one at a time (RFC 3261 10.2).
 const maxWaiting = 8
 
-func newTurns() *turns { return &turns{waiting: map[string][]func(){}} }
+func newTurns() *turns { return &turns{waiting: map[string][]func(){}, ended: map[string]bool{}} }
 
 // take runs f, at once or when those before have called done. f must not block,
 // and must see to it that done is called. It is false when too many wait.
@@ -39,6 +45,7 @@ func (t *turns) take(impi string, f func()) bool {
 // done gives the turn to the next.
 func (t *turns) done(impi string) {
 	t.mu.Lock()
+	delete(t.ended, impi)
 	list := t.waiting[impi]
 	if len(list) == 0 {
 		delete(t.waiting, impi)
@@ -57,4 +64,37 @@ func (t *turns) busy(impi string) bool {
 	defer t.mu.Unlock()
 	_, taken := t.waiting[impi]
 	return taken
+}
+
+// errEnded says that the HSS has ended the registration since it was asked.
+var errEnded = errors.New("the HSS has ended the registration meanwhile")
+
+// end notes that the HSS ends the registrations of private identities: what it has been
+// asked in their turns counts no more.
+func (t *turns) end(impis ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, impi := range impis {
+		if _, taken := t.waiting[impi]; taken {
+			t.ended[impi] = true
+		}
+	}
+}
+
+// asks notes that who has the turn asks the HSS now.
+func (t *turns) asks(impi string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.ended, impi)
+}
+
+// unlessEnded runs f, which must not block nor call turns, and returns errEnded where the
+// HSS has ended the registration. An end that comes later finds what f has done.
+func (t *turns) unlessEnded(impi string, f func() error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended[impi] {
+		return errEnded
+	}
+	return f()
 }
