@@ -22,6 +22,7 @@ import (
 // homeHSS answers MAR and SAR of the users it has, and writes down what it is asked.
 type homeHSS struct {
 	t      *testing.T
+	host   *memnet.Host
 	node   *diameter.Node
 	client *cx.Client
 
@@ -41,7 +42,7 @@ type homeHSS struct {
 
 func newHomeHSS(t *testing.T, host *memnet.Host) *homeHSS {
 	t.Helper()
-	h := &homeHSS{t: t, users: map[string]*profile.Profile{}, vectors: map[string][]byte{}}
+	h := &homeHSS{t: t, host: host, users: map[string]*profile.Profile{}, vectors: map[string][]byte{}}
 	n, err := diameter.New(diameter.Config{
 		OriginHost: "hss." + home, OriginRealm: home, AcceptUnknown: true, Applications: []diameter.Application{cx.App()},
 		Dictionary: cx.Dictionary(), Handler: (&cx.Server{HSS: h}).Handle,
@@ -183,6 +184,13 @@ func (h *homeHSS) holdBack() (release func()) {
 	}
 	set(hold)
 	return func() { set(nil); close(hold) }
+}
+
+// letThrough keeps back no further answers than those that are.
+func (h *homeHSS) letThrough() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hold = nil
 }
 
 var pushTo = cx.RequestHeader{DestinationHost: "scscf." + home, DestinationRealm: home}

@@ -77,7 +77,7 @@ func (s *Server) expired(reg *registrar.Registration) {
 		if len(reg.IMPIs) > 0 {
 			impi = reg.IMPIs[0]
 		}
-		s.timedOut(impi, reg.Identities[0].Key)
+		s.endings.add(ending{impi: impi, impu: reg.Identities[0].Key, kind: cx.TimeoutDeregistration})
 		return
 	}
 	for i, b := range gone {
@@ -88,25 +88,9 @@ func (s *Server) expired(reg *registrar.Registration) {
 		text := "A contact of " + b.IMPI + " has run out without a refresh; others are left."
 		if !reg.Has(b.IMPI) {
 			text = "The registration of " + b.IMPI + " has run out without a refresh."
-			s.timedOut(b.IMPI, b.IMPU)
+			s.endings.add(ending{impi: b.IMPI, impu: b.IMPU, kind: cx.TimeoutDeregistration})
 		}
 		s.verdicts.Log.Info("registration expired", zap.String("impi", b.IMPI), zap.String("impu", b.IMPU), zap.String("contact", b.Contact))
 		s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, IMPI: b.IMPI, CallID: b.CallID, Text: text, Clause: "TS 24.229 5.4.1.5"})
 	}
-}
-
-// timedOut tells the HSS of what has run out, in the turn of the private identity: a
-// REGISTER may come meanwhile, and what it tells the HSS must be the last.
-func (s *Server) timedOut(impi, impu string) {
-	if impi == "" { // a service: nobody registers it
-		s.tellHSS(impi, impu, cx.TimeoutDeregistration, nil)
-		return
-	}
-	s.turns.take(impi, func() {
-		if set := s.store.Get(impu); set.Has(impi) || set != nil && !set.Registered() {
-			s.turns.done(impi) // it was quicker, or the profile has been fetched anew
-			return
-		}
-		s.tellHSS(impi, impu, cx.TimeoutDeregistration, func(error) { s.turns.done(impi) })
-	})
 }

@@ -49,6 +49,7 @@ type Server struct {
 	challenges *challenges
 	iois       [4]string // our network by type of IOI, see ioi
 	turns      *turns
+	endings    *endings
 	chains     *ifc.Cache
 	templates  profile.Templates // of user profiles
 	watchers   *watchers
@@ -92,7 +93,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		},
 	}
 	s.algorithm, _ = aka.ParseDigestAlgorithm(cfg.Algorithm) // Check has read it
-	s.watchers, s.sessions = newWatchers(s), newSessions(s)
+	s.watchers, s.sessions, s.endings = newWatchers(s), newSessions(s), newEndings(s)
 	s.store = registrar.New(registrar.Config{Max: cfg.MaxUsers, Expired: s.expired, Changed: s.watchers.changed})
 	if deps.Metrics != nil {
 		deps.Metrics.MustRegister(s.metrics.registers, s.gauge("registered_sets", "Implicit registration sets that this S-CSCF serves.", s.store.Len),
@@ -191,6 +192,7 @@ func (s *Server) Run(ctx context.Context) error {
 	run, stop := context.WithCancel(ctx)
 	defer stop()
 	wg.Go(func() { s.store.Run(run) })
+	wg.Go(func() { s.endings.run(run) })
 	<-ctx.Done()
 	s.running.Store(false)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Drain.D())

@@ -193,7 +193,7 @@ func (t *thirdParty) end() {
 	for _, impi := range appendIMPIs(nil, before, func(b registrar.Binding) bool { return !after.Has(b.IMPI) }) {
 		for _, b := range before.Bindings {
 			if b.IMPI == impi {
-				s.tellHSS(impi, b.IMPU, cx.AdministrativeDeregistration, nil)
+				s.endings.add(ending{impi: impi, impu: b.IMPU, kind: cx.AdministrativeDeregistration})
 				break
 			}
 		}

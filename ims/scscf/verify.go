@@ -117,7 +117,7 @@ func (s *Server) notAnswered(c *challenge) {
 	if !s.undecided(c.impi, c.impu) {
 		return
 	}
-	s.tellHSS(c.impi, c.impu, cx.AuthenticationTimeout, nil)
+	s.endings.add(ending{impi: c.impi, impu: c.impu, kind: cx.AuthenticationTimeout})
 }
 
 // undecided reports whether all that the HSS knows of a user is that he was to be
@@ -135,17 +135,4 @@ func (r *registration) forget(kind cx.ServerAssignmentType, then func()) {
 		return
 	}
 	r.s.tellHSS(r.impi, string(r.impu), kind, func(error) { r.x.Post(then) })
-}
-
-// tellHSS sends a SAR whose answer changes nothing here. done may be nil.
-func (s *Server) tellHSS(impi, impu string, kind cx.ServerAssignmentType, done func(error)) {
-	q := &cx.SAR{UserName: impi, PublicIdentities: []string{impu}, ServerName: s.name, Type: kind, UserDataAlreadyAvailable: cx.UserDataAvailable}
-	s.cx.SAR(s.cx.Deadline(), q, func(_ *cx.SAA, err error) {
-		if err != nil {
-			s.verdicts.Limited().Warn(s.verdicts.Log, "sar_failed", "the HSS did not take "+kind.String(), zap.String("impi", impi), zap.String("impu", impu), zap.Error(err))
-		}
-		if done != nil {
-			done(err)
-		}
-	})
 }
