@@ -141,6 +141,18 @@ func TestOneContactIsOneBinding(t *testing.T) {
 	})
 }
 
+// Two REGISTERs of one contact that were under way at once have tokens of their own.
+func TestOneContactWithTwoTokens(t *testing.T) {
+	now := time.Now()
+	bs := newBindings(10, func(string) {})
+	one, two := bound("alice", sip.UDP, "198.51.100.1:5060", ""), bound("alice", sip.UDP, "198.51.100.2:5060", "")
+	one.contact, two.contact = "sip:alice@10.0.0.1;p1", "sip:alice@10.0.0.1;p2"
+	bs.put(one)
+	bs.put(two)
+	check(t, "bindings", bs.len(), 1)
+	check(t, "the later one stands", bs.ofContact("alice", "sip:alice@10.0.0.1", now) == two, true)
+}
+
 // Of the contacts of a private identity so many stand, those that have registered last,
 // whatever room there is for others'.
 func TestContactsOfOneIdentityAreBounded(t *testing.T) {

@@ -140,3 +140,20 @@ func TestBothContactsGoWithTheirAddress(t *testing.T) {
 		})
 	}
 }
+
+// So does who registers from where both are reached, over whatever connections they came.
+func TestBothContactsGoWithWhereTheyAreReached(t *testing.T) {
+	const place = "198.51.100.1:5060"
+	now := time.Now()
+	bs := newBindings(10, func(string) {})
+	b, sos := bound("alice", sip.TCP, "198.51.100.1:6001", place), bound("alice", sip.TCP, "198.51.100.1:6002", place)
+	b.contact, sos.contact = "sip:alice@"+place, "sip:alice@"+place+";sos"
+	bob := bound("bob", sip.UDP, place, "")
+	for _, b := range []*binding{b, sos, bob} {
+		if !bs.put(b) {
+			t.Fatal("no room")
+		}
+	}
+	check(t, "contacts", bs.len(), 1)
+	check(t, "who is there", bs.ofFlow(bob.flow, now) == bob, true)
+}
