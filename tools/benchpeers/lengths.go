@@ -1,14 +1,17 @@
 package main
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // aside is what a load takes beside its own length: its start, phones that have to be
-// registered first, what is under way at the end. anew is a core's start and end, with its
-// HSS. Both are from the run of 29 November 2026 (peers.json): its works took 1368 s, and by
-// its lengths and these it is 1365.
+// registered first, what is under way at the end; calling is what it takes besides to
+// register those of calls above capacity. anew is a core's start and end, with its HSS.
 const (
-	aside = 1500 * time.Millisecond
-	anew  = 5 * time.Second
+	aside   = 1100 * time.Millisecond
+	calling = 4 * time.Second
+	anew    = 5 * time.Second
 )
 
 // patience is how long a phone waits for an answer above capacity.
@@ -45,13 +48,20 @@ func (s *settings) length(w work) time.Duration {
 	return s.low
 }
 
-// ofCapacity are the works at half of a core's own capacity, and by how much registrations
-// are offered above it.
-func (s *settings) ofCapacity() (half []string, over []float64) {
+// above is so many times a core's own capacity.
+type above struct {
+	what  string
+	times float64
+}
+
+func (a above) String() string { return fmt.Sprintf("%s, %g times capacity", a.what, a.times) }
+
+// ofCapacity are the works at half of a core's own capacity, and those above it.
+func (s *settings) ofCapacity() (half []string, over []above) {
 	if s.check {
 		return nil, nil
 	}
-	return []string{"registration", "message", "call"}, []float64{1.5, 2}
+	return []string{"registration", "message", "call"}, []above{{"registration", 1.5}, {"registration", 2}, {"call", 2}}
 }
 
 // registering is how long so many phones take to register while memory is measured.
@@ -88,9 +98,13 @@ func (s *settings) once(core string) (all time.Duration) {
 	}
 	half, over := s.ofCapacity()
 	all += time.Duration(len(half)) * (s.stir + s.half + aside)
-	all += time.Duration(len(over)) * (s.stir + s.flood + aside)
-	if core == kamailioCore { // ours answer all, and nobody has to lose patience
-		all += time.Duration(len(over)) * patience
+	for _, x := range over {
+		if all += s.stir + s.flood + aside; x.what == "call" {
+			all += calling
+		}
+		if core == kamailioCore { // ours answer all, and nobody has to lose patience
+			all += patience / 2
+		}
 	}
 	return all + anew
 }

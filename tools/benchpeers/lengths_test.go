@@ -27,19 +27,6 @@ func TestTakes(t *testing.T) {
 	}
 }
 
-// TestTakesWhatItTook: the estimate is that of a run that was made, 1368 s for all works at
-// these lengths, three times (peers.json of commit 910b59d).
-func TestTakesWhatItTook(t *testing.T) {
-	s := settings{
-		cores: []string{kamailioCore, gocscfCore, oneProcess, floorCore}, repeats: 3, before: time.Second, stir: time.Second,
-		low: 5 * time.Second, rate: 4 * time.Second, full: 4 * time.Second, half: 4 * time.Second, flood: 6 * time.Second,
-	}
-	const took = 1368 * time.Second
-	if got := s.takes(true, false); got < took-took/50 || got > took+took/50 {
-		t.Errorf("%v by the estimate, and it took %v", got, took)
-	}
-}
-
 // TestHolding: of two cores on one processor the second waits for the first's last phones.
 func TestHolding(t *testing.T) {
 	s := settings{populations: []int{10, 30}, pace: 1, rest: 100 * time.Second}

@@ -31,6 +31,7 @@ type sample struct {
 	Skipped    uint64            `json:"skipped,omitempty"`
 	Refused    uint64            `json:"refused,omitempty"` // 503
 	RefusedP99 float64           `json:"refused_p99_ms,omitempty"`
+	RefusedMax float64           `json:"refused_max_ms,omitempty"`
 	NoRetry    uint64            `json:"refused_without_retry_after,omitempty"`
 	Dropped    uint64            `json:"dropped,omitempty"` // datagrams that the phones' socket lost
 	Causes     map[string]uint64 `json:"causes,omitempty"`
@@ -119,7 +120,7 @@ func (r *results) add(core, work string, rest float64, p *report) {
 		x.CPU = services * 1000 / float64(l.Done)
 	}
 	if l.Refused != nil {
-		x.Refused, x.RefusedP99, x.NoRetry = l.Refused.Latency.Count, l.Refused.Latency.P99, l.Refused.NoRetryAfter
+		x.Refused, x.RefusedP99, x.RefusedMax, x.NoRetry = l.Refused.Latency.Count, l.Refused.Latency.P99, l.Refused.Latency.Max, l.Refused.NoRetryAfter
 	}
 	r.put(core, work, x)
 }
@@ -155,18 +156,38 @@ func medianOf(list []float64) (float64, bool) {
 	return (list[(n-1)/2] + list[n/2]) / 2, true
 }
 
-// ratio is the median of a work's rates, each by that of another work in the same
-// repeat: each repeat offers multiples of its own capacity.
-func (r *results) ratio(core, work, to string) (float64, bool) {
-	var list []float64
-	for _, x := range r.Samples[core][work] {
-		for _, y := range r.Samples[core][to] {
-			if x.Repeat == y.Repeat && y.Rate > 0 {
-				list = append(list, x.Rate/y.Rate)
+// ofMost is the median of a work's rates, each by the highest rate that was seen of what it
+// is of in the same repeat, in a closed loop or above its capacity: a closed loop may leave
+// a core waiting for its phones.
+func (r *results) ofMost(core, what, row string) (float64, bool) {
+	most := map[int]float64{}
+	for name, list := range r.Samples[core] {
+		if name == (work{what, 0}).String() || strings.HasPrefix(name, what+", ") && strings.HasSuffix(name, "times capacity") {
+			for _, x := range list {
+				most[x.Repeat] = max(most[x.Repeat], x.Rate)
 			}
 		}
 	}
+	var list []float64
+	for _, x := range r.Samples[core][row] {
+		if m := most[x.Repeat]; m > 0 {
+			list = append(list, x.Rate/m)
+		}
+	}
 	return medianOf(list)
+}
+
+// ratios are those of two cores' figures of a work, each of one repeat, in order of size.
+func (r *results) ratios(core, to, work string, of func(sample) float64) (list []float64) {
+	for _, x := range r.Samples[core][work] {
+		for _, y := range r.Samples[to][work] {
+			if a, b := of(x), of(y); x.Repeat == y.Repeat && a > 0 && b > 0 {
+				list = append(list, a/b)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // problem notes what did not work out.
@@ -179,7 +200,7 @@ func (r *results) problem(format string, args ...any) {
 // measureFloor does what there is of the works with the bare relays.
 func (r *results) measureFloor(ctx context.Context, s *settings) {
 	for _, w := range s.works() {
-		x, err := floor(ctx, s, w)
+		x, err := floor(ctx, s, w, r.repeat+1)
 		if err != nil {
 			r.problem("floor, %v: %v", w, err)
 			continue
@@ -188,10 +209,10 @@ func (r *results) measureFloor(ctx context.Context, s *settings) {
 	}
 }
 
-func floor(ctx context.Context, s *settings, w work) (sample, error) {
+func floor(ctx context.Context, s *settings, w work, seed int) (sample, error) {
 	args := []string{"bench", "--what", w.what, "--seconds", seconds(s.length(w)), "--warm", seconds(s.stir), "--json", "--services-cpu", servicesCPU, "--driver-cpu", phonesCPU}
 	if w.rate > 0 {
-		args = append(args, "--rate", strconv.FormatFloat(w.rate, 'g', -1, 64))
+		args = append(args, "--rate", strconv.FormatFloat(w.rate, 'g', -1, 64), "--seed", strconv.Itoa(seed))
 	} else {
 		args = append(args, "--busy", strconv.Itoa(w.busy()))
 	}

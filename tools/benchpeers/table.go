@@ -14,7 +14,7 @@ var titles = map[string]string{kamailioCore: "Kamailio 5.6", gocscfCore: "gocscf
 func (r *results) table() string {
 	var b strings.Builder
 	s := settings{quick: r.Form == formQuick, check: r.Form == formCheck} // of which the works follow
-	fmt.Fprintf(&b, "# Beside Kamailio: the figures\nWritten by `%s`; [peers.md](peers.md) tells what they mean. %s, %s, commit %s, medians of %d, %.0f minutes.\n",
+	fmt.Fprintf(&b, "# Beside Kamailio: the figures\nWritten by `%s`; [peers.md](peers.md) tells what they mean. %s, %s, commit %s, medians of %d (of ratios too, with the least and the most of one repeat), %.0f minutes.\n",
 		r.Command, r.Date, r.Machine, r.Commit, r.Repeats, r.Seconds/60)
 	switch {
 	case s.check || s.quick:
@@ -59,18 +59,24 @@ func (r *results) table() string {
 
 	rowsOf(r, &b, "Half of capacity: share of their processor that the services took, %", "work", half, self, func(x sample) float64 { return 100 * x.Busy }, "%.0f", false)
 
-	over := []string{"registration, 1.5 times capacity", "registration, 2 times capacity"}
-	rowsOf(r, &b, "Above capacity: registrations completed a second", "offered", over, self, func(x sample) float64 { return x.Rate }, "%.0f", false)
+	_, over := s.ofCapacity()
+	name := above.String
+	rowsOf(r, &b, "Above capacity: operations completed a second", "offered", over, name, func(x sample) float64 { return x.Rate }, "%.0f", false)
 	r.goodput(&b, over)
-	rowsOf(r, &b, "Above capacity: median latency of those, ms", "offered", over, self, func(x sample) float64 { return x.P50 }, "%.0f", false)
-	rowsOf(r, &b, "Above capacity: attempts that were answered 503 in time, %", "offered", over, self, func(x sample) float64 { return share(x.Refused, x.Attempts) }, "%.0f", false)
-	rowsOf(r, &b, "Above capacity: attempts that failed otherwise, %", "offered", over, self, func(x sample) float64 { return share(x.Failed-min(x.Failed, x.Refused), x.Attempts) }, "%.1f", false)
-	rowsOf(r, &b, "Above capacity: 99th percentile of the 503s, ms", "offered", over, self, func(x sample) float64 {
-		if x.Refused == 0 {
-			return math.NaN()
+	rowsOf(r, &b, "Above capacity: median latency of those, ms", "offered", over, name, func(x sample) float64 { return x.P50 }, "%.0f", false)
+	rowsOf(r, &b, "Above capacity: attempts that were answered 503 in time, %", "offered", over, name, func(x sample) float64 { return share(x.Refused, x.Attempts) }, "%.0f", false)
+	rowsOf(r, &b, "Above capacity: attempts that failed otherwise, %", "offered", over, name, func(x sample) float64 { return share(x.Failed-min(x.Failed, x.Refused), x.Attempts) }, "%.1f", false)
+	rowsOf(r, &b, "Above capacity: attempts that were due when no phone was free, %", "offered", over, name, func(x sample) float64 { return share(x.Skipped, x.Attempts+x.Skipped) }, "%.1f", false)
+	ofRefusals := func(of func(sample) float64) func(sample) float64 {
+		return func(x sample) float64 {
+			if x.Refused == 0 {
+				return math.NaN()
+			}
+			return of(x)
 		}
-		return x.RefusedP99
-	}, "%.0f", false)
+	}
+	rowsOf(r, &b, "Above capacity: 99th percentile of the 503s, ms", "offered", over, name, ofRefusals(func(x sample) float64 { return x.RefusedP99 }), "%.0f", false)
+	rowsOf(r, &b, "Above capacity: the latest of the 503s, ms", "offered", over, name, ofRefusals(func(x sample) float64 { return x.RefusedMax }), "%.0f", false)
 	r.memoryTable(&b)
 	for _, p := range r.Problems {
 		fmt.Fprintf(&b, "\nNot measured: %s.\n", p)
@@ -113,10 +119,9 @@ func rowsOf[W any](r *results, b *strings.Builder, title, head string, list []W,
 			}
 		}
 		for _, p := range pairs {
-			x, ok1 := r.median(p.of, name(w), of)
-			y, ok2 := r.median(p.to, name(w), of)
-			if ok1 && ok2 && y > 0 {
-				fmt.Fprintf(b, " %.1f |", x/y)
+			list := r.ratios(p.of, p.to, name(w), of)
+			if v, ok := medianOf(list); ok {
+				fmt.Fprintf(b, " %.1f (%.1f–%.1f) |", v, list[0], list[len(list)-1])
 			} else {
 				b.WriteString(" – |")
 			}
@@ -128,13 +133,13 @@ func rowsOf[W any](r *results, b *strings.Builder, title, head string, list []W,
 // share is a part in percent.
 func share(part, of uint64) float64 { return 100 * float64(part) / float64(max(of, 1)) }
 
-// goodput compares what is completed above capacity with capacity.
-func (r *results) goodput(b *strings.Builder, over []string) {
-	b.WriteString("\nOf capacity (the closed loop's rate of the same repeat, then the median):")
+// goodput compares what is completed above capacity with the most that was.
+func (r *results) goodput(b *strings.Builder, over []above) {
+	b.WriteString("\nOf the most that was completed in the same repeat, in a closed loop or above capacity (then the median):")
 	for _, c := range r.Cores {
-		for _, w := range over {
-			if v, ok := r.ratio(c, w, work{"registration", 0}.String()); ok {
-				fmt.Fprintf(b, " %s %.0f %% at %s;", titles[c], 100*v, strings.TrimPrefix(w, "registration, "))
+		for _, x := range over {
+			if v, ok := r.ofMost(c, x.what, x.String()); ok {
+				fmt.Fprintf(b, " %s %.0f %% at %g times of %ss;", titles[c], 100*v, x.times, x.what)
 			}
 		}
 	}

@@ -44,6 +44,7 @@ type phase struct {
 		Latency      struct {
 			Count uint64  `json:"count"`
 			P99   float64 `json:"p99_ms"`
+			Max   float64 `json:"max_ms"`
 		} `json:"latency"`
 	} `json:"refused"`
 	CPU []struct {
@@ -173,6 +174,9 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 			// the machine had something else to do.
 			if err == nil && (p.Load.Succeeded > 0 || strings.HasSuffix(row, "times capacity")) {
 				r.add(name, row, rest, p)
+				if !s.check {
+					r.judge(name, row, p)
+				}
 				return float64(p.Load.Done) / p.Load.Seconds
 			}
 			if problem = err; err == nil {
@@ -196,7 +200,7 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 	}
 	half, over := s.ofCapacity()
 	for _, what := range half {
-		w, phones := work{what, capacity[what] / 2}, 800
+		w, phones := work{what, capacity[what] / 2}, 3000 // so many that none is due when all are busy
 		if what == "registration" {
 			phones = fresh(w.rate, s.half)
 		}
@@ -204,15 +208,44 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 			try(w, what+", half of capacity", s.half, phones)
 		}
 	}
-	for _, times := range over {
-		if w := (work{"registration", capacity["registration"] * times}); w.rate > 0 {
-			try(w, fmt.Sprintf("registration, %g times capacity", times), s.flood, fresh(w.rate, s.flood))
+	for _, x := range over {
+		w, phones := work{x.what, capacity[x.what] * x.times}, callers
+		if x.what == "registration" {
+			phones = fresh(w.rate, s.flood)
+		}
+		if w.rate > 0 { // what was completed then was within its capacity, too
+			capacity[x.what] = max(capacity[x.what], try(w, x.String(), s.flood, phones))
 		}
 	}
 	if err := c.stop(); err != nil {
 		r.problem("%s: %v", name, err)
 	}
 	return ctx.Err()
+}
+
+// callers are the phones of calls above capacity.
+const callers = 4000
+
+// judge notes what a figure is worth nothing for, or less: attempts that failed where there
+// was room for all, that were not made, and refusals that do not say when to come again.
+func (r *results) judge(name, row string, p *report) {
+	l, above := p.Load, strings.HasSuffix(row, "times capacity")
+	var refused, bare uint64
+	if l.Refused != nil {
+		refused, bare = l.Refused.Latency.Count, l.Refused.NoRetryAfter
+	}
+	if wrong := l.Failed - min(l.Failed, refused); !above && float64(wrong) > mostFailed*float64(l.Attempts) {
+		r.problem("%s, %s: %d of %d failed: %v", name, row, wrong, l.Attempts, l.Causes)
+	}
+	if !above && l.Skipped > 0 {
+		r.problem("%s, %s: %d were due when no phone was free", name, row, l.Skipped)
+	}
+	if p.Generator.Dropped > 0 {
+		r.problem("%s, %s: the phones' socket lost %d datagrams", name, row, p.Generator.Dropped)
+	}
+	if bare > 0 && name != kamailioCore {
+		r.problem("%s, %s: %d of %d refusals without Retry-After", name, row, bare, refused)
+	}
 }
 
 // load runs testbed load on the phones' processor. Some phones may fail, and that is in

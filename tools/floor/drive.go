@@ -53,9 +53,9 @@ const patience = 5 * time.Second
 
 // open begins operations at random times, so many in a second, whatever becomes of
 // them.
-func (d *driver) open(rate float64, during time.Duration) error {
+func (d *driver) open(rate float64, seed uint64, during time.Duration) error {
 	out := make([]byte, 64<<10)
-	random := rand.New(rand.NewPCG(1, uint64(rate)))
+	random := rand.New(rand.NewPCG(seed, uint64(rate)))
 	begin := time.Now()
 	for due := begin; ; {
 		due = due.Add(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))

@@ -39,6 +39,7 @@ func run(args []string) error {
 type options struct {
 	what      string
 	rate      float64
+	seed      uint64
 	busy      int
 	seconds   float64
 	warm      float64
@@ -50,6 +51,7 @@ func parse(args []string) (o options, err error) {
 	fs := flag.NewFlagSet("floor bench", flag.ContinueOnError)
 	fs.StringVar(&o.what, "what", "registration", "registration, reregistration, call or message")
 	fs.Float64Var(&o.rate, "rate", 0, "operations a second, at random times; 0 keeps --busy of them going")
+	fs.Uint64Var(&o.seed, "seed", 1, "of the random times")
 	fs.IntVar(&o.busy, "busy", 80, "operations at once, without --rate")
 	fs.Float64Var(&o.seconds, "seconds", 10, "how long is measured")
 	fs.Float64Var(&o.warm, "warm", 1, "seconds before that")
@@ -175,7 +177,7 @@ func drive(args []string) error {
 	work := func(seconds float64) error {
 		during := time.Duration(seconds * float64(time.Second))
 		if o.rate > 0 {
-			return d.open(o.rate, during)
+			return d.open(o.rate, o.seed, during)
 		}
 		return d.closed(o.busy, during)
 	}
