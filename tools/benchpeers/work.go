@@ -200,7 +200,7 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 	}
 	half, over := s.ofCapacity()
 	for _, what := range half {
-		w, phones := work{what, capacity[what] / 2}, 3000 // so many that none is due when all are busy
+		w, phones := work{what, capacity[what] / 2}, 1600 // so many that none is due when all are busy
 		if what == "registration" {
 			phones = fresh(w.rate, s.half)
 		}
@@ -209,6 +209,9 @@ func (r *results) measure(ctx context.Context, s *settings, name string) error {
 		}
 	}
 	for _, x := range over {
+		if !x.by(name) {
+			continue
+		}
 		w, phones := work{x.what, capacity[x.what] * x.times}, callers
 		if x.what == "registration" {
 			phones = fresh(w.rate, s.flood)
