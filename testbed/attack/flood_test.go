@@ -1,6 +1,8 @@
 package attack
 
 import (
+	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -36,7 +38,7 @@ func TestFloods(t *testing.T) {
 	// loop comes to it from outside.
 	leaves := map[string]int{"registers": 2, "sos": 2, "victim": 2, "spoofed": 1, "loops": 1}
 	ran := 0
-	err := Floods(t.Context(), target, FloodConfig{For: 10 * time.Second, Messages: messages, Rate: 4000, Conns: 150}, func(r FloodReport) {
+	err := Floods(t.Context(), target, FloodConfig{For: 10 * time.Second, Messages: messages, Rate: 4000, Conns: 50}, func(r FloodReport) {
 		ran++
 		if r.Sent < messages {
 			t.Errorf("%s: %d of %d sent", r.Name, r.Sent, messages)
@@ -60,6 +62,25 @@ func TestFloods(t *testing.T) {
 	}
 	if ran != len(floods) {
 		t.Errorf("%d floods of %d", ran, len(floods))
+	}
+}
+
+// TestPlacesTakenByStrangers: silent connections from many addresses, more than there may be,
+// keep no phone with TCP out.
+func TestPlacesTakenByStrangers(t *testing.T) {
+	target := startTarget(t, 1, 1)
+	for i := range maxConnections + 20 {
+		d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(many(64*i), 0))}
+		c, err := d.DialContext(t.Context(), "tcp", target.Gm.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	for range 3 {
+		if err := target.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -11,6 +11,10 @@ import (
 	"github.com/gocscf/gocscf/testbed/lab"
 )
 
+// maxConnections are all that the P-CSCF may have: more than TestFloods opens, few enough
+// to be taken.
+const maxConnections = 128
+
 // startTarget starts a core in this process, with a broken application server and
 // something before the HSS that bends Cx.
 func startTarget(t *testing.T, crooks int, seed uint64) *Target {
@@ -29,7 +33,7 @@ func startTarget(t *testing.T, crooks int, seed uint64) *Target {
 		Domain: target.Domain, Subscribers: append(target.Honest[:], target.Crooks...),
 		Adjust: func(c *lab.Configs) {
 			target.Gm, target.Mw, target.I, target.S = c.P.Listen.Gm, c.P.Listen.Mw, c.I.Listen, c.S.Listen
-			c.P.MaxConnections = 128 // all places are taken by those floods that open connections
+			c.P.MaxConnections = maxConnections
 			// A machine that does other work is no overload, in which honest phones may be refused.
 			for _, o := range []*node.Overload{&c.P.Overload, &c.I.Overload, &c.S.Overload} {
 				o.TargetLatency, o.MaxWait = node.Duration(2*time.Second), node.Duration(10*time.Second)
