@@ -100,10 +100,18 @@ func IMPIFromIMPU(u uri.URI) (IMPI, error) {
 	return ParseIMPI(uri.Unescape(u.User) + "@" + u.Host)
 }
 
+// lowerASCII changes A to Z alone: of other letters some become ASCII in lower case, as the
+// Kelvin sign does, and what is no UTF-8 would grow.
 func lowerASCII(s string) string {
 	for i := 0; i < len(s); i++ {
 		if 'A' <= s[i] && s[i] <= 'Z' {
-			return strings.ToLower(s)
+			b := []byte(s)
+			for ; i < len(b); i++ {
+				if 'A' <= b[i] && b[i] <= 'Z' {
+					b[i] += 'a' - 'A'
+				}
+			}
+			return string(b)
 		}
 	}
 	return s

@@ -187,6 +187,9 @@ func (x *xmlContact) contact() (Contact, error) {
 			return c, err
 		}
 	}
+	if c.TempGRUU == "" { // of nothing there is no first
+		c.TempGRUUFirstCSeq = 0
+	}
 	if len(x.Params) > MaxParams {
 		return c, fmt.Errorf("%d unknown-param elements, more than %d", len(x.Params), MaxParams)
 	}
