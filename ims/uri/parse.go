@@ -119,8 +119,9 @@ func hostEnd(s string, i int) (end int, bad bool) {
 	}
 	start := i
 	for ; i < len(s) && is(s[i], cHost); i++ {
-		// No empty label: neither a leading dot nor two in a row.
-		if s[i] == '.' && (i == start || s[i-1] == '.') {
+		// No empty label: neither a leading dot nor two in a row. And no hyphen at either
+		// end of one (RFC 3261 25.1).
+		if s[i] == '.' && (i == start || s[i-1] == '.' || s[i-1] == '-') || s[i] == '-' && i > start && s[i-1] == '.' {
 			return i, true
 		}
 	}
