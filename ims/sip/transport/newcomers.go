@@ -43,8 +43,8 @@ func (n *newcomers) leave(c *conn) {
 }
 
 // makeRoom has the oldest connection that is nobody's give way, if hardly a place is left
-// for strangers and there are more of those than places. The caller is one of those whom
-// Close waits for.
+// for strangers and there are more of those than places. The caller holds no lock, and reads
+// no connection.
 func (t *Transport) makeRoom() {
 	known := t.cfg.Known
 	if t.cfg.MaxConns < 0 || known == nil {
@@ -62,7 +62,7 @@ func (t *Transport) makeRoom() {
 			t.file(c, true)
 		default:
 			t.dropped(c.current(), Displaced, nil)
-			t.wg.Go(func() { c.close(errDisplaced) })
+			c.close(errDisplaced) // now: the one that comes needs its place
 			return
 		}
 	}
