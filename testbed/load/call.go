@@ -107,6 +107,14 @@ func (e *engine) finalAnswer(a *attempt, status, body string) {
 	e.transmit(a.to, a.answered)
 }
 
+// stopRinging has the called phone give up when the attempt is over. Where a proxy between
+// the two has died nobody cancels, and it would ring until Timer C.
+func (e *engine) stopRinging(a *attempt) {
+	if len(a.invite) > 0 {
+		e.finalAnswer(a, "480 Temporarily Unavailable", "")
+	}
+}
+
 // inviteAnswered takes the final answer at the caller.
 func (e *engine) inviteAnswered(a *attempt, h *heard) {
 	switch {

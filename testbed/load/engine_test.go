@@ -141,6 +141,59 @@ func TestStrayMessages(t *testing.T) {
 	}
 }
 
+// TestStopsRinging: a phone does not ring on for a caller who has been refused, as is one
+// whose I-CSCF dies behind the INVITE: nobody takes that back. One that has answered says
+// no more.
+func TestStopsRinging(t *testing.T) {
+	e, pcscf := still(t, 2)
+	e.cfg.Ring = time.Hour
+	e.lock()
+	defer e.mu.Unlock()
+	if err := pcscf.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	heard := func() (first []string) {
+		sent := e.socket.queue
+		e.socket.flush()
+		for range sent {
+			var b [2000]byte
+			n, err := pcscf.Read(b[:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			line, _, _ := strings.Cut(string(b[:n]), "\r\n")
+			first = append(first, line)
+		}
+		return first
+	}
+	o := e.newOffer(Only(Call), 0, 1, &recorder{})
+	for _, tt := range []struct {
+		kind Scenario
+		last string // what the called phone says by itself
+		end  []string
+	}{
+		{Call, "SIP/2.0 180 Ringing", []string{"SIP/2.0 480 Temporarily Unavailable"}},
+		{Rejected, "SIP/2.0 486 Busy Here", nil},
+	} {
+		e.numbers++
+		from, to := &e.phones[0], &e.phones[1]
+		e.launch(o, &recorder{}, tt.kind, from, to, 0)
+		a := from.doing
+		heard()
+		e.receive(a.main.request, netip.AddrFrom4(to.addr))
+		if got := heard(); len(got) != 1 || got[0] != tt.last {
+			t.Errorf("%s: the called phone says %q, want %q", tt.kind, got, tt.last)
+		}
+		e.fail(a, "INVITE: 504")
+		if got := heard(); !slices.Equal(got, tt.end) {
+			t.Errorf("%s: when the caller has been refused the called phone says %q, want %q", tt.kind, got, tt.end)
+		}
+		if from.doing != nil || to.doing != nil {
+			t.Errorf("%s: the phones are still busy", tt.kind)
+		}
+	}
+}
+
 // How long a success takes counts from when it was due, as well if no phone was there at
 // that time, and leaves out what the phone itself waits.
 func TestLatencyCountsFromWhenItWasDue(t *testing.T) {

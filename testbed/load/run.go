@@ -254,6 +254,7 @@ func (e *engine) finish(a *attempt, cause string) {
 		e.succeeded++
 	}
 	e.tell(a, cause)
+	e.stopRinging(a)
 	for _, p := range [...]*phone{a.from, a.to} {
 		if p == nil {
 			continue
