@@ -144,7 +144,7 @@ func addrURI(value string) (u sip.Uri, ok bool) {
 // cutAddr splits a name-addr or addr-spec into its URI and where what follows the
 // address begins; quoted text may hold any of these characters.
 func cutAddr(value string) (uri string, end int) {
-	quoted, open := false, -1
+	quoted, open, spec := false, -1, -1
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; {
 		case quoted && c == '\\':
@@ -156,10 +156,14 @@ func cutAddr(value string) (uri string, end int) {
 			open = i + 1
 		case c == '>' && open >= 0:
 			return value[open:i], i + 1
+		case c == ';' && spec < 0:
+			spec = i
 		}
 	}
-	uri, _, _ = strings.Cut(value, ";")
-	return strings.TrimSpace(uri), len(uri)
+	if spec < 0 {
+		spec = len(value)
+	}
+	return strings.TrimSpace(value[:spec]), spec
 }
 
 // addrText is the text of an address's URI, as written.
