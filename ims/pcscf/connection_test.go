@@ -103,6 +103,24 @@ func TestPhoneOverTCPBehindNAT(t *testing.T) {
 	})
 }
 
+// Behind a NAT a phone over UDP and whoever has the same port of it over TCP may be two:
+// what is too large for a datagram stays one.
+func TestLargeRequestsForPhoneOverUDPBehindNAT(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "198.51.100.1:5060")
+		p.send(gmAddr, p.text("REGISTER", "sip:"+domain, "reg-alice", "To: <sip:alice@"+domain+">", p.authorization(), "Contact: <sip:alice@10.0.0.1:5060>"))
+		token := p.registered("Contact: <sip:alice@10.0.0.1:5060>;expires=3600", "Service-Route: "+route)
+		q := w.peerOn(p.host, "mallory", "198.51.100.1:5070")
+		c := q.dial(5060, gmAddr)
+		to := w.scscf.dial(0, mwAddr)
+		write(t, to, w.scscf.text("MESSAGE", "sip:alice@10.0.0.1:5060", "m1", "Route: <sip:"+token+"@"+mwAddr+";lr>", "body:"+strings.Repeat("x", 2000)))
+		p.answer(p.request("MESSAGE"), 200)
+		w.scscf.status(200)
+		q.nothing(time.Second)
+		_ = c.Close()
+	})
+}
+
 // A phone over UDP dials for what is too large for a datagram: from its own port.
 // What is too large for it goes back over that connection.
 func TestLargeMessagesOfAPhoneOverUDP(t *testing.T) {

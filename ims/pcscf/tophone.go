@@ -73,7 +73,7 @@ func (s *Server) way(x *proxy.Exchange, b *binding) (proxy.Hop, bool) {
 // a connection that has ended, one is dialled to its contact; where a NAT is between there
 // is no other way, and whoever connects from that address and port next is somebody else.
 func (b *binding) hop() proxy.Hop {
-	h := proxy.Hop{Flow: b.flow, Addr: b.source, Proto: b.flow.Proto, Role: b.flow.Role}
+	h := proxy.Hop{Flow: b.flow, Addr: b.source, Proto: b.flow.Proto, Role: b.flow.Role, Alone: !b.at.IsValid()}
 	if b.flow.Proto.Stream() {
 		h.Addr, h.Proto = b.at, b.atProto
 	}

@@ -127,7 +127,7 @@ func (c *Core) stream(h *Hop, datagram sip.Flow) (sip.Flow, bool) {
 	if h.Stream.Conn != 0 {
 		return h.Stream, true
 	}
-	if c.transport.Refused(datagram.Role, datagram.Local, datagram.Remote) {
+	if h.Alone || c.transport.Refused(datagram.Role, datagram.Local, datagram.Remote) {
 		return sip.Flow{}, false
 	}
 	if datagram.Role == sip.RoleProtectedClient { // the ports of one SA set

@@ -46,6 +46,10 @@ type Hop struct {
 	Proto sip.Proto
 	// Role says which of our sockets sends.
 	Role sip.Role
+	// Alone has no stream but Stream be taken, and none be dialled, for a request too big
+	// for a datagram: where a NAT is between, who is at the peer's address over TCP may be
+	// anybody behind it.
+	Alone bool
 	// Local, when valid, is the address and port of that socket: of a role that
 	// has several, as the protected client ports are.
 	Local netip.AddrPort
