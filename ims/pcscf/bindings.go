@@ -64,7 +64,11 @@ func (t *bindings) ofToken(token string, now time.Time) *binding {
 func (t *bindings) ofFlow(f sip.Flow, now time.Time) *binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if b := t.there(t.bySource[sourceOf(f)], now); b != nil {
+	b := t.bySource[sourceOf(f)]
+	if b != nil && b.flow.Conn != f.Conn {
+		b = nil // its connection has ended: who has its port of a NAT now is somebody else
+	}
+	if b := t.there(b, now); b != nil {
 		return b
 	}
 	return t.there(t.byAt[f.Remote], now)

@@ -26,6 +26,24 @@ func bound(impi string, proto sip.Proto, source, at string) *binding {
 	return b
 }
 
+// Who has the address and port of a connection that has ended is not the phone that
+// registered over it, also where the 200 came when it had ended.
+func TestEndedConnectionIsNobodys(t *testing.T) {
+	bs, now := newBindings(10, func(string) {}), time.Now()
+	b := bound("alice", sip.TCP, "198.51.100.1:40000", "")
+	b.flow.Conn = 1
+	bs.closed(b.flow)
+	bs.put(b)
+	next := b.flow
+	next.Conn = 2
+	if got := bs.ofFlow(next, now); got != nil {
+		t.Errorf("the next connection from there is %s's", got.impi)
+	}
+	if got := bs.ofFlow(b.flow, now); got != b {
+		t.Error("its own connection is not the phone's")
+	}
+}
+
 // A phone that takes another's address takes its place; beside it, both stay.
 func TestAddressesBelongToOnePhone(t *testing.T) {
 	const a, b, c = "198.51.100.1:5060", "198.51.100.1:5061", "198.51.100.1:5062"
