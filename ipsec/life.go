@@ -197,7 +197,7 @@ func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 		h.shorten(now.Add(l.timers.Linger), endReplaced)
 	}
 	for _, st := range [...]State{Old, Leaving, Unused} {
-		if h := l.in(st); len(l.sets) >= MaxSets && h != nil && h.set.ID != on {
+		if h := l.in(st); len(l.sets) >= MaxSets && h != nil && h != stays && h.set.ID != on {
 			acts = append(acts, l.remove(h, endCrowded)...)
 		}
 	}

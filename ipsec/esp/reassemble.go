@@ -28,8 +28,8 @@ type reassembler struct {
 
 	mu        sync.Mutex
 	datagrams map[fragmentKey]*list.Element
-	order     list.List                      // of *datagram, the oldest first
-	sources   map[netip.Addr][]*list.Element // the oldest first, at most maxPerSource each
+	order     list.List                 // of *datagram, the oldest first
+	sources   map[quota][]*list.Element // the oldest first, at most maxPerSource each
 	memory    int
 	stats     reassemblyStats
 }
@@ -151,20 +151,29 @@ func (d *datagram) insert(p ipPacket) bool {
 	return true
 }
 
+// quota is who shares a bound: an address outside, one SA within. Behind a NAT many
+// phones have one address.
+type quota struct {
+	src netip.Addr
+	spi uint32
+}
+
+func (k fragmentKey) quota() quota { return quota{k.src, k.spi} }
+
 // start begins a datagram. Whoever has too many in work loses his oldest.
 func (r *reassembler) start(k fragmentKey, now time.Time) *list.Element {
 	if r.datagrams == nil {
 		r.datagrams = make(map[fragmentKey]*list.Element)
-		r.sources = make(map[netip.Addr][]*list.Element)
+		r.sources = make(map[quota][]*list.Element)
 	}
-	if list := r.sources[k.src]; len(list) >= maxPerSource {
+	if list := r.sources[k.quota()]; len(list) >= maxPerSource {
 		r.stats.Crowded++
 		r.remove(list[0])
 	}
 	d := &datagram{key: k, total: -1, until: now.Add(reassemblyTimeout)}
 	el := r.order.PushBack(d)
 	r.datagrams[k] = el
-	r.sources[k.src] = append(r.sources[k.src], el)
+	r.sources[k.quota()] = append(r.sources[k.quota()], el)
 	r.memory += d.cost()
 	return el
 }
@@ -173,12 +182,12 @@ func (r *reassembler) remove(el *list.Element) {
 	d := r.order.Remove(el).(*datagram)
 	delete(r.datagrams, d.key)
 	r.memory -= d.cost()
-	rest := r.sources[d.key.src]
+	rest := r.sources[d.key.quota()]
 	i := slices.Index(rest, el)
 	if rest = slices.Delete(rest, i, i+1); len(rest) > 0 {
-		r.sources[d.key.src] = rest
+		r.sources[d.key.quota()] = rest
 	} else {
-		delete(r.sources, d.key.src)
+		delete(r.sources, d.key.quota())
 	}
 }
 

@@ -134,6 +134,21 @@ func TestReassemblyIsBounded(t *testing.T) {
 			t.Error("the other source has lost its fragment")
 		}
 	})
+	t.Run("one SA does not crowd out another behind the same NAT", func(t *testing.T) {
+		var r reassembler
+		first := frag(0, 8, true, 1)
+		first.spi = 1
+		r.add(first, now)
+		for i := range 2 * maxPerSource {
+			p := frag(0, 8, true, 1)
+			p.spi, p.id = 2, uint32(100+i)
+			r.add(p, now)
+		}
+		first.offset, first.more = 8, false
+		if _, whole := r.add(first, now); !whole {
+			t.Error("the other SA has lost its fragment")
+		}
+	})
 	t.Run("fragments of one datagram", func(t *testing.T) {
 		var r reassembler
 		for i := range maxFragments + 1 {

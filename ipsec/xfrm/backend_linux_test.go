@@ -173,13 +173,15 @@ func TestAStepThatIsNotAcknowledgedLeavesNothing(t *testing.T) {
 	f := newFakeKernel()
 	b, _ := started(t, f, nil)
 	before := f.snapshot()
-	for step := 1; step <= 8; step++ {
-		f.n, f.unheard = 0, step
-		if err := b.Install(set(1, sha1Null)); err == nil || !strings.Contains(err.Error(), "not acknowledged") {
-			t.Errorf("step %d is not acknowledged: %v", step, err)
-		}
-		if got := f.snapshot(); !slices.Equal(got, before) {
-			t.Errorf("after step %d was not acknowledged there is\n%v", step, got)
+	for lost, says := range map[error]string{unix.EAGAIN: "not acknowledged", unix.ENOBUFS: "no memory"} {
+		for step := 1; step <= 8; step++ {
+			f.n, f.unheard, f.lost = 0, step, lost
+			if err := b.Install(set(1, sha1Null)); err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("step %d is not acknowledged (%v): %v", step, lost, err)
+			}
+			if got := f.snapshot(); !slices.Equal(got, before) {
+				t.Errorf("after step %d was not acknowledged (%v) there is\n%v", step, lost, got)
+			}
 		}
 	}
 	if err := b.Install(set(1, sha1Null)); err != nil {

@@ -28,6 +28,7 @@ type fakeKernel struct {
 	// unheard is the number of the request that is carried out, and whose
 	// acknowledgement is lost.
 	unheard int
+	lost    error // what the library says then; nil for EAGAIN
 	gets    int
 }
 
@@ -49,7 +50,7 @@ func (f *fakeKernel) do(r request) error {
 	if f.n == f.unheard {
 		f.unheard = 0
 		f.n--
-		return cmp.Or(f.do(r), error(unix.EAGAIN))
+		return cmp.Or(f.do(r), f.lost, error(unix.EAGAIN))
 	}
 	if f.fail != nil {
 		if err := f.fail(f.n, r); err != nil {

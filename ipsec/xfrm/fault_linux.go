@@ -86,5 +86,5 @@ func modules(p ipsec.Pair) []string {
 func gone(err error) bool { return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) }
 
 // unknown reports whether a request may have been carried out although it failed: the
-// kernel has not said in time what became of it.
-func unknown(err error) bool { return errors.Is(err, unix.EAGAIN) }
+// kernel has not said in time what became of it, or had no memory to say so.
+func unknown(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOBUFS) }
