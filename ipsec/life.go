@@ -174,7 +174,9 @@ const (
 // Nobody has shown yet that he has the keys: established sets stay, also where the
 // phone offers their SPIs and ports again, which anybody could have read on the way.
 // A back end takes such a set beside the other. For the same reason one stays whose
-// challenge was answered, which needs the keys, until the home network has answered.
+// challenge was answered, which needs the keys, until the home network has answered:
+// where that makes too many, one that is established and not in use goes, which a phone
+// that has answered without it has lost, or the answered one, if the REGISTER came over that.
 func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 	from := on
 	if h := l.find(on); h != nil && (h.state == Temporary || h.state == Leaving) {
@@ -200,6 +202,9 @@ func (l *Life) Challenged(s *Set, on SetID, now time.Time) []Action {
 		if h := l.in(st); len(l.sets) >= MaxSets && h != nil && h != stays && h.set.ID != on {
 			acts = append(acts, l.remove(h, endCrowded)...)
 		}
+	}
+	if len(l.sets) >= MaxSets && stays.set.ID != on { // this one is asked for over a set before it
+		acts = append(acts, l.remove(stays, endCrowded)...)
 	}
 	s.Hard = now.Add(l.timers.Await)
 	l.sets = append(l.sets, &held{set: s, state: Temporary, from: from, end: s.Hard, why: endAwait})

@@ -234,7 +234,14 @@ func TestLifeHoldsWhateverHappens(t *testing.T) {
 				if rapid.IntRange(0, 5).Draw(t, "same SPIs") == 0 {
 					like = "a"
 				}
+				answered := p.life.pending()
+				if over := p.life.find(on); over != nil && over.state != InUse {
+					answered = nil // whoever sends over such a set has its keys, and goes on with it
+				}
 				do(p.challenge(id, on, like))
+				if answered != nil && p.life.find(answered.set.ID) == nil {
+					t.Fatalf("set %d, whose challenge was answered, has gone for one that nobody has answered", answered.set.ID)
+				}
 				known = append(known, id)
 				if rapid.IntRange(0, 5).Draw(t, "fails") == 0 {
 					delete(stands, id) // all or nothing
