@@ -32,14 +32,20 @@ func (c *conn) enqueue(o *Outgoing) bool {
 		o.fail(ErrSlowConsumer)
 		return true
 	}
-	o.keep()
-	c.queue = append(c.queue, *o)
-	c.octets += len(o.Data)
+	c.put(o)
 	if c.state == open {
 		c.startFlush()
 	}
 	c.mu.Unlock()
 	return true
+}
+
+// put puts a message into the queue. The caller holds c.mu, or has a connection that
+// nobody else knows yet.
+func (c *conn) put(o *Outgoing) {
+	o.keep()
+	c.queue = append(c.queue, *o)
+	c.octets += len(o.Data)
 }
 
 // startFlush starts the writer unless it runs. The caller holds c.mu.

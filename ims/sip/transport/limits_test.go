@@ -15,6 +15,24 @@ import (
 	"github.com/gocscf/gocscf/ims/sip/transport/memnet"
 )
 
+// A connection that is refused before the message could wait for it is not dialled for the
+// same message again.
+func TestOneDialForAMessage(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+		a := newEnd(t, ha, addrA, sip.RoleCore, Config{})
+		n.SetLink("192.0.2.1", "192.0.2.2", memnet.Link{Refuse: true})
+		to := sip.Flow{Proto: sip.TCP, Role: sip.RoleCore, Remote: netip.MustParseAddrPort(addrB)}
+		const many = 2000
+		for range many {
+			a.Send(Outgoing{Flow: to, Data: []byte(message("a", 0)), Insist: true, Fail: a.Fail})
+			synctest.Wait()
+		}
+		if dials := a.counted(DialFailed); dials != many || len(a.failed()) != many {
+			t.Errorf("%d connections were dialled for %d messages, %d of which failed", dials, many, len(a.failed()))
+		}
+	})
+}
+
 func TestConnectFails(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

@@ -158,20 +158,21 @@ func (t *Transport) sendStream(o *Outgoing) {
 		local = netip.AddrPortFrom(local.Addr(), 0)
 	}
 	// A connection may end between being found and being asked; the next round
-	// does not find it any more.
+	// does not find it any more. One that is dialled has the message from the start.
 	for {
 		c, why, err := t.connTo(o, local)
 		if err != nil {
 			t.refuse(o, why, err)
 			return
 		}
-		if c.enqueue(o) {
+		if c == nil || c.enqueue(o) {
 			return
 		}
 	}
 }
 
-// connTo returns a connection for the message, dialling one where it may.
+// connTo returns a connection for the message, or none where it has one dialled: that has
+// the message already, so that one which is refused at once is not dialled for it again.
 func (t *Transport) connTo(o *Outgoing, local netip.AddrPort) (*conn, Reason, error) {
 	p := peer{o.Flow.Role, o.Flow.Remote}
 	t.mu.Lock()
@@ -196,8 +197,9 @@ func (t *Transport) connTo(o *Outgoing, local netip.AddrPort) (*conn, Reason, er
 		return nil, why, ErrTooManyConns
 	}
 	c := t.newConn(f, asked, false)
+	c.put(o)
 	t.wg.Go(c.dial)
-	return c, 0, nil
+	return nil, 0, nil
 }
 
 // over reports whether one more would exceed a limit.
