@@ -144,7 +144,7 @@ func addrURI(value string) (u sip.Uri, ok bool) {
 // cutAddr splits a name-addr or addr-spec into its URI and where what follows the
 // address begins; quoted text may hold any of these characters.
 func cutAddr(value string) (uri string, end int) {
-	quoted, open, spec := false, -1, -1
+	quoted, open, spec := false, -1, len(value)
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; {
 		case quoted && c == '\\':
@@ -156,12 +156,9 @@ func cutAddr(value string) (uri string, end int) {
 			open = i + 1
 		case c == '>' && open >= 0:
 			return value[open:i], i + 1
-		case c == ';' && spec < 0:
+		case c == ';' && spec == len(value):
 			spec = i
 		}
-	}
-	if spec < 0 {
-		spec = len(value)
 	}
 	return strings.TrimSpace(value[:spec]), spec
 }
