@@ -54,6 +54,9 @@ func (c *Cx) Room(class admission.Class) bool {
 	return c.guard == nil || c.guard.Room(c.guard.now(), class)
 }
 
+// Spare reports whether the HSS may be asked what nobody waits for.
+func (c *Cx) Spare() bool { return c.guard == nil || c.guard.Spare(c.guard.now()) }
+
 // Busy is the refusal for what finds no room, or whom the HSS says that it is too busy.
 func (c *Cx) Busy() Refusal {
 	r := Refusal{Status: 503, Cause: "hss_slow", Clause: "RFC 3261 21.5.4",

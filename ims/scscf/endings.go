@@ -23,7 +23,7 @@ type ending struct {
 }
 
 // endings are those for which nobody waits, or which the HSS has not taken. What runs out
-// at once, as the registrations from before a failure do, is more than a connection takes
+// at once, as the registrations from before a failure do, is more than an HSS takes
 // at a time. Its methods may be called from any goroutine; run sends.
 type endings struct {
 	s    *Server
@@ -31,29 +31,36 @@ type endings struct {
 	wake chan struct{}
 
 	mu           sync.Mutex
-	open         int // of which the HSS is being told
+	pace         endingPace
 	first, again []ending
+	unanswered   int // of them, those of challenges
 }
 
-// Bounds: so many SARs are open at a time, which leaves the HSS to those who register; and
-// one that it has not taken is sent again each minute for an hour.
+// Bounds: one that the HSS has not taken is sent again each minute for an hour; those of
+// challenges, which strangers can make, are an eighth of as many as the others may be.
 const (
-	maxOpenEndings = 128
-	maxEndingTries = 60
-	endingPause    = time.Minute
+	maxEndingTries    = 60
+	endingPause       = time.Minute
+	partForChallenges = 8
 )
 
 func newEndings(s *Server) *endings {
-	return &endings{s: s, max: cmp.Or(max(s.cfg.MaxUsers, 0), 1_000_000), wake: make(chan struct{}, 1)}
+	return &endings{s: s, max: cmp.Or(max(s.cfg.MaxUsers, 0), 1_000_000), wake: make(chan struct{}, 1), pace: newEndingPace()}
 }
 
-// add puts e behind the others. Each is of a user who was here: beyond as many as there may
-// be users, one is lost, and the HSS keeps him until he comes back.
+// add puts e behind the others. Each is of a user who was here, or who was to be challenged:
+// beyond as many as there may be users, one is lost, and the HSS keeps him until he comes back.
 func (q *endings) add(e ending) {
 	own := e.impi + e.impu // so that it does not hold on to a binding
 	e.impi, e.impu = own[:len(e.impi)], own[len(e.impi):]
 	q.mu.Lock()
-	full := len(q.first)+len(q.again) >= q.max
+	full := len(q.first)+len(q.again)-q.unanswered >= q.max
+	if e.ofChallenge() {
+		full = q.unanswered >= (q.max+partForChallenges-1)/partForChallenges
+	}
+	if !full && e.ofChallenge() {
+		q.unanswered++
+	}
 	switch {
 	case full:
 	case e.tries == 0:
@@ -69,8 +76,15 @@ func (q *endings) add(e ending) {
 	q.look()
 }
 
-// failed sends e again later, if not too often.
+// failed sends e, which the HSS has not taken, again later, if not too often.
 func (q *endings) failed(e ending) {
+	q.mu.Lock()
+	q.pace.failed(time.Now())
+	q.mu.Unlock()
+	q.later(e)
+}
+
+func (q *endings) later(e ending) {
 	if e.tries++; e.tries == maxEndingTries {
 		q.lost(e, "it was told each minute for an hour")
 		return
@@ -96,7 +110,7 @@ func (q *endings) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		e, wait := q.next(time.Now(), q.s.cx.Ready() == nil)
+		e, wait := q.next(time.Now())
 		if wait == 0 {
 			q.tell(e)
 			continue
@@ -112,37 +126,50 @@ func (q *endings) run(ctx context.Context) {
 }
 
 // next returns one that is due, which is open then, or how long until there may be one. None
-// is while no HSS is connected.
-func (q *endings) next(now time.Time, connected bool) (e ending, wait time.Duration) {
+// is while no HSS is connected, nor while it has enough to do with those who wait for it.
+func (q *endings) next(now time.Time) (e ending, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	list := &q.first
 	if len(q.first) == 0 {
 		list = &q.again // all wait equally long: the first is due first
 	}
-	if q.open == maxOpenEndings || len(*list) == 0 {
+	if len(*list) == 0 {
 		return ending{}, time.Hour
 	}
-	if !connected {
+	if wait := max(q.pace.wait(now), (*list)[0].after.Sub(now)); wait > 0 {
+		return ending{}, wait
+	}
+	if q.s.cx.Ready() != nil {
 		return ending{}, time.Second
 	}
-	if wait := (*list)[0].after.Sub(now); wait > 0 {
-		return ending{}, wait
+	if !q.s.cx.Spare() {
+		return ending{}, time.Second / 10
 	}
 	e, (*list)[0] = (*list)[0], ending{}
 	if *list = (*list)[1:]; len(*list) == 0 {
 		*list = nil // it may have been long
 	}
-	q.open++
+	if e.ofChallenge() {
+		q.unanswered--
+	}
+	q.pace.open++
 	return e, 0
 }
 
-func (q *endings) closed() {
+// closed is the end of one that was open: err is what has become of its SAR.
+func (q *endings) closed(err error) {
 	q.mu.Lock()
-	q.open--
+	q.pace.open--
+	if err == nil || !transient(err) {
+		q.pace.taken()
+	}
 	q.mu.Unlock()
 	q.look()
 }
+
+// errNotTold ends one that the HSS does not have to hear of any more.
+var errNotTold = errors.New("not told")
 
 // tell tells the HSS if it is still so, in the turn of the private identity: a REGISTER may
 // come meanwhile, and what it tells the HSS must be the last.
@@ -150,23 +177,23 @@ func (q *endings) tell(e ending) {
 	turns := q.s.turns
 	if e.impi == "" || e.ofChallenge() { // nobody registers a service; and the HSS keeps who is registered
 		if q.s.stands(e) {
-			q.s.sar(e, func(error) { q.closed() })
+			q.s.sar(e, q.closed)
 		} else {
-			q.closed()
+			q.closed(errNotTold)
 		}
 		return
 	}
-	over := func(error) { turns.done(e.impi); q.closed() }
+	over := func(err error) { turns.done(e.impi); q.closed(err) }
 	inTurn := turns.take(e.impi, func() {
 		if q.s.stands(e) {
 			q.s.sar(e, over)
 		} else {
-			over(nil)
+			over(errNotTold)
 		}
 	})
 	if !inTurn { // so many REGISTERs wait: one of them may stay
-		q.failed(e)
-		q.closed()
+		q.later(e)
+		q.closed(errNotTold)
 	}
 }
 

@@ -12,30 +12,36 @@ import (
 	"github.com/gocscf/gocscf/ims/registrar"
 )
 
+// runOut registers so many users, u0 and so on, who all run out in a minute.
+func (h *homeNet) runOut(users int) {
+	h.t.Helper()
+	for i := range users {
+		p := h.phone(fmt.Sprint("u", i))
+		err := h.s.store.Put(nil, &registrar.Registration{
+			Identities: []registrar.Identity{{Key: p.impu, URI: p.impu}}, IMPIs: []string{p.impi},
+			Bindings: []registrar.Binding{{IMPI: p.impi, IMPU: p.impu, Contact: "sip:u@10.0.0.1", Expires: time.Now().Add(time.Minute)}},
+		})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
 // Many registrations run out at once, and the HSS is slow: it hears of all, not of all at
 // the same time, and of none whose user has come back meanwhile.
 func TestManyRegistrationsRunOutAtOnce(t *testing.T) {
 	atHome(t, nil, func(h *homeNet) {
 		const users = 3 * maxOpenEndings
-		var back *phone
-		for i := range users {
-			back = h.phone(fmt.Sprint("u", i))
-			err := h.s.store.Put(nil, &registrar.Registration{
-				Identities: []registrar.Identity{{Key: back.impu, URI: back.impu}}, IMPIs: []string{back.impi},
-				Bindings: []registrar.Binding{{IMPI: back.impi, IMPU: back.impu, Contact: "sip:u@10.0.0.1", Expires: time.Now().Add(time.Minute)}},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+		h.runOut(users)
+		back := h.phone(fmt.Sprint("u", users-1))
 		h.hss.user(back.impi, user(nil, id(back.impu)))
 		back.challenge()
 		time.Sleep(59 * time.Second)
 		release := h.hss.holdBack()
 		time.Sleep(1500 * time.Millisecond)
 		first := strings.Split(h.hss.asked(), ", ")
-		if len(first) != maxOpenEndings || h.s.store.Len() != 0 {
-			t.Errorf("%d SARs are open, want %d; %d users are registered", len(first), maxOpenEndings, h.s.store.Len())
+		if len(first) != firstOpenEndings || h.s.store.Len() != 0 {
+			t.Errorf("%d SARs are open, want %d; %d users are registered", len(first), firstOpenEndings, h.s.store.Len())
 		}
 		h.hss.letThrough()
 		back.send(200, back.answer())
@@ -50,10 +56,84 @@ func TestManyRegistrationsRunOutAtOnce(t *testing.T) {
 		}) {
 			t.Errorf("the HSS has heard of %d, want %d, none of who is back", n, users-1)
 		}
-		if h.s.endings.open != 0 || len(h.s.turns.waiting) != 0 {
-			t.Errorf("%d endings are open, %d turns taken", h.s.endings.open, len(h.s.turns.waiting))
+		if h.s.endings.pace.open != 0 || len(h.s.turns.waiting) != 0 {
+			t.Errorf("%d endings are open, %d turns taken", h.s.endings.pace.open, len(h.s.turns.waiting))
 		}
 	})
+}
+
+// The HSS answers slowly while it is told of many: a phone that comes gets its challenge,
+// and what the HSS takes is not told again.
+func TestEndingsLeaveTheHSSToPhones(t *testing.T) {
+	for _, tt := range []struct {
+		pace  time.Duration // of the HSS
+		users int
+		told  int // how often a user may be
+	}{
+		{10 * time.Millisecond, 2000, 1},
+		{25 * time.Millisecond, 500, 2},
+		{500 * time.Millisecond, 100, 3},
+	} {
+		t.Run(tt.pace.String(), func(t *testing.T) {
+			atHome(t, nil, func(h *homeNet) {
+				h.runOut(tt.users)
+				h.hss.user("new@"+home, user(nil, id("sip:new@home.test")))
+				h.hss.paced(tt.pace)
+				time.Sleep(time.Minute)
+				for range 50 {
+					h.phone("new").challenge()
+					time.Sleep(100 * time.Millisecond)
+				}
+				time.Sleep(10 * time.Minute)
+				told := map[string]int{}
+				for _, l := range strings.Split(h.hss.asked(), ", ") {
+					told[l]++
+				}
+				if len(told) != tt.users+1 { // and that the new phone did not answer
+					t.Errorf("the HSS was told of %d, want %d", len(told), tt.users+1)
+				}
+				for l, n := range told {
+					if n > tt.told && !strings.Contains(l, "new@") {
+						t.Errorf("the HSS was told %d times: %s", n, l)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestEndingPace(t *testing.T) {
+	p, now := newEndingPace(), time.Now()
+	want := func(what string, most int, wait time.Duration) {
+		t.Helper()
+		if got := p.wait(now); p.most != most || got != wait {
+			t.Errorf("%s: %d may be open, the next in %v; want %d and %v", what, p.most, got, most, wait)
+		}
+	}
+	for range 8 + 9 {
+		p.taken()
+	}
+	p.until = now
+	want("two rounds of answers", 10, 0)
+	p.failed(now)
+	p.failed(now)
+	want("two were not taken", 5, time.Second)
+	for range 10 {
+		now = now.Add(maxEndingRest)
+		p.failed(now)
+	}
+	want("none was for long", 1, maxEndingRest)
+	p.taken()
+	now = now.Add(maxEndingRest)
+	p.failed(now)
+	want("one was not taken behind one that was", 1, time.Second)
+	p.open = 1
+	want("one is open", 1, time.Hour)
+	for range 100_000 {
+		p.taken()
+	}
+	p.open, p.until = 0, now
+	want("all are taken", maxOpenEndings, 0)
 }
 
 // What the HSS has not taken it is told again, while it is so.
@@ -153,6 +233,18 @@ func TestBoundOfEndings(t *testing.T) {
 		}
 		if len(q.first) != 1 || len(q.again) != 1 || q.first[0].impi != "u0" || q.again[0].impi != "u1" {
 			t.Errorf("%v and %v wait", q.first, q.again)
+		}
+		// Strangers can make those of challenges: they leave the others their room.
+		for i := range 3 {
+			q.add(ending{impi: fmt.Sprint("c", i), kind: cx.AuthenticationTimeout})
+		}
+		if len(q.first) != 2 || q.first[1].impi != "c0" {
+			t.Errorf("%v wait, want one challenge that was not answered", q.first)
+		}
+		q.first = q.first[1:]
+		q.add(ending{impi: "u4"})
+		if len(q.first) != 2 || q.first[1].impi != "u4" {
+			t.Errorf("%v wait", q.first)
 		}
 	})
 }

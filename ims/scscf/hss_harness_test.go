@@ -38,6 +38,9 @@ type homeHSS struct {
 	before func(command, impi string) (r diameter.Result, silent bool)
 	// hold keeps answers to SARs back until it is closed.
 	hold chan struct{}
+	// pace is the time between two answers to SARs, which come in order; 0 is none.
+	pace time.Duration
+	free time.Time // when the next may be answered
 }
 
 func newHomeHSS(t *testing.T, host *memnet.Host) *homeHSS {
@@ -126,6 +129,14 @@ func (h *homeHSS) SAR(_ *diameter.Request, q *cx.SAR, answer func(*cx.SAA) error
 	case q.UserDataAlreadyAvailable != cx.UserDataAvailable:
 		a.UserData, a.Charging = string(p.Marshal()), h.charge
 	}
+	if h.pace > 0 {
+		if now := time.Now(); h.free.Before(now) {
+			h.free = now
+		}
+		h.free = h.free.Add(h.pace)
+		time.AfterFunc(time.Until(h.free), func() { _ = answer(a) })
+		return
+	}
 	if h.hold != nil {
 		hold := h.hold
 		go func() { <-hold; _ = answer(a) }()
@@ -172,6 +183,13 @@ func (h *homeHSS) silent(command string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.before = func(c, _ string) (diameter.Result, bool) { return diameter.Result{}, c == command }
+}
+
+// paced makes the HSS answer one SAR in each d.
+func (h *homeHSS) paced(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pace = d
 }
 
 // holdBack keeps the answers to SARs back until release is called.

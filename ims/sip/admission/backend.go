@@ -76,6 +76,14 @@ func (b *Backend) Room(now int64, class Class) bool {
 	return true
 }
 
+// Spare reports whether the backend may be asked what nobody waits for: half of what may be
+// open stays for those who wait.
+func (b *Backend) Spare(now int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open < max(1, b.limit(now)/2)
+}
+
 // limit is how many questions may be open.
 func (b *Backend) limit(now int64) int {
 	b.count(now)

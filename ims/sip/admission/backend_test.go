@@ -131,6 +131,18 @@ func TestBackendClasses(t *testing.T) {
 	if s := b.State(now); !s.Slow || s.Open != 6 || s.Limit != 4 || s.Refused != 1 {
 		t.Errorf("%+v", s)
 	}
+	for _, tt := range []struct {
+		most, open int
+		want       bool
+	}{{4, 1, true}, {4, 2, false}, {1, 0, true}} {
+		b := NewBackend(BackendConfig{Most: tt.most})
+		for range tt.open {
+			b.Asked(now)
+		}
+		if b.Spare(now) != tt.want {
+			t.Errorf("%d of %d are open: spare is %v", tt.open, tt.most, !tt.want)
+		}
+	}
 	b = NewBackend(BackendConfig{Most: 4})
 	for range 8 { // emergencies, too, are only so many
 		if !b.Room(now, Vital) {

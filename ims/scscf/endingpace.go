@@ -1,0 +1,48 @@
+package scscf
+
+import "time"
+
+// endingPace says how many endings the HSS is told of at a time: one more with each round
+// of answers, half as many when one was not taken, and then none for a while, as TCP does
+// (RFC 5681 3.1). It leaves the HSS to those who register.
+type endingPace struct {
+	open  int           // of which the HSS is being told
+	most  int           // that may be open
+	round int           // answers since most has grown
+	rest  time.Duration // of the last pause, 0 for none since one was taken
+	until time.Time     // of that pause
+}
+
+const (
+	firstOpenEndings = 8
+	maxOpenEndings   = 128
+	maxEndingRest    = time.Minute
+)
+
+func newEndingPace() endingPace { return endingPace{most: firstOpenEndings} }
+
+// wait is how long until there may be one more, unless one is taken before.
+func (p *endingPace) wait(now time.Time) time.Duration {
+	if p.open >= p.most {
+		return time.Hour
+	}
+	return p.until.Sub(now)
+}
+
+// taken notes an answer.
+func (p *endingPace) taken() {
+	p.rest = 0
+	if p.round++; p.round >= p.most {
+		p.most, p.round = min(p.most+1, maxOpenEndings), 0
+	}
+}
+
+// failed notes one that was not taken. Those that were open with it say nothing more.
+func (p *endingPace) failed(now time.Time) {
+	if now.Before(p.until) {
+		return
+	}
+	p.most, p.round = max(1, p.most/2), 0
+	p.rest = min(max(2*p.rest, time.Second), maxEndingRest)
+	p.until = now.Add(p.rest)
+}
