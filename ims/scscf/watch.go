@@ -72,13 +72,14 @@ func (s *Server) watch(x *proxy.Exchange) {
 		one.charging = sip.ChargingVector{ICID: strings.Clone(v.ICID), OrigIOI: s.ioi(ioi)}.String()
 	}
 	grant := s.grant(x.Req)
-	// From here on it hears of every change; what it is told at first comes after.
+	// From here on its shard hears of every change; what it is told at first is what is now.
 	if full := s.watchers.add(one); full != 0 {
 		s.verdicts.Refuse(x, node.Refusal{Status: full, Cause: "watchers_full", Text: "Too many subscriptions to the registration of " + string(impu) + ".",
 			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "60"}},
 			Next:   "Look at who subscribes: a phone or a server does not end its subscriptions."})
 		return
 	}
+	now := s.store.Get(s.watchers.keyOf(one))
 	n, err := s.agent.AcceptSubscription(s.agent.Wrap(x), grant, s.watchEvents(one), fields...)
 	if err != nil {
 		s.watchers.remove(one)
@@ -92,7 +93,6 @@ func (s *Server) watch(x *proxy.Exchange) {
 	s.verdicts.Often("subscription", "subscription to the reg event", zap.String("subscriber", who), zap.String("impu", string(impu)), zap.String("call_id", x.Req.CallID()), zap.String("icid", node.ICID(x.Req)))
 	s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, CallID: x.Req.CallID(), ICID: node.ICID(x.Req), Clause: "TS 24.229 5.4.2.1.1",
 		Text: who + " watches the registration of " + string(impu) + "."})
-	now := s.store.Get(s.watchers.keyOf(one))
 	if grant == 0 { // a fetch (RFC 6665 4.4.3)
 		one.waiting = one.waiting.and(reg, now, registrar.Unregistered)
 		one.end("timeout")
@@ -106,8 +106,7 @@ func (s *Server) watchEvents(one *watcher) dialog.NotifierEvents {
 	return dialog.NotifierEvents{
 		Refresh: func(_ *dialog.Notifier, in *dialog.Incoming, _ uint32, _ bool) uint32 { return s.grant(in.Req) },
 		Refreshed: func(*dialog.Notifier) {
-			now := s.store.Get(s.watchers.keyOf(one))
-			s.watchers.notify(one, now, now, registrar.Unregistered)
+			s.watchers.notify(one, one.seen, one.seen, registrar.Unregistered)
 		},
 		State: func(_ *dialog.Notifier, part int) (dialog.Part, bool) { return s.watchers.state(one, part) },
 		Ended: func(_ *dialog.Notifier, e dialog.SubscriptionEnd) {

@@ -68,6 +68,29 @@ func TestSubscriberThatPutsOff(t *testing.T) {
 	})
 }
 
+// A change that is behind the subscriber's refresh in the queue of its shard is told with
+// its reason: the store, which has it, is ahead of what the shard has heard.
+func TestRefreshAheadOfAChange(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		p := h.alicePhone()
+		p.register()
+		sub := h.watch(h.p2, aliceSIP, aliceSIP)
+		sub.notify()
+		one := h.s.watchers.all[aliceSIP][0]
+		one.shard.Post(func() {
+			reg := h.s.store.Get(aliceSIP)
+			if err := h.s.store.RemoveFor(reg, registrar.Rejected); err != nil {
+				t.Error(err)
+			}
+			h.s.watchEvents(one).Refreshed(one.notifier)
+		})
+		contact := "=terminated[rejected " + aliceAt + "]"
+		sub.wantNotify(state("terminated rejected v1", contact, contact))
+		sub.subscribe(481)
+		h.nobodyWatches()
+	})
+}
+
 // What one document says of several changes: each contact that is gone with its own cause,
 // and none that is back.
 func TestSeveralChangesInOne(t *testing.T) {

@@ -29,11 +29,12 @@ type watcher struct {
 	who      string // the subscriber, for logs
 	charging string // P-Charging-Vector of NOTIFYs, empty for none
 	shard    *transaction.Shard
-	notifier *dialog.Notifier // nil until the SUBSCRIBE is accepted
-	version  uint32           // of the next document
-	waiting  *change          // that no document has begun to tell; nil for none
-	telling  *change          // whose next document follows when the last is answered; nil for none
-	told     int              // registrations of telling
+	notifier *dialog.Notifier        // nil until the SUBSCRIBE is accepted
+	seen     *registrar.Registration // the set, as the shard has heard of it; nil for none. The store may be ahead
+	version  uint32                  // of the next document
+	waiting  *change                 // that no document has begun to tell; nil for none
+	telling  *change                 // whose next document follows when the last is answered; nil for none
+	told     int                     // registrations of telling
 }
 
 // Bounds against subscribers without end.
@@ -138,6 +139,7 @@ func sameState(a, b *registrar.Registration) bool {
 // registration has ended (TS 24.229 5.4.2.1.2). While an earlier NOTIFY is not answered
 // the change waits, one with those behind it.
 func (w *watchers) notify(one *watcher, old, now *registrar.Registration, why registrar.Cause) {
+	one.seen = now
 	if one.notifier == nil || one.notifier.Ended() {
 		return
 	}
@@ -172,8 +174,7 @@ func (w *watchers) state(one *watcher, part int) (body dialog.Part, more bool) {
 		one.telling, one.told, one.waiting = one.waiting, 0, nil
 	}
 	if one.telling == nil { // its time is up
-		now := w.s.store.Get(w.keyOf(one))
-		one.telling = one.telling.and(now, now, registrar.Unregistered)
+		one.telling = one.telling.and(one.seen, one.seen, registrar.Unregistered)
 	}
 	body, told, more, whole := one.telling.document(one.version, one.told)
 	if !whole {
