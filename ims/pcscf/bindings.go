@@ -2,7 +2,6 @@ package pcscf
 
 import (
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -50,88 +49,6 @@ func newBindings(limit int, left func(impi string)) *bindings {
 		byAt: map[netip.AddrPort]*binding{}, byIMPI: map[string]contacts{},
 		byPhone: map[phoneKey]*binding{},
 	}
-}
-
-// ofToken returns the binding of a Path or Record-Route entry, nil if there is none.
-func (t *bindings) ofToken(token string, now time.Time) *binding {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return living(t.byToken[token], now)
-}
-
-// ofFlow returns the binding of the phone that sends over f, nil if there is none:
-// the one that registered from there, or whose contact that is.
-func (t *bindings) ofFlow(f sip.Flow, now time.Time) *binding {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	b := t.bySource[sourceOf(f)]
-	if b != nil && b.flow.Conn != f.Conn {
-		b = nil // its connection has ended: who has its port of a NAT now is somebody else
-	}
-	if b := t.there(b, now); b != nil {
-		return b
-	}
-	return t.there(t.byAt[f.Remote], now)
-}
-
-// there returns b, or where that is not registered any more the latest contact of its
-// private identity at the same place that is.
-func (t *bindings) there(b *binding, now time.Time) *binding {
-	if b == nil || b.registered(now) {
-		return b
-	}
-	out := living(b, now)
-	for o := range t.byIMPI[b.impi].all {
-		if o.registered(now) && (o.flow == b.flow || o.at.IsValid() && o.at == b.at) {
-			out = o
-		}
-	}
-	return out
-}
-
-// ofPhone returns the binding of a phone that is known by its SA sets: of several
-// contacts the latest, or the latest that is registered still.
-func (t *bindings) ofPhone(k phoneKey, now time.Time) *binding {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	b := living(t.byPhone[k], now)
-	if b != nil && b.registered(now) {
-		return b
-	}
-	for o := range t.byIMPI[k.impi].all {
-		if o.phone == k && o.registered(now) {
-			b = o
-		}
-	}
-	return b
-}
-
-// ofContact returns the binding of a private identity's contact, however that is written.
-func (t *bindings) ofContact(impi, contact string, now time.Time) *binding {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return living(t.byIMPI[impi].find(contact), now)
-}
-
-// of returns the bindings of a private identity.
-func (t *bindings) of(impi string) []*binding {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return slices.Collect(t.byIMPI[impi].all)
-}
-
-// has reports whether a private identity has a contact, if only for a while yet.
-func (t *bindings) has(impi string) bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.byIMPI[impi].first != nil
-}
-
-func living(b *binding, now time.Time) *binding {
-	if b == nil || !b.alive(now) {
-		return nil
-	}
-	return b
 }
 
 // full reports whether there is no room for another contact.

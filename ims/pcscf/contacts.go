@@ -2,6 +2,7 @@ package pcscf
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/gocscf/gocscf/ims/uri"
 )
@@ -101,6 +102,16 @@ func sameContact(a, b uri.URI) bool {
 
 // isEmergency reports whether a contact is that of an emergency registration.
 func isEmergency(contact string) bool {
+	const sos = ";sos"
+	for rest := contact; ; rest = rest[1:] {
+		i := strings.IndexByte(rest, sos[0])
+		if i < 0 { // as nearly always
+			return false
+		}
+		if rest = rest[i:]; len(rest) >= len(sos) && strings.EqualFold(rest[:len(sos)], sos) {
+			break
+		}
+	}
 	u, err := uri.Parse(contact)
 	return err == nil && u.HasParam("sos")
 }

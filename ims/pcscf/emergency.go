@@ -42,7 +42,7 @@ func (s *Server) emergency(x *proxy.Exchange) bool {
 	now := time.Now()
 	switch b := s.sender(x, now); {
 	case b != nil && b.registered(now):
-		c.b = b
+		c.b = s.bindings.emergencyOf(b, now)
 		c.ofRegistered(now)
 	case x.Flow.Role == sip.RoleGm:
 		c.anonymous(now)

@@ -3,6 +3,7 @@ package pcscf
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/reginfo"
@@ -109,6 +110,71 @@ func TestEmergencyContactBesideTheOrdinaryOne(t *testing.T) {
 		check(t, "contacts when the ordinary one has run out", w.p.bindings.len(), 1)
 		speaks()
 		reached(emergency)
+	})
+}
+
+// What a phone with both contacts begins is of the ordinary one, whichever it registered
+// later, and lasts when the emergency registration has run out. Its emergency call is of
+// the other, and by the identity that was registered with that.
+func TestDialogsBesideAnEmergencyRegistration(t *testing.T) {
+	run(t, func(w *world) {
+		e := w.peer("ecscf", ecscfAddr)
+		p := w.peer("alice", "198.51.100.1:5060")
+		contact := "<sip:alice@" + p.addr.String() + ">"
+		sosContact := "<sip:alice@" + p.addr.String() + ";sos>"
+		ordinary := p.register()
+		p.send(gmAddr, p.text("REGISTER", "sip:"+domain, "reg-sos", "To: <sip:second@"+domain+">", p.authorization(), "Contact: "+sosContact))
+		emergency := p.registered("Contact: "+contact+";expires=3600, "+sosContact+";expires=60", "Service-Route: "+route, "P-Associated-URI: <sip:second@"+domain+">")
+
+		c := newCall(p, "c1")
+		check(t, "Record-Route of a call", userOf(t, c.invite.First(sip.HRecordRoute)), ordinary)
+		check(t, "by the identity", c.invite.First(sip.HPAssertedIdentity), "<sip:alice@"+domain+">")
+		p.send(gmAddr, p.text("INVITE", sos, "e1", "P-Preferred-Identity: <sip:second@"+domain+">"))
+		in := e.request("INVITE")
+		check(t, "Record-Route of an emergency call", userOf(t, in.First(sip.HRecordRoute)), emergency)
+		check(t, "by the identity", in.First(sip.HPAssertedIdentity), "<sip:second@"+domain+">")
+		e.answer(in, 486)
+		p.status(486)
+
+		// The subscription tells of both.
+		subscribeTo(p, "sip:alice@"+domain, "reg")()
+		body := `body:<?xml version="1.0"?><reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="1" state="full">` +
+			`<registration aor="sip:alice@` + domain + `" id="r1" state="active"><contact id="c1" state="active" event="registered"><uri>` + contact[1:len(contact)-1] + `</uri></contact></registration>` +
+			`<registration aor="sip:second@` + domain + `" id="r2" state="terminated"><contact id="c2" state="terminated" event="deactivated"><uri>` + sosContact[1:len(sosContact)-1] + `</uri></contact></registration></reginfo>`
+		notify(p, "s1", "scscf", "", body)
+		synctest.Wait()
+		now := time.Now()
+		check(t, "the emergency contact is registered", w.p.bindings.ofToken(emergency, now).registered(now), false)
+		check(t, "the ordinary one is", w.p.bindings.ofToken(ordinary, now).registered(now), true)
+
+		time.Sleep(5 * time.Minute)
+		check(t, "contacts when the emergency one has run out", w.p.bindings.len(), 1)
+		w.scscf.send(mwAddr, w.scscf.text("BYE", "sip:alice@"+p.addr.String(), "c1", "Route: "+c.invite.First(sip.HRecordRoute),
+			"From: <sip:bob@"+domain+">;tag=far", "To: <sip:alice@"+domain+">;tag=alice"))
+		p.answer(p.request("BYE"), 200)
+		w.scscf.status(200)
+	}, takesEmergencies)
+}
+
+// Over SA sets likewise; they live as long as the longest registration over them.
+func TestDialogsBesideAnEmergencyRegistrationOverIPsec(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50").up()
+		ordinary := w.token("alice")
+		contact, sosContact := fmt.Sprintf("<sip:alice@%v>", u.addr), fmt.Sprintf("<sip:alice@%v;sos>", u.addr)
+		u.granted = []string{"Contact: " + contact + ";expires=3600, " + sosContact + ";expires=7200", "Service-Route: " + route, "P-Associated-URI: <sip:alice@" + domain + ">"}
+		u.say(u.register("Security-Verify: "+u.server, "Contact: "+sosContact, u.auth("n", "ok")))
+		u.grant()
+		u.say(u.text("INVITE", "sip:bob@"+domain, "c1"))
+		in := w.scscf.request("INVITE")
+		check(t, "Record-Route of a call", userOf(t, in.First(sip.HRecordRoute)), ordinary)
+		w.scscf.answer(in, 486)
+		u.status(486)
+		time.Sleep(90 * time.Minute)
+		check(t, "contacts when the ordinary one has run out", w.p.bindings.len(), 1)
+		u.say(u.text("MESSAGE", "sip:bob@"+domain, "m1"))
+		w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+		u.status(200)
 	})
 }
 

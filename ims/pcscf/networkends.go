@@ -39,8 +39,10 @@ func (s *Server) networkEnds(x *proxy.Exchange, b *binding, k dialogKey) {
 		s.verdicts.Decide(x, "What the NOTIFY says of the registration cannot be read: "+err.Error()+".", "RFC 3680 5")
 		return
 	}
-	if e := terminated(doc, b.contact); len(e.gone) > 0 {
-		x.OnEnd(func() { s.ended(b, e) })
+	for _, o := range s.bindings.of(b.impi) { // it tells of all
+		if e := terminated(doc, o.contact); len(e.gone) > 0 {
+			x.OnEnd(func() { s.ended(o, e) })
+		}
 	}
 }
 

@@ -50,8 +50,8 @@ func (r *registration) protectedUntil(now time.Time) {
 		return
 	}
 	if on := r.agreeing.on; on != nil {
-		if b := s.bindings.ofPhone(r.agreeing.key, now); b != nil && b.registered(now) {
-			s.sec.registered(on, b.until().Sub(now))
+		if left := s.bindings.untilOfPhone(r.agreeing.key).Sub(now); left > 0 {
+			s.sec.registered(on, left)
 			s.sec.facts.success(r.impi)
 		}
 	}
