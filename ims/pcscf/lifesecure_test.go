@@ -514,3 +514,31 @@ func TestNothingLeavesInClear(t *testing.T) {
 		}
 	})
 }
+
+// A set that the back end does not let go of keeps its ports and SPIs until it does.
+func TestSetThatTheBackEndKeeps(t *testing.T) {
+	secure(t, func(w *world) {
+		u := w.ue("alice", "192.0.2.50").up()
+		w.ipsec.mu.Lock()
+		w.ipsec.stuck = 10
+		w.ipsec.mu.Unlock()
+		leaves := func() {
+			u.granted = []string{"Service-Route: " + route}
+			u.say(u.register("Security-Verify: "+u.server, "Expires: 0", u.auth("n", "ok")))
+			u.grant()
+			time.Sleep(3 * time.Minute) // with what the phone was sent last
+			u.granted = nil
+		}
+		held := func() string {
+			return fmt.Sprint(len(w.ipsec.installed()), " sets, ports of ", w.p.sec.ports.Len(), ", ", w.p.sec.spis.Len(), " SPIs")
+		}
+		leaves()
+		check(t, "known", w.sets("alice"), "")
+		check(t, "held", held(), "1 sets, ports of 1, 2 SPIs")
+		u.up() // its own ports are always the same
+		check(t, "held", held(), "2 sets, ports of 2, 4 SPIs")
+		leaves()
+		time.Sleep(15 * time.Minute)
+		w.leaks()
+	})
+}

@@ -26,6 +26,7 @@ type fakeBackend struct {
 	lost    []memnet.Packet // what no set carried
 	refuse  error           // of the next Install
 	deaf    error           // of the next Extend
+	stuck   int             // of the next Removes, so many fail
 	slow    time.Duration   // that Install takes
 	removed int
 }
@@ -65,6 +66,10 @@ func (b *fakeBackend) Extend(id ipsec.SetID, hard time.Time) error {
 func (b *fakeBackend) Remove(id ipsec.SetID) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.stuck > 0 {
+		b.stuck--
+		return errors.New("the kernel does not let go of it")
+	}
 	if b.sets[id] != nil {
 		b.removed++
 	}

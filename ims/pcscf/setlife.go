@@ -221,12 +221,28 @@ func (c *security) remove(p *phone, a *association, why string) {
 		for _, f := range a.flows() {
 			c.s.core.EndConns(f.local, f.remote)
 		}
-		if err := c.stack.Remove(a.ID); err != nil {
-			c.s.deps.Log.Error("an SA set cannot be removed", zap.String("impi", a.Owner), zap.Stringer("set", a), zap.Error(err))
-		}
-		c.release(a.Set)
+		c.letGo(a, time.Second)
 	})
 }
+
+// letGo has the back end let go of a set, and gives its SPIs and ports back. A set that the
+// back end keeps keeps them as well: another one with them would not be set up. It is tried
+// again, each time after twice as long. It is on the worker's goroutine.
+func (c *security) letGo(a *association, wait time.Duration) {
+	err := c.stack.Remove(a.ID)
+	if err == nil {
+		c.release(a.Set)
+		return
+	}
+	c.s.verdicts.Limited().Log(c.s.deps.Log, zap.ErrorLevel, "sa_kept", "an SA set cannot be removed: it is tried again",
+		zap.String("impi", a.Owner), zap.Stringer("set", a), zap.Duration("in", wait), zap.Error(err))
+	time.AfterFunc(wait, func() {
+		c.work.do(func() { c.letGo(a, min(2*wait, maxRemoveWait)) })
+	})
+}
+
+// maxRemoveWait is the longest time between two attempts to remove a set.
+const maxRemoveWait = 5 * time.Minute
 
 func (c *security) release(s *ipsec.Set) {
 	c.spis.Release(s.Local.SPIC, s.Local.SPIS)
