@@ -56,6 +56,7 @@ type installed struct {
 	// waits is set while another set's associations have the SPIs that this one
 	// sends to; see takeOver.
 	waits bool
+	again time.Time // not before; see takeOver
 	// told are the expiry events passed on: soft, hard.
 	told [2]bool
 	// seen is what Stats has found last, of each association.

@@ -2,6 +2,7 @@ package xfrm
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -197,6 +198,73 @@ func TestAPhoneThatComesBackWithItsSPIs(t *testing.T) {
 			}
 			_ = b.Close()
 		})
+	}
+}
+
+// A set that has got half of what it takes over gets the rest, and keeps the sequence
+// numbers of what it has.
+func TestATakeOverThatFailsHalfWay(t *testing.T) {
+	for step := 1; step <= 4; step++ { // remove and add, for two associations
+		for _, unheard := range []bool{false, true} {
+			t.Run(fmt.Sprint("step ", step, " unheard ", unheard), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f, faults := newFakeKernel(), 0
+					b, _ := started(t, f, func(c *Config) { c.Failed = func(error) { faults++ } })
+					before := f.snapshot()
+					old, s := set(1, sha1Null), set(2, sha1Null)
+					s.Remote = old.Remote
+					if err := errors.Join(b.Install(old), b.Install(s)); err != nil {
+						t.Fatal(err)
+					}
+					b.mu.Lock()
+					f.received(key{ours, s.Local.SPIS}, 1)
+					f.n = 0
+					if unheard {
+						f.unheard = step
+					} else {
+						f.fail = func(n int, _ request) error {
+							if n == step {
+								return unix.EPERM
+							}
+							return nil
+						}
+					}
+					b.mu.Unlock()
+					time.Sleep(takeOverAgain / 2)
+					var first []byte // what it has of the first attempt
+					k := key{phone, s.Remote.SPIC}
+					b.mu.Lock()
+					if step > 2 {
+						first = f.states[k]
+					}
+					b.mu.Unlock()
+					time.Sleep(2 * takeOverAgain)
+					b.mu.Lock()
+					for _, spi := range []uint32{s.Remote.SPIC, s.Remote.SPIS} {
+						is := f.states[key{phone, spi}]
+						if is == nil {
+							t.Errorf("nothing goes to SPI %d", spi)
+							continue
+						}
+						info := nl.DeserializeXfrmUsersaInfo(is)
+						if src, _ := ends(info.Sel); src.Port() != s.Local.PortC && src.Port() != s.Local.PortS {
+							t.Errorf("what goes to SPI %d is of %v", spi, src)
+						}
+					}
+					if now := f.states[k]; first != nil && (now == nil || &now[0] != &first[0]) {
+						t.Error("what was taken over at first is taken over once more: its sequence numbers begin again")
+					}
+					if faults != 1 || b.waiting != 0 {
+						t.Errorf("%d faults were told of, want one; %d sets wait", faults, b.waiting)
+					}
+					b.mu.Unlock()
+					if err := errors.Join(b.Remove(1), b.Remove(2)); err != nil || !slices.Equal(f.snapshot(), before) {
+						t.Errorf("%v; after Remove there is %v", err, f.snapshot())
+					}
+					_ = b.Close()
+				})
+			})
+		}
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 // takeOverEvery is how often a set that waits looks for its first packet.
 const takeOverEvery = 20 * time.Millisecond
 
+// takeOverAgain is how long a set waits on that has got less than all.
+const takeOverAgain = time.Second
+
 // wait starts to look after sets that wait, unless that goes on already. The caller
 // holds the lock.
 func (b *Backend) wait() {
@@ -53,41 +56,61 @@ func (b *Backend) takeOver() (more bool, errs []error) {
 	if b.closed {
 		return false, nil
 	}
-	for id, in := range b.sets {
-		if !in.waits {
+	for _, in := range b.sets {
+		if !in.waits || b.now().Before(in.again) || !b.mayTakeOver(in) {
 			continue
 		}
-		free, heard := true, false
-		for _, a := range b.associations(in) {
-			if !a.in {
-				_, taken := b.states[a.key()]
-				free = free && !taken
-			} else if st, ok := b.standing(a.key()); ok && st.stats.Packets > 0 {
-				heard = true
-			}
-		}
-		if !free && !heard {
-			continue
-		}
-		in.waits = false
-		b.waiting--
+		failed := len(errs)
 		for _, a := range b.associations(in) {
 			if a.in {
 				continue
 			}
-			if err := b.kernel.do(stateDel(a.key())); err != nil && !gone(err) {
-				errs = append(errs, fault("take over "+a.String(), err))
-				continue
-			}
-			delete(b.states, a.key())
-			err := b.kernel.do(stateAdd(nl.XFRM_MSG_NEWSA, a, in.set, limits(b.now(), in.hard, true), 0))
-			if err == nil || unknown(err) {
-				b.states[a.key()] = id
-			}
-			if err != nil {
-				errs = append(errs, stateFault("add "+a.String(), in.set.Pair, a.dst.Is4(), err))
+			if err := b.takeOverOne(in, a); err != nil {
+				errs = append(errs, err)
 			}
 		}
+		if len(errs) > failed {
+			in.again = b.now().Add(takeOverAgain)
+			continue
+		}
+		in.waits = false
+		b.waiting--
 	}
 	return b.waiting > 0, errs
+}
+
+// mayTakeOver reports whether a set may have its outgoing associations: nobody has them, or
+// its phone has been heard.
+func (b *Backend) mayTakeOver(in *installed) bool {
+	free, heard := true, false
+	for _, a := range b.associations(in) {
+		if !a.in {
+			other, taken := b.states[a.key()]
+			free = free && (!taken || other == in.set.ID)
+		} else if st, ok := b.standing(a.key()); ok && st.stats.Packets > 0 {
+			heard = true
+		}
+	}
+	return free || heard
+}
+
+// takeOverOne gives a set an outgoing association, unless it has that from an attempt before.
+func (b *Backend) takeOverOne(in *installed, a association) error {
+	if b.states[a.key()] == in.set.ID {
+		if _, ok := b.standing(a.key()); ok {
+			return nil
+		}
+	}
+	if err := b.kernel.do(stateDel(a.key())); err != nil && !gone(err) {
+		return fault("take over "+a.String(), err)
+	}
+	delete(b.states, a.key())
+	err := b.kernel.do(stateAdd(nl.XFRM_MSG_NEWSA, a, in.set, limits(b.now(), in.hard, true), 0))
+	if err == nil || unknown(err) {
+		b.states[a.key()] = in.set.ID
+	}
+	if err != nil {
+		return stateFault("add "+a.String(), in.set.Pair, a.dst.Is4(), err)
+	}
+	return nil
 }
