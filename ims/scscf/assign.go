@@ -159,6 +159,12 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 		case errors.Is(err, errEnded):
 			r.tell(false)
 			return
+		case errors.Is(err, errElsewhere):
+			r.refuse(node.Refusal{Status: 500, Cause: "moved", Clause: "TS 29.228 6.1.3",
+				Text:   "The HSS has given " + r.impi + " to another S-CSCF while it was being registered here.",
+				Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}},
+				Next:   "The phone's next REGISTER goes where the HSS says."})
+			return
 		case errors.As(err, &taken):
 			if !s.giveWay(taken.By, r.impi) {
 				r.undo(node.Refusal{Status: 403, Cause: "identity_taken", Clause: "TS 29.228 6.5.1",
@@ -307,7 +313,7 @@ func (r *registration) log(text string, now *registrar.Registration, list []stri
 // 5.4.1.2.2F step h), and returns it, to be freed. list is what associated gives of it.
 func (r *registration) accept(reg *registrar.Registration, list []string) *sip.Builder {
 	s := r.s
-	s.metrics.registers.WithLabelValues("200").Inc()
+	r.counts(200)
 	b := r.x.Response(200, "")
 	for _, p := range r.path {
 		b.Add(sip.HPath, p)

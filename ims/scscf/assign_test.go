@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/gocscf/gocscf/diameter"
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/node"
@@ -505,6 +507,32 @@ func TestEndInTheMiddle(t *testing.T) {
 		h.stop = func() {}
 		if _, after := h.s.take("tel:+4911", registrar.Expired, func(registrar.Binding) bool { return true }); after != nil {
 			t.Error("contacts are left")
+		}
+	})
+}
+
+// The HSS answers after the REGISTER has been given up: he is registered, and no 200 is
+// counted that was never sent.
+func TestAnswerThatIsTooLate(t *testing.T) {
+	atHome(t, func(c *Config) { c.Diameter.Timeout = node.Duration(20 * time.Second) }, func(h *homeNet) {
+		p := h.alicePhone()
+		p.register()
+		p.protected = "yes"
+		h.hss.silent("SAR")
+		p.write(p.answer())
+		p.write(p.answer()) // waits for its turn
+		time.Sleep(10 * time.Second)
+		h.hss.silent("")
+		release := h.hss.holdBack()
+		h.p.want("504")
+		h.p.want("500") // so long after it came
+		release()
+		time.Sleep(time.Second)
+		h.wantBindings(aliceTel, aliceAt+" 3599")
+		for status, want := range map[string]float64{"200": 1, "401": 1, "504": 1} {
+			if n := testutil.ToFloat64(h.s.metrics.registers.WithLabelValues(status)); n != want {
+				t.Errorf("%v answers with %s are counted, want %v", n, status, want)
+			}
 		}
 	})
 }

@@ -34,8 +34,8 @@ func causeOf(reason cx.ReasonCode) registrar.Cause {
 }
 
 // RTR ends registrations (TS 29.228 6.1.3, TS 24.229 5.4.1.5), also those that are under
-// way: their REGISTERs ask the HSS again. The HSS knows, so it gets no SAR. Emergency
-// registrations stay.
+// way: their REGISTERs ask the HSS again, unless another S-CSCF has them. The HSS knows, so
+// it gets no SAR. Emergency registrations stay.
 func (h hssRequests) RTR(_ *diameter.Request, q *cx.RTR, answer func(*cx.RTA) error) {
 	s, permanent := h.s, q.Reason.Code == cx.PermanentTermination
 	impis := []string{canonicalIMPI(q.UserName)}
@@ -44,8 +44,12 @@ func (h hssRequests) RTR(_ *diameter.Request, q *cx.RTR, answer func(*cx.RTA) er
 			impis = append(impis, canonicalIMPI(impi))
 		}
 	}
-	s.turns.end(impis...) // before what is registered is looked for
-	var keys []string     // one identity of each set
+	how := errEnded
+	if causeOf(q.Reason.Code) == registrar.Moved {
+		how = errElsewhere
+	}
+	s.turns.end(how, impis...) // before what is registered is looked for
+	var keys []string          // one identity of each set
 	for _, id := range q.PublicIdentities {
 		if impu, err := identity.ParseIMPU(id); err == nil {
 			keys = append(keys, string(impu))
@@ -65,7 +69,7 @@ func (h hssRequests) RTR(_ *diameter.Request, q *cx.RTR, answer func(*cx.RTA) er
 	sets := 0
 	for _, key := range keys {
 		if set := s.store.Get(key); set != nil && !permanent {
-			s.turns.end(set.IMPIs...)
+			s.turns.end(how, set.IMPIs...)
 		}
 		before, after := s.take(key, causeOf(q.Reason.Code), func(b registrar.Binding) bool {
 			return !b.Emergency && (!permanent || slices.Contains(impis, b.IMPI))
@@ -121,13 +125,16 @@ func (h hssRequests) PPR(_ *diameter.Request, q *cx.PPR, answer func(*cx.PPA) er
 		h.push(impi, q, answer)
 		h.s.turns.done(impi)
 	})
-	if !inTurn { // so many wait that a later one brings the profile
-		h.push(impi, q, answer)
+	if !inTurn { // those that wait, PPRs of before among them, would overtake it
+		h.tell(q, diameter.Base(diameter.TooBusy), answer)
 	}
 }
 
 func (h hssRequests) push(impi string, q *cx.PPR, answer func(*cx.PPA) error) {
-	result := h.replace(impi, q)
+	h.tell(q, h.replace(impi, q), answer)
+}
+
+func (h hssRequests) tell(q *cx.PPR, result diameter.Result, answer func(*cx.PPA) error) {
 	text := "The HSS pushes a profile of " + q.UserName + ": " + cx.ResultName(result) + "."
 	h.s.verdicts.Often("ppr", "profile pushed by the HSS", zap.String("impi", q.UserName), zap.String("result", cx.ResultName(result)))
 	h.s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, IMPI: q.UserName, Text: text, Clause: "TS 24.229 5.4.1.8"})

@@ -205,6 +205,8 @@ func TestRTRForARegistrationUnderWay(t *testing.T) {
 		{"for good", aliceAt, cx.RTR{UserName: "alice@home.test"}, true, 403, asked + ", " + asked, ""},
 		{"among others", aliceAt, cx.RTR{UserName: "desk@home.test", AssociatedIdentities: &cx.Identities{UserNames: []string{"alice@HOME.test"}}}, true, 403, asked + ", " + asked, ""},
 		{"to select another server", aliceAt, cx.RTR{UserName: "alice@home.test", Reason: cx.DeregistrationReason{Code: cx.ServerChange}}, false, 200, asked + ", " + asked, aliceAt + " 3600"},
+		{"with another server already", aliceAt, cx.RTR{UserName: "alice@home.test", Reason: cx.DeregistrationReason{Code: cx.NewServerAssigned}}, false, 500, asked, ""},
+		{"away from this server", aliceAt, cx.RTR{UserName: "alice@home.test", Reason: cx.DeregistrationReason{Code: cx.RemoveSCSCF}}, false, 500, asked, ""},
 		{"of another user", aliceAt, cx.RTR{UserName: "desk@home.test"}, false, 200, asked, aliceAt + " 3600"},
 		{"for an emergency", aliceAt + ";sos", cx.RTR{UserName: "alice@home.test"}, true, 200, asked, aliceAt + ";sos 3600"},
 	}
@@ -284,7 +286,8 @@ func TestPPRForARegistrationUnderWay(t *testing.T) {
 			t.Error("the PPR keeps the turn")
 		}
 	})
-	// The HSS has many to say: what cannot wait is done at once.
+	// The HSS has many to say: what cannot wait is refused, and the last that was taken is
+	// what is.
 	atHome(t, nil, func(h *homeNet) {
 		p := h.alicePhone()
 		p.register()
@@ -293,22 +296,27 @@ func TestPPRForARegistrationUnderWay(t *testing.T) {
 		p.write(p.answer())
 		time.Sleep(100 * time.Millisecond)
 		answers := make(chan diameter.Result, maxWaiting+1)
-		for range maxWaiting + 1 {
-			q := &cx.PPR{UserName: p.impi, UserData: string(user(nil, id(aliceSIP)).Marshal())}
+		for i := range maxWaiting + 1 {
+			q := &cx.PPR{UserName: p.impi, UserData: string(user(nil, id(aliceSIP), id(fmt.Sprintf("sip:n%d@home.test", i))).Marshal())}
 			q.RequestHeader = pushTo
 			h.hss.client.PPR(time.Time{}, q, func(a *cx.PPA, _ error) { answers <- a.Result })
+			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(100 * time.Millisecond)
 		if n := len(answers); n != 1 {
 			t.Errorf("%d have been answered", n)
 		}
+		if r := <-answers; r != diameter.Base(diameter.TooBusy) {
+			t.Errorf("PPA %v, while so many wait", r)
+		}
 		release()
-		for range maxWaiting + 1 {
+		for range maxWaiting {
 			if r := <-answers; r != diameter.Base(diameter.Success) {
 				t.Errorf("PPA %v", r)
 			}
 		}
 		h.p.want("200")
+		h.wantBindings(fmt.Sprintf("sip:n%d@home.test", maxWaiting-1), aliceAt+" 3600")
 	})
 }
 

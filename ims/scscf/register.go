@@ -149,9 +149,16 @@ func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Sec
 // refuse answers the REGISTER with a failure.
 func (r *registration) refuse(ref node.Refusal) {
 	ref.IMPI = r.impi
-	r.s.metrics.registers.WithLabelValues(strconv.Itoa(ref.Status)).Inc()
+	r.counts(ref.Status)
 	r.s.verdicts.Refuse(r.x, ref)
 	r.over()
+}
+
+// counts notes the answer that is about to be sent, unless nobody waits for it any more.
+func (r *registration) counts(status int) {
+	if !r.x.Done() {
+		r.s.metrics.registers.WithLabelValues(strconv.Itoa(status)).Inc()
+	}
 }
 
 // info logs a line about the REGISTER: what they all have, then more.
@@ -277,7 +284,7 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 		return
 	}
 	s.await(r.x.Shard)
-	s.metrics.registers.WithLabelValues("401").Inc()
+	r.counts(401)
 	s.verdicts.Often("challenged", "challenged", zap.String("impi", r.impi), zap.String("impu", string(r.impu)), zap.String("call_id", r.x.Req.CallID()), zap.String("icid", node.ICID(r.x.Req)))
 	var buf [64]byte
 	keys := string(hex.AppendEncode(hex.AppendEncode(buf[:0], item.ConfidentialityKey), item.IntegrityKey)) // 16 octets each

@@ -13,14 +13,14 @@ import (
 type turns struct {
 	mu      sync.Mutex
 	waiting map[string][]func() // by IMPI whose turn is taken
-	ended   map[string]bool     // of them, those whose registration the HSS has ended since it was asked
+	ended   map[string]error    // of them, those whose registration the HSS has ended since it was asked, and how
 }
 
 // maxWaiting bounds the REGISTERs of one private identity that wait. A phone sends
 // one at a time (RFC 3261 10.2).
 const maxWaiting = 8
 
-func newTurns() *turns { return &turns{waiting: map[string][]func(){}, ended: map[string]bool{}} }
+func newTurns() *turns { return &turns{waiting: map[string][]func(){}, ended: map[string]error{}} }
 
 // take runs f, at once or when those before have called done. f must not block,
 // and must see to it that done is called. It is false when too many wait.
@@ -66,17 +66,20 @@ func (t *turns) busy(impi string) bool {
 	return taken
 }
 
-// errEnded says that the HSS has ended the registration since it was asked.
-var errEnded = errors.New("the HSS has ended the registration meanwhile")
+// What the HSS has done since it was asked.
+var (
+	errEnded     = errors.New("the HSS has ended the registration meanwhile")
+	errElsewhere = errors.New("the HSS has given the registration to another S-CSCF meanwhile")
+)
 
-// end notes that the HSS ends the registrations of private identities: what it has been
-// asked in their turns counts no more.
-func (t *turns) end(impis ...string) {
+// end notes that the HSS ends the registrations of private identities, by one of the errors
+// above: what it has been asked in their turns counts no more.
+func (t *turns) end(how error, impis ...string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, impi := range impis {
 		if _, taken := t.waiting[impi]; taken {
-			t.ended[impi] = true
+			t.ended[impi] = how
 		}
 	}
 }
@@ -88,13 +91,13 @@ func (t *turns) asks(impi string) {
 	delete(t.ended, impi)
 }
 
-// unlessEnded runs f, which must not block nor call turns, and returns errEnded where the
-// HSS has ended the registration. An end that comes later finds what f has done.
+// unlessEnded runs f, which must not block nor call turns, and returns the error of end where
+// the HSS has ended the registration. An end that comes later finds what f has done.
 func (t *turns) unlessEnded(impi string, f func() error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ended[impi] {
-		return errEnded
+	if how := t.ended[impi]; how != nil {
+		return how
 	}
 	return f()
 }
