@@ -41,7 +41,7 @@ func (t *Transport) accepted(l *listen, nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	if shareOf(f.Role, true) == strangers {
+	if shareOf(f.Role, true) == strangers && t.takes(f) {
 		t.makeRoom()
 	}
 	t.mu.Lock()
@@ -61,4 +61,12 @@ func (t *Transport) accepted(l *listen, nc net.Conn) {
 	c.nc = nc
 	t.wg.Go(c.serve)
 	t.mu.Unlock()
+}
+
+// takes reports whether a stranger's connection is let in if there is a place: nobody gives
+// way to one who is refused in any case.
+func (t *Transport) takes(f sip.Flow) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.closed && !t.draining && !over(t.counts.bySource[source{strangers, f.Source()}], t.cfg.MaxConnsPerAddr)
 }

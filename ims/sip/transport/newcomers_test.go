@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"math"
 	"net"
 	"sync"
@@ -77,6 +78,38 @@ func TestNewcomers(t *testing.T) {
 		defer b.Transport.mu.Unlock()
 		if n := &b.newcomers; n.unknown.Len() != 0 || n.known.Len() != 0 || b.counts.all != 0 {
 			t.Errorf("%d and %d newcomers are left of %d connections, when all have ended", n.unknown.Len(), n.known.Len(), b.counts.all)
+		}
+	})
+}
+
+// Who has as many connections as an address may have pushes nobody out: he is refused.
+func TestNobodyGivesWayToWhoIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, n *memnet.Network, ha, hb *memnet.Host) {
+		const each = 10
+		var r registry
+		b := newEnd(t, hb, addrB, sip.RoleGm, Config{MaxConns: 128, MaxConnsPerAddr: each, Known: r.knows})
+		var h *memnet.Host
+		var addr string
+		for i := range mostOfStrangers / each {
+			addr = fmt.Sprintf("192.0.2.%d", 100+i)
+			h = n.Host(addr)
+			for range each {
+				if _, ok := letIn(t, h, addr, b.addr); !ok {
+					t.Fatalf("a connection of %s is not let in", addr)
+				}
+			}
+		}
+		for range mostOfStrangers % each {
+			rawDial(t, ha, b.addr)
+			synctest.Wait()
+		}
+		for range 20 {
+			if _, ok := letIn(t, h, addr, b.addr); ok {
+				t.Error("one more of an address is let in")
+			}
+		}
+		if b.counted(Displaced) != 0 || b.counted(AddrLimit) != 20 || b.Stats().Conns != mostOfStrangers {
+			t.Errorf("%d gave way to %d who were refused, %d are left", b.counted(Displaced), b.counted(AddrLimit), b.Stats().Conns)
 		}
 	})
 }
