@@ -92,6 +92,10 @@ func (r *registration) tell(again bool) {
 	if again {
 		q.Type, q.UserDataAlreadyAvailable = cx.AssignReRegistration, cx.UserDataAvailable
 	}
+	r.before = nil
+	if reg := r.s.store.Get(string(r.impu)); reg != nil {
+		r.before = reg.Profile
+	}
 	r.s.turns.asks(r.impi)
 	r.s.cx.SAR(r.s.cx.Deadline(), q, func(a *cx.SAA, err error) {
 		node.Answered(r.x.Shard, a, func() { r.assigned(again, a, err) })
@@ -220,10 +224,12 @@ func (r *registration) undo(ref node.Refusal) {
 	})
 }
 
-// registered makes the registration that follows from the SAA and the contacts.
+// registered makes the registration that follows from the SAA and the contacts. A profile
+// that the set has got since the HSS was asked is the later one: a PPR that names another
+// user of the set has brought it, or his SAA.
 func (r *registration) registered(old *registrar.Registration, a *cx.SAA) (*registrar.Registration, error) {
 	var now *registrar.Registration
-	if len(a.UserData) == 0 && old.Registered() && old.Profile != nil {
+	if old.Registered() && old.Profile != nil && (len(a.UserData) == 0 || old.Profile != r.before) {
 		now = old.With(old.Bindings)
 		now.IMPIs = slices.Clip(now.IMPIs) // who adds to them adds to a copy
 	} else {

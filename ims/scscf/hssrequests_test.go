@@ -286,6 +286,31 @@ func TestPPRForARegistrationUnderWay(t *testing.T) {
 			t.Error("the PPR keeps the turn")
 		}
 	})
+	// It is of a user who shares the set with the one who registers.
+	atHome(t, nil, func(h *homeNet) {
+		p := h.alicePhone()
+		h.hss.user("desk@home.test", user(nil, barred("sip:imsi@home.test"), id(aliceTel), id(aliceSIP), id(aliceNumber)))
+		desk := h.phone("desk")
+		desk.impu = p.impu
+		p.register()
+		desk.challenge()
+		h.hss.asked()
+		release := h.hss.holdBack()
+		desk.write(desk.answer())
+		time.Sleep(100 * time.Millisecond)
+		if a := h.hss.ppr(&cx.PPR{UserName: p.impi, UserData: string(user(nil, id(aliceSIP), id("sip:new@home.test")).Marshal())}); a.Result != diameter.Base(diameter.Success) {
+			t.Errorf("PPA %v", a.Result)
+		}
+		release()
+		h.header(h.p.want("200"), sip.HPAssociatedURI, "<"+aliceSIP+"> | <sip:new@home.test>")
+		h.wantAsked("SAR desk@home.test sip:alice@home.test REGISTRATION")
+		if reg := h.has("sip:new@home.test"); len(reg.Bindings) != 2 || h.s.store.Get(aliceTel) != nil {
+			t.Errorf("%d contacts, want two, and by the new profile alone", len(reg.Bindings))
+		}
+		if h.s.turns.busy(desk.impi) || len(h.s.turns.ended) != 0 {
+			t.Error("the turn, or the mark, is kept")
+		}
+	})
 	// The HSS has many to say: what cannot wait is refused, and the last that was taken is
 	// what is.
 	atHome(t, nil, func(h *homeNet) {

@@ -15,6 +15,7 @@ import (
 	"github.com/gocscf/gocscf/diameter/cx"
 	"github.com/gocscf/gocscf/ims/identity"
 	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/proxy"
 	"github.com/gocscf/gocscf/ims/uri"
@@ -33,7 +34,8 @@ type registration struct {
 	expires  time.Duration
 	path     []string
 	cseq     uint32
-	turn     bool // it has the turn of its private identity
+	turn     bool             // it has the turn of its private identity
+	before   *profile.Profile // of the set, when the HSS was asked; nil for none
 
 	// Most have one contact and came through one P-CSCF: the lists' first room.
 	contacts1 [1]contact
