@@ -268,6 +268,94 @@ func TestATakeOverThatFailsHalfWay(t *testing.T) {
 	}
 }
 
+// While the kernel refuses, it is asked once a second.
+func TestATakeOverThatFailsForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, faults := newFakeKernel(), 0
+		b, _ := started(t, f, func(c *Config) { c.Failed = func(error) { faults++ } })
+		old, s := set(1, sha1Null), set(2, sha1Null)
+		s.Remote = old.Remote
+		if err := errors.Join(b.Install(old), b.Install(s)); err != nil {
+			t.Fatal(err)
+		}
+		refuse := func(yes bool) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			f.received(key{ours, s.Local.SPIS}, 1)
+			f.fail = nil
+			if yes {
+				f.fail = func(int, request) error { return unix.EPERM }
+			}
+		}
+		refuse(true)
+		time.Sleep(5*takeOverAgain + takeOverAgain/2)
+		refuse(false)
+		time.Sleep(2 * takeOverAgain)
+		b.mu.Lock()
+		if faults != 2*6 || b.waiting != 0 {
+			t.Errorf("%d faults were told of, want those of two associations at once and in five seconds; %d sets wait", faults, b.waiting)
+		}
+		b.mu.Unlock()
+		_ = b.Close()
+	})
+}
+
+// A set that tries again takes nothing from a later set of its phone, nor from another phone.
+func TestATakeOverComesTooLate(t *testing.T) {
+	for _, another := range []bool{false, true} {
+		t.Run(fmt.Sprint("another phone ", another), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeKernel()
+				b, _ := started(t, f, nil)
+				old, s, last := set(1, sha1Null), set(2, sha1Null), set(3, sha1Null)
+				s.Remote, last.Remote = old.Remote, old.Remote
+				if err := errors.Join(b.Install(old), b.Install(s)); err != nil {
+					t.Fatal(err)
+				}
+				b.mu.Lock()
+				f.received(key{ours, s.Local.SPIS}, 1)
+				f.fail = func(_ int, r request) error {
+					if r.kind == nl.XFRM_MSG_NEWSA {
+						return unix.ENOMEM
+					}
+					return nil
+				}
+				b.mu.Unlock()
+				time.Sleep(2 * takeOverEvery)
+				b.mu.Lock()
+				f.fail = nil
+				b.mu.Unlock()
+				if another {
+					last.Owner = "another behind the same NAT"
+				}
+				if err := b.Install(last); err != nil {
+					t.Fatal(err)
+				}
+				b.mu.Lock()
+				if !another {
+					f.received(key{ours, last.Local.SPIS}, 1)
+				}
+				b.mu.Unlock()
+				time.Sleep(3 * takeOverAgain)
+				if err := b.Remove(2); err != nil {
+					t.Error(err)
+				}
+				b.mu.Lock()
+				for _, spi := range []uint32{last.Remote.SPIC, last.Remote.SPIS} {
+					if b.states[key{phone, spi}] != 3 || f.states[key{phone, spi}] == nil {
+						t.Errorf("SPI %d is of set %d, want 3", spi, b.states[key{phone, spi}])
+					}
+				}
+				if b.waiting != 0 {
+					t.Errorf("%d sets wait", b.waiting)
+				}
+				b.mu.Unlock()
+				_ = b.Close()
+			})
+		})
+	}
+}
+
 // What the kernel has told before a set's end was moved, or before another set has taken
 // its SPI over, is not true any more.
 func TestEventsThatComeLate(t *testing.T) {

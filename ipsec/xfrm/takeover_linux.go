@@ -9,7 +9,7 @@ import (
 // takeOverEvery is how often a set that waits looks for its first packet.
 const takeOverEvery = 20 * time.Millisecond
 
-// takeOverAgain is how long a set waits on that has got less than all.
+// takeOverAgain is how long a set at least waits on that has got less than all.
 const takeOverAgain = time.Second
 
 // wait starts to look after sets that wait, unless that goes on already. The caller
@@ -57,10 +57,17 @@ func (b *Backend) takeOver() (more bool, errs []error) {
 		return false, nil
 	}
 	for _, in := range b.sets {
-		if !in.waits || b.now().Before(in.again) || !b.mayTakeOver(in) {
+		switch {
+		case !in.waits || b.now().Before(in.again):
+			continue
+		case b.overtaken(in):
+			in.waits = false
+			b.waiting--
+			continue
+		case !b.mayTakeOver(in):
 			continue
 		}
-		failed := len(errs)
+		failed, began := len(errs), b.now()
 		for _, a := range b.associations(in) {
 			if a.in {
 				continue
@@ -70,13 +77,27 @@ func (b *Backend) takeOver() (more bool, errs []error) {
 			}
 		}
 		if len(errs) > failed {
-			in.again = b.now().Add(takeOverAgain)
+			now := b.now()
+			in.again = now.Add(max(takeOverAgain, 10*now.Sub(began))) // a kernel that is slow holds others up
 			continue
 		}
 		in.waits = false
 		b.waiting--
 	}
 	return b.waiting > 0, errs
+}
+
+// overtaken reports whether a set is not to have its outgoing associations any more: its
+// phone has come with the SPIs once more since then, or they are another phone's.
+func (b *Backend) overtaken(in *installed) bool {
+	for _, a := range b.associations(in) {
+		if id, taken := b.states[a.key()]; !a.in && taken && id != in.set.ID {
+			if o := b.sets[id]; o != nil && (o.set.Owner != in.set.Owner || id > in.set.ID) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // mayTakeOver reports whether a set may have its outgoing associations: nobody has them, or
