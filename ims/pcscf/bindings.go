@@ -173,12 +173,18 @@ func (t *bindings) replace(old, b *binding) {
 func (t *bindings) closed(f sip.Flow) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if b := t.bySource[sourceOf(f)]; b != nil && b.flow == f {
+	b, at := t.bySource[sourceOf(f)], t.byAt[f.Remote]
+	if b != nil && b.flow == f {
 		delete(t.bySource, sourceOf(f))
 	}
-	if b := t.byAt[f.Remote]; b != nil {
-		if open := b.stream.Load(); open != nil && *open == f {
-			b.stream.CompareAndSwap(open, nil)
+	for _, b := range [2]*binding{b, at} {
+		if b == nil {
+			continue
+		}
+		for o := range t.byIMPI[b.impi].all { // whichever contact speaks for the phone
+			if open := o.stream.Load(); open != nil && *open == f {
+				o.stream.CompareAndSwap(open, nil)
+			}
 		}
 	}
 }

@@ -102,16 +102,22 @@ func sameContact(a, b uri.URI) bool {
 
 // isEmergency reports whether a contact is that of an emergency registration.
 func isEmergency(contact string) bool {
-	const sos = ";sos"
-	for rest := contact; ; rest = rest[1:] {
-		i := strings.IndexByte(rest, sos[0])
-		if i < 0 { // as nearly always
-			return false
-		}
-		if rest = rest[i:]; len(rest) >= len(sos) && strings.EqualFold(rest[:len(sos)], sos) {
-			break
-		}
+	if !mayBeEmergency(contact) { // as nearly always
+		return false
 	}
 	u, err := uri.Parse(contact)
 	return err == nil && u.HasParam("sos")
+}
+
+// mayBeEmergency is isEmergency without reading the URI: there may be the word, or an
+// escape that hides it.
+func mayBeEmergency(contact string) bool {
+	const sos = ";sos"
+	for i := range len(contact) {
+		switch c := contact[i]; {
+		case c == '%', c == ';' && i+len(sos) <= len(contact) && strings.EqualFold(contact[i:i+len(sos)], sos):
+			return true
+		}
+	}
+	return false
 }

@@ -269,12 +269,13 @@ func keyToPhone(b *binding, m *sip.Message) dialogKey {
 }
 
 // behindUs splits a route set of a phone behind the entries at its head that stand
-// for us: without a user part, or with the phone's own token. Those with another
-// token are of another phone, and far from here as the route goes.
+// for us: without a user part, or with a token of the phone's own: its other contact's, by
+// which the dialog may have begun. Those with another token are of another phone, and far
+// from here as the route goes.
 func (s *Server) behindUs(routes []string, b *binding) (rest []string, ours int) {
 	for ours < len(routes) {
 		u, err := uri.Parse(addressURI(routes[ours]))
-		if err != nil || u.User != "" && u.User != b.token || !s.core.IsSelf(u) {
+		if err != nil || u.User != "" && u.User != b.token && !s.bindings.hasToken(b.impi, u.User) || !s.core.IsSelf(u) {
 			break
 		}
 		ours++

@@ -2,6 +2,7 @@ package pcscf
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -136,6 +137,13 @@ func TestDialogsBesideAnEmergencyRegistration(t *testing.T) {
 		e.answer(in, 486)
 		p.status(486)
 
+		// Entries with either token are its own, to whichever contact speaks.
+		b := w.p.bindings.ofToken(ordinary, time.Now())
+		for token, ours := range map[string]int{ordinary: 1, emergency: 1, newToken(): 0} {
+			rest, n := w.p.behindUs([]string{"<sip:" + token + "@" + mwAddr + ";lr>", farRoute[0]}, b)
+			check(t, "entries of ours at the head", fmt.Sprint(n, len(rest)), fmt.Sprint(ours, 2-ours))
+		}
+
 		// The subscription tells of both.
 		subscribeTo(p, "sip:alice@"+domain, "reg")()
 		body := `body:<?xml version="1.0"?><reginfo xmlns="urn:ietf:params:xml:ns:reginfo" version="1" state="full">` +
@@ -159,6 +167,7 @@ func TestDialogsBesideAnEmergencyRegistration(t *testing.T) {
 // Over SA sets likewise; they live as long as the longest registration over them.
 func TestDialogsBesideAnEmergencyRegistrationOverIPsec(t *testing.T) {
 	secure(t, func(w *world) {
+		e := w.peer("ecscf", ecscfAddr)
 		u := w.ue("alice", "192.0.2.50").up()
 		ordinary := w.token("alice")
 		contact, sosContact := fmt.Sprintf("<sip:alice@%v>", u.addr), fmt.Sprintf("<sip:alice@%v;sos>", u.addr)
@@ -170,12 +179,102 @@ func TestDialogsBesideAnEmergencyRegistrationOverIPsec(t *testing.T) {
 		check(t, "Record-Route of a call", userOf(t, in.First(sip.HRecordRoute)), ordinary)
 		w.scscf.answer(in, 486)
 		u.status(486)
+		u.say(u.text("INVITE", sos, "e1"))
+		in = e.request("INVITE")
+		emergency := userOf(t, in.First(sip.HRecordRoute))
+		check(t, "Record-Route of an emergency call is the emergency contact's", isEmergency(w.p.bindings.ofToken(emergency, time.Now()).contact), true)
+		e.answer(in, 486)
+		u.status(486)
 		time.Sleep(90 * time.Minute)
 		check(t, "contacts when the ordinary one has run out", w.p.bindings.len(), 1)
 		u.say(u.text("MESSAGE", "sip:bob@"+domain, "m1"))
 		w.scscf.answer(w.scscf.request("MESSAGE"), 200)
 		u.status(200)
-	})
+	}, takesEmergencies)
+}
+
+// Of phones that share a private identity none speaks for another, in whatever way they are
+// registered.
+func TestWhoSpeaksForAPhone(t *testing.T) {
+	now := time.Now()
+	a, b := "198.51.100.1:5060", "198.51.100.2:5060"
+	for _, secure := range []bool{false, true} {
+		for _, sosFirst := range []bool{false, true} {
+			t.Run(fmt.Sprint("IPsec ", secure, ", emergency first ", sosFirst), func(t *testing.T) {
+				bs := newBindings(10, func(string) {})
+				emergency, ordinary := bound("alice", sip.UDP, a, a), bound("alice", sip.UDP, b, b)
+				emergency.contact += ";sos"
+				emergency.sets[0].expires = now.Add(time.Minute)
+				if secure {
+					for _, o := range []*binding{emergency, ordinary} {
+						o.phone = phoneKey{"alice", o.source.Addr()}
+						o.flow.Role, o.at = sip.RoleProtectedServer, netip.AddrPort{}
+					}
+				}
+				order := []*binding{ordinary, emergency}
+				if sosFirst {
+					order[0], order[1] = order[1], order[0]
+				}
+				for _, o := range order {
+					bs.put(o)
+				}
+				for _, o := range order {
+					if got := bs.ofFlow(o.flow, now); got != o {
+						t.Errorf("for %s speaks %v", o.contact, got.contact)
+					}
+					if got := bs.emergencyOf(o, now); got != o {
+						t.Errorf("an emergency call of %s is of %s", o.contact, got.contact)
+					}
+					if secure {
+						if got := bs.ofPhone(o.phone, now); got != o {
+							t.Errorf("for %s speaks %v", o.contact, got.contact)
+						}
+						if got := bs.untilOfPhone(o.phone); !got.Equal(o.sets[0].expires) {
+							t.Errorf("the sets of %s live until %v", o.contact, got)
+						}
+					}
+				}
+				// Both of one phone, and a second emergency contact, as over SAs there may be.
+				if !secure {
+					return
+				}
+				own, later := bound("alice", sip.UDP, a, ""), bound("alice", sip.UDP, a, "")
+				own.contact, later.contact = "sip:alice@own", "sip:alice@later;sos"
+				for _, o := range []*binding{own, later} {
+					o.flow, o.phone = emergency.flow, emergency.phone
+					bs.put(o)
+				}
+				check(t, "who speaks", bs.ofPhone(own.phone, now).contact, own.contact)
+				check(t, "an emergency call of the ordinary one is of", bs.emergencyOf(own, now).contact, later.contact)
+				check(t, "of an emergency one", bs.emergencyOf(emergency, now).contact, emergency.contact)
+			})
+		}
+	}
+}
+
+func TestIsEmergency(t *testing.T) {
+	for contact, want := range map[string]bool{
+		"sip:a@h;sos": true, "sip:a@h;SOS": true, "sip:a@h;x;sos;y": true, "sip:a@h;%73os": true, "sip:a@h;sos=1": true,
+		"sip:a@h": false, "sip:a@h;so": false, "sip:a@h;soso": false, "sip:sos@h;x=sos": false, "sip:%73os@h": false, ";sos": false, "": false,
+	} {
+		check(t, contact, isEmergency(contact), want)
+	}
+}
+
+// A connection of the phone's that has ended is no way to it, whichever of its contacts has
+// it, and whichever was registered last.
+func TestEndedConnectionOfAPhoneWithBoth(t *testing.T) {
+	const place = "198.51.100.1:5060"
+	bs, now := newBindings(10, func(string) {}), time.Now()
+	b, sos := bound("alice", sip.UDP, place, place), bound("alice", sip.UDP, place, place)
+	sos.contact += ";sos"
+	bs.put(b)
+	bs.put(sos)
+	f := sip.Flow{Proto: sip.TCP, Role: sip.RoleGm, Local: netipAddr(gmAddr), Remote: netipAddr(place), Conn: 7}
+	check(t, "who sends over it", bs.ofFlow(f, now) == b, true)
+	b.stream.Store(&f)
+	bs.closed(f)
+	check(t, "it has the connection", b.stream.Load() != nil, false)
 }
 
 // Who takes the address of a phone with both takes the place of both.

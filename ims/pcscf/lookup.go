@@ -85,17 +85,22 @@ func (b *binding) speaks(now time.Time) int {
 	return registeredAsUsual
 }
 
-// emergencyOf returns the emergency contact beside b that is registered, or b where there is
-// none: an emergency call is its affair (TS 24.229 5.1.6.8.3).
+// emergencyOf returns b if it is an emergency contact, else the latest one beside it that is
+// registered, or b where there is none: an emergency call is its affair (TS 24.229
+// 5.1.6.8.3).
 func (t *bindings) emergencyOf(b *binding, now time.Time) *binding {
+	if isEmergency(b.contact) {
+		return b
+	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
+	out := b
 	for o := range t.byIMPI[b.impi].all {
 		if o.speaks(now) == registeredForEmergencies && (b.phone != phoneKey{} && o.phone == b.phone || b.phone == phoneKey{} && b.samePlace(o)) {
-			return o
+			out = o
 		}
 	}
-	return b
+	return out
 }
 
 // untilOfPhone is when the last of what is registered over a phone's SA sets runs out.
@@ -115,6 +120,14 @@ func (t *bindings) ofContact(impi, contact string, now time.Time) *binding {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return living(t.byIMPI[impi].find(contact), now)
+}
+
+// hasToken reports whether a token is of one of a private identity's contacts.
+func (t *bindings) hasToken(impi, token string) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	b := t.byToken[token]
+	return b != nil && b.impi == impi
 }
 
 // of returns the bindings of a private identity.

@@ -229,7 +229,9 @@ func (c *security) remove(p *phone, a *association, why string) {
 // back end keeps keeps them as well: another one with them would not be set up. It is tried
 // again, each time after twice as long. It is on the worker's goroutine.
 func (c *security) letGo(a *association, wait time.Duration) {
+	began := time.Now()
 	err := c.stack.Remove(a.ID)
+	wait = max(wait, 10*time.Since(began)) // a kernel that is slow holds those up who register
 	if err == nil {
 		c.release(a.Set)
 		return
@@ -241,8 +243,8 @@ func (c *security) letGo(a *association, wait time.Duration) {
 	})
 }
 
-// maxRemoveWait is the longest time between two attempts to remove a set.
-const maxRemoveWait = 5 * time.Minute
+// maxRemoveWait is the longest time between two attempts to remove a set, unless one takes long.
+const maxRemoveWait = 30 * time.Second
 
 func (c *security) release(s *ipsec.Set) {
 	c.spis.Release(s.Local.SPIC, s.Local.SPIS)
