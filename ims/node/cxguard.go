@@ -54,8 +54,9 @@ func (c *Cx) Room(class admission.Class) bool {
 	return c.guard == nil || c.guard.Room(c.guard.now(), class)
 }
 
-// Spare reports whether the HSS may be asked what nobody waits for.
-func (c *Cx) Spare() bool { return c.guard == nil || c.guard.Spare(c.guard.now()) }
+// Spare reports whether the HSS may be asked what nobody waits for, of which so many
+// questions are open.
+func (c *Cx) Spare(such int) bool { return c.guard == nil || c.guard.Spare(c.guard.now(), such) }
 
 // Busy is the refusal for what finds no room, or whom the HSS says that it is too busy.
 func (c *Cx) Busy() Refusal {

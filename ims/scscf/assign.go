@@ -109,6 +109,9 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 		r.refuse(s.cx.Busy())
 		return
 	}
+	if r.moved() {
+		return
+	}
 	if again {
 		// The HSS has lost what it knew, or the network has ended the registration
 		// meanwhile: as for a first one.
@@ -163,11 +166,7 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 		case errors.Is(err, errEnded):
 			r.tell(false)
 			return
-		case errors.Is(err, errElsewhere):
-			r.refuse(node.Refusal{Status: 500, Cause: "moved", Clause: "TS 29.228 6.1.3",
-				Text:   "The HSS has given " + r.impi + " to another S-CSCF while it was being registered here.",
-				Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}},
-				Next:   "The phone's next REGISTER goes where the HSS says."})
+		case errors.Is(err, errElsewhere) && r.moved():
 			return
 		case errors.As(err, &taken):
 			if !s.giveWay(taken.By, r.impi) {
@@ -184,21 +183,6 @@ func (r *registration) assigned(again bool, a *cx.SAA, err error) {
 	}
 }
 
-// put binds, unless the HSS has ended the registration since it was asked: its RTR has
-// found nothing here to take away. Emergency registrations do not end so.
-func (r *registration) put(old, now *registrar.Registration) error {
-	if !slices.ContainsFunc(r.contacts, func(c contact) bool { return !c.sos }) {
-		return r.s.store.Put(old, now)
-	}
-	return r.s.turns.unlessEnded(r.impi, func() error { return r.s.store.Put(old, now) })
-}
-
-// forgotten reports whether the HSS refuses a refresh because it does not have the user
-// as registered (TS 29.229 6.2.2). Whatever else it refuses, it would refuse again.
-func forgotten(err error) bool {
-	return cx.IsResult(err, cx.ErrorIdentityNotRegistered) || cx.IsResult(err, cx.ErrorInAssignmentType)
-}
-
 // giveWay removes a set that stands in the way of one that the HSS has just
 // described: one without contacts, or an older one of the same user. It reports
 // whether it may.
@@ -210,18 +194,6 @@ func (s *Server) giveWay(other *registrar.Registration, impi string) bool {
 		s.ended(other, nil, registrar.Deactivated)
 	}
 	return true
-}
-
-// undo takes back what the HSS has been told, where nothing is registered here,
-// and refuses.
-func (r *registration) undo(ref node.Refusal) {
-	if r.s.store.Get(string(r.impu)).Has(r.impi) {
-		r.refuse(ref)
-		return
-	}
-	r.s.tellHSS(r.impi, string(r.impu), cx.AdministrativeDeregistration, func(error) {
-		r.post(func() { r.refuse(ref) })
-	})
 }
 
 // registered makes the registration that follows from the SAA and the contacts. A profile

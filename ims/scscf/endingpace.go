@@ -3,7 +3,7 @@ package scscf
 import "time"
 
 // endingPace says how many endings the HSS is told of at a time: one more with each round
-// of answers, half as many when one was not taken, and then none for a while, as TCP does
+// of answers, half as many when it had no time for one, and then none for a while, as TCP does
 // (RFC 5681 3.1). It leaves the HSS to those who register.
 type endingPace struct {
 	open  int           // of which the HSS is being told
@@ -21,7 +21,7 @@ const (
 
 func newEndingPace() endingPace { return endingPace{most: firstOpenEndings} }
 
-// wait is how long until there may be one more, unless one is taken before.
+// wait is how long until there may be one more, unless there is room for it before.
 func (p *endingPace) wait(now time.Time) time.Duration {
 	if p.open >= p.most {
 		return time.Hour
@@ -37,7 +37,7 @@ func (p *endingPace) taken() {
 	}
 }
 
-// failed notes one that was not taken. Those that were open with it say nothing more.
+// failed notes one for which the HSS had no time. Those that were open with it say nothing more.
 func (p *endingPace) failed(now time.Time) {
 	if now.Before(p.until) {
 		return

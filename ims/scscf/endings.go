@@ -11,6 +11,7 @@ import (
 
 	"github.com/gocscf/gocscf/diameter"
 	"github.com/gocscf/gocscf/diameter/cx"
+	"github.com/gocscf/gocscf/ims/node"
 )
 
 // ending is what the HSS has to hear of a private identity: it is registered no more, or
@@ -30,14 +31,16 @@ type endings struct {
 	max  int
 	wake chan struct{}
 
-	mu           sync.Mutex
-	pace         endingPace
-	first, again []ending
-	unanswered   int // of them, those of challenges
+	mu         sync.Mutex
+	pace       endingPace
+	first      []ending // not told yet
+	again      []ending // told, and not taken: the first is due first
+	challenges []ending // of those that nobody has answered, which strangers can make
+	turn       bool     // the next is one of again
 }
 
 // Bounds: one that the HSS has not taken is sent again each minute for an hour; those of
-// challenges, which strangers can make, are an eighth of as many as the others may be.
+// challenges are an eighth of as many as the others may be.
 const (
 	maxEndingTries    = 60
 	endingPause       = time.Minute
@@ -54,19 +57,16 @@ func (q *endings) add(e ending) {
 	own := e.impi + e.impu // so that it does not hold on to a binding
 	e.impi, e.impu = own[:len(e.impi)], own[len(e.impi):]
 	q.mu.Lock()
-	full := len(q.first)+len(q.again)-q.unanswered >= q.max
-	if e.ofChallenge() {
-		full = q.unanswered >= (q.max+partForChallenges-1)/partForChallenges
-	}
-	if !full && e.ofChallenge() {
-		q.unanswered++
-	}
+	list, n, most := &q.first, len(q.first)+len(q.again), q.max
 	switch {
-	case full:
-	case e.tries == 0:
-		q.first = append(q.first, e)
-	default:
-		q.again = append(q.again, e)
+	case e.ofChallenge():
+		list, n, most = &q.challenges, len(q.challenges), (q.max+partForChallenges-1)/partForChallenges
+	case e.tries > 0:
+		list = &q.again
+	}
+	full := n >= most
+	if !full {
+		*list = append(*list, e)
 	}
 	q.mu.Unlock()
 	if full {
@@ -76,14 +76,7 @@ func (q *endings) add(e ending) {
 	q.look()
 }
 
-// failed sends e, which the HSS has not taken, again later, if not too often.
-func (q *endings) failed(e ending) {
-	q.mu.Lock()
-	q.pace.failed(time.Now())
-	q.mu.Unlock()
-	q.later(e)
-}
-
+// later sends e, which the HSS has not taken, again after a while, if not too often.
 func (q *endings) later(e ending) {
 	if e.tries++; e.tries == maxEndingTries {
 		q.lost(e, "it was told each minute for an hour")
@@ -130,38 +123,56 @@ func (q *endings) run(ctx context.Context) {
 func (q *endings) next(now time.Time) (e ending, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	list := &q.first
-	if len(q.first) == 0 {
-		list = &q.again // all wait equally long: the first is due first
-	}
-	if len(*list) == 0 {
-		return ending{}, time.Hour
-	}
-	if wait := max(q.pace.wait(now), (*list)[0].after.Sub(now)); wait > 0 {
+	list, wait := q.due(now)
+	if wait = max(wait, q.pace.wait(now)); wait > 0 {
 		return ending{}, wait
 	}
 	if q.s.cx.Ready() != nil {
 		return ending{}, time.Second
 	}
-	if !q.s.cx.Spare() {
+	if !q.s.cx.Spare(q.pace.open) {
 		return ending{}, time.Second / 10
 	}
 	e, (*list)[0] = (*list)[0], ending{}
 	if *list = (*list)[1:]; len(*list) == 0 {
 		*list = nil // it may have been long
 	}
-	if e.ofChallenge() {
-		q.unanswered--
-	}
+	q.turn = !q.turn
 	q.pace.open++
 	return e, 0
+}
+
+// due returns the list whose first is to be told next, or how long until one is: those that
+// are not told yet, and those that are told again, in turn, and at last those of challenges.
+func (q *endings) due(now time.Time) (list *[]ending, wait time.Duration) {
+	order := [...]*[]ending{&q.first, &q.again, &q.challenges}
+	if q.turn {
+		order[0], order[1] = order[1], order[0]
+	}
+	wait = time.Hour
+	for _, l := range order {
+		if len(*l) == 0 {
+			continue
+		}
+		if left := (*l)[0].after.Sub(now); left < wait {
+			list, wait = l, left
+		}
+		if wait <= 0 {
+			break
+		}
+	}
+	return list, wait
 }
 
 // closed is the end of one that was open: err is what has become of its SAR.
 func (q *endings) closed(err error) {
 	q.mu.Lock()
 	q.pace.open--
-	if err == nil || !transient(err) {
+	var late *diameter.TimeoutError
+	switch {
+	case errors.As(err, &late), node.TooBusy(err):
+		q.pace.failed(time.Now())
+	case err == nil || !transient(err):
 		q.pace.taken()
 	}
 	q.mu.Unlock()
@@ -224,7 +235,7 @@ func (s *Server) sar(e ending, done func(error)) {
 		if err != nil {
 			s.verdicts.Limited().Warn(s.verdicts.Log, "sar_failed", "the HSS did not take "+e.kind.String(), zap.String("impi", e.impi), zap.String("impu", e.impu), zap.Error(err))
 			if transient(err) {
-				s.endings.failed(e)
+				s.endings.later(e)
 			}
 		}
 		done(err)

@@ -102,6 +102,166 @@ func TestEndingsLeaveTheHSSToPhones(t *testing.T) {
 	}
 }
 
+// An HSS far away, slow and not overloaded, is asked by phones all the time: the endings
+// have a part of it.
+func TestEndingsBesideManyPhones(t *testing.T) {
+	for _, rate := range []int{10, 25, 100} {
+		t.Run(fmt.Sprint(rate, " a second"), func(t *testing.T) {
+			atHome(t, nil, func(h *homeNet) {
+				const users = 50
+				h.runOut(users)
+				h.hss.user("new@"+home, user(nil, id("sip:new@home.test")))
+				h.hss.mu.Lock()
+				h.hss.slow = 600 * time.Millisecond
+				h.hss.mu.Unlock()
+				refused := 0
+				for range 120 * rate {
+					h.phone("new").write(h.phone("new").digest("", nil))
+					time.Sleep(time.Second / time.Duration(rate))
+					for len(h.p.box) > 0 {
+						if m := <-h.p.box; m.Status() == 503 {
+							refused++
+						}
+					}
+				}
+				if n := strings.Count(h.hss.asked(), "TIMEOUT_DEREGISTRATION"); n != users {
+					t.Errorf("the HSS was told of %d, want %d", n, users)
+				}
+				if refused > 120*rate/100 {
+					t.Errorf("%d of %d REGISTERs were refused", refused, 120*rate)
+				}
+			})
+		})
+	}
+}
+
+// Of what may be open at a slow HSS the endings take an eighth, while phones take the rest.
+func TestEndingsTakeTheirPart(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		h.runOut(50)
+		h.hss.user("new@"+home, user(nil, id("sip:new@home.test")))
+		h.hss.mu.Lock()
+		h.hss.slow = 600 * time.Millisecond
+		h.hss.mu.Unlock()
+		const rate = 25
+		most := 0
+		come := func(d time.Duration) {
+			for range rate * int(d/time.Second) {
+				h.phone("new").write(h.phone("new").digest("", nil))
+				time.Sleep(time.Second / rate)
+				for len(h.p.box) > 0 {
+					<-h.p.box
+				}
+				h.s.endings.mu.Lock()
+				most = max(most, h.s.endings.pace.open)
+				h.s.endings.mu.Unlock()
+			}
+		}
+		come(58 * time.Second)
+		release := h.hss.holdBack()
+		come(3 * time.Second)
+		if most < 1 || most > rate/8+1 { // 25 may be open: as many as are answered in a second
+			t.Errorf("%d endings were open at once", most)
+		}
+		release()
+	})
+}
+
+// What has become of a SAR says how many may be open. One that cannot be delivered says
+// nothing of how much the HSS has to do.
+func TestWhatPacesEndings(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		hss  func(h *homeHSS)
+		most func(n int) bool
+		rest bool
+	}{
+		{"all are taken", func(h *homeHSS) {}, func(n int) bool { return n > firstOpenEndings }, false},
+		{"refused for good", func(h *homeHSS) { h.answering("SAR", cx.ErrorUserUnknown.Result()) }, func(n int) bool { return n > firstOpenEndings }, false},
+		{"not delivered", func(h *homeHSS) { h.answering("SAR", diameter.Base(diameter.UnableToDeliver)) }, func(n int) bool { return n == firstOpenEndings }, false},
+		{"too busy", func(h *homeHSS) { h.answering("SAR", diameter.Base(diameter.TooBusy)) }, func(n int) bool { return n < firstOpenEndings }, true},
+		{"silent", func(h *homeHSS) { h.silent("SAR") }, func(n int) bool { return n < firstOpenEndings }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			atHome(t, nil, func(h *homeNet) {
+				h.runOut(100)
+				tt.hss(h.hss)
+				time.Sleep(64 * time.Second)
+				q := h.s.endings
+				q.mu.Lock()
+				if !tt.most(q.pace.most) || tt.rest != (q.pace.rest > 0) || q.pace.open != 0 && !tt.rest {
+					t.Errorf("%+v", q.pace)
+				}
+				q.mu.Unlock()
+			})
+		})
+	}
+}
+
+// Those of whom the HSS need not hear any more leave no trace, in whatever way that is so.
+func TestEndingsThatAreNotTold(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		p := h.alicePhone()
+		p.register()
+		h.hss.asked()
+		q := h.s.endings
+		for range 3 * firstOpenEndings {
+			q.add(ending{impi: p.impi, impu: p.impu, kind: cx.AuthenticationTimeout})
+			q.add(ending{impi: p.impi, impu: p.impu, kind: cx.TimeoutDeregistration})
+			time.Sleep(10 * time.Millisecond)
+		}
+		q.mu.Lock()
+		if q.pace != newEndingPace() || len(q.first)+len(q.again)+len(q.challenges) != 0 {
+			t.Errorf("%+v; %d, %d and %d wait", q.pace, len(q.first), len(q.again), len(q.challenges))
+		}
+		q.mu.Unlock()
+		// Whose turn is taken by many waits, and the HSS is no reason.
+		h.hss.silent("SAR")
+		p.protected = "yes"
+		for range maxWaiting + 1 {
+			p.write(p.answer())
+		}
+		time.Sleep(100 * time.Millisecond)
+		q.add(ending{impi: p.impi, impu: p.impu, kind: cx.TimeoutDeregistration})
+		time.Sleep(100 * time.Millisecond)
+		q.mu.Lock()
+		if q.pace != newEndingPace() || len(q.again) != 1 {
+			t.Errorf("%+v; %d wait", q.pace, len(q.again))
+		}
+		q.mu.Unlock()
+	})
+}
+
+// Neither those that are told again nor those that are new keep the others waiting, and
+// challenges keep nobody.
+func TestOrderOfEndings(t *testing.T) {
+	atHome(t, nil, func(h *homeNet) {
+		q, now := newEndings(h.s), time.Now()
+		for i := range 3 {
+			q.challenges = append(q.challenges, ending{impi: fmt.Sprint("c", i), kind: cx.AuthenticationTimeout})
+			q.first = append(q.first, ending{impi: fmt.Sprint("f", i)})
+			q.again = append(q.again, ending{impi: fmt.Sprint("a", i), tries: 1, after: now.Add(time.Duration(i) * time.Minute)})
+		}
+		var got []string
+		var waits []time.Duration
+		for len(q.first)+len(q.again)+len(q.challenges) > 0 {
+			q.pace.open = 0
+			e, wait := q.next(now)
+			if wait == 0 {
+				got = append(got, e.impi)
+				continue
+			}
+			waits, now = append(waits, wait), now.Add(wait)
+		}
+		if want := "[f0 a0 f1 f2 c0 c1 c2 a1 a2] [1m0s 1m0s]"; fmt.Sprint(got, waits) != want {
+			t.Errorf("%v %v, want %s", got, waits, want)
+		}
+		if e, wait := q.next(now); wait != time.Hour {
+			t.Errorf("%v in %v", e, wait)
+		}
+	})
+}
+
 func TestEndingPace(t *testing.T) {
 	p, now := newEndingPace(), time.Now()
 	want := func(what string, most int, wait time.Duration) {
@@ -238,12 +398,12 @@ func TestBoundOfEndings(t *testing.T) {
 		for i := range 3 {
 			q.add(ending{impi: fmt.Sprint("c", i), kind: cx.AuthenticationTimeout})
 		}
-		if len(q.first) != 2 || q.first[1].impi != "c0" {
-			t.Errorf("%v wait, want one challenge that was not answered", q.first)
+		if len(q.challenges) != 1 || q.challenges[0].impi != "c0" {
+			t.Errorf("%v wait, want one challenge that was not answered", q.challenges)
 		}
 		q.first = q.first[1:]
 		q.add(ending{impi: "u4"})
-		if len(q.first) != 2 || q.first[1].impi != "u4" {
+		if len(q.first) != 1 || q.first[0].impi != "u4" {
 			t.Errorf("%v wait", q.first)
 		}
 	})

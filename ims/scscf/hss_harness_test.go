@@ -40,7 +40,8 @@ type homeHSS struct {
 	hold chan struct{}
 	// pace is the time between two answers to SARs, which come in order; 0 is none.
 	pace time.Duration
-	free time.Time // when the next may be answered
+	free time.Time     // when the next may be answered
+	slow time.Duration // that an answer to a MAR takes
 }
 
 func newHomeHSS(t *testing.T, host *memnet.Host) *homeHSS {
@@ -98,6 +99,10 @@ func (h *homeHSS) MAR(_ *diameter.Request, q *cx.MAR, answer func(*cx.MAA) error
 		a.Result = cx.ErrorUserUnknown.Result()
 	default:
 		a.Items = []cx.AuthDataItem{h.vector(q.Item.Scheme)}
+	}
+	if h.slow > 0 {
+		time.AfterFunc(h.slow, func() { _ = answer(a) })
+		return
 	}
 	_ = answer(a)
 }

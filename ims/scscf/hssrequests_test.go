@@ -242,6 +242,43 @@ func TestRTRForARegistrationUnderWay(t *testing.T) {
 			})
 		})
 	}
+	// It is a refresh that is under way, whatever the HSS says to it.
+	for _, said := range []diameter.Result{diameter.Base(diameter.Success), cx.ErrorIdentityNotRegistered.Result(), diameter.Base(diameter.UnableToComply)} {
+		for _, by := range [][]string{nil, {aliceSIP}} {
+			atHome(t, nil, func(h *homeNet) {
+				p := h.alicePhone()
+				p.register()
+				h.hss.asked()
+				release := h.hss.holdBack()
+				if said != diameter.Base(diameter.Success) {
+					h.hss.answering("SAR", said)
+				}
+				p.protected = "yes"
+				p.write(p.answer())
+				time.Sleep(100 * time.Millisecond)
+				h.hss.rtr(&cx.RTR{UserName: p.impi, PublicIdentities: by, Reason: cx.DeregistrationReason{Code: cx.NewServerAssigned}})
+				release()
+				h.why(h.p.want("500"), "to another S-CSCF")
+				h.wantAsked("SAR alice@home.test sip:alice@home.test RE_REGISTRATION")
+				h.wantBindings(aliceSIP, "")
+				h.hss.silent("")
+				p.register() // the mark is not kept
+			})
+		}
+	}
+	// And with a profile that cannot be used: it is not taken back.
+	atHome(t, nil, func(h *homeNet) {
+		h.hss.user("alice@"+home, user(nil, barred(aliceSIP)))
+		p := h.phone("alice")
+		p.challenge()
+		release := h.hss.holdBack()
+		p.write(p.answer())
+		time.Sleep(100 * time.Millisecond)
+		h.hss.rtr(&cx.RTR{UserName: p.impi, Reason: cx.DeregistrationReason{Code: cx.NewServerAssigned}})
+		release()
+		h.p.want("500")
+		h.wantAsked("SAR alice@home.test sip:alice@home.test REGISTRATION")
+	})
 	// A set is ended while one of two who share it refreshes his contact; the other has
 	// registered it anew when the SAA comes.
 	atHome(t, nil, func(h *homeNet) {

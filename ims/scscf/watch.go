@@ -52,9 +52,7 @@ func (s *Server) watched(x *proxy.Exchange) (impu identity.IMPU, reg *registrar.
 func (s *Server) watch(x *proxy.Exchange) {
 	impu, reg, _ := s.watched(x)
 	if !reg.Registered() {
-		s.verdicts.Refuse(x, node.Refusal{Status: 480, Cause: "nothing_to_watch", Clause: "TS 24.229 5.4.2.1.1",
-			Text: string(impu) + " is not registered here: there is no registration to watch.",
-			Next: "Register first; a subscriber who had registered is told when that ends."})
+		s.nothingToWatch(x, impu)
 		return
 	}
 	who, ioi, ok := s.mayWatch(x.Req, reg)
@@ -80,6 +78,11 @@ func (s *Server) watch(x *proxy.Exchange) {
 		return
 	}
 	now := s.store.Get(s.watchers.keyOf(one))
+	if !now.Registered() { // it has ended at this moment, and nobody will be told why
+		s.watchers.remove(one)
+		s.nothingToWatch(x, impu)
+		return
+	}
 	n, err := s.agent.AcceptSubscription(s.agent.Wrap(x), grant, s.watchEvents(one), fields...)
 	if err != nil {
 		s.watchers.remove(one)
@@ -99,6 +102,12 @@ func (s *Server) watch(x *proxy.Exchange) {
 		return
 	}
 	s.watchers.notify(one, reg, now, registrar.Unregistered)
+}
+
+func (s *Server) nothingToWatch(x *proxy.Exchange, impu identity.IMPU) {
+	s.verdicts.Refuse(x, node.Refusal{Status: 480, Cause: "nothing_to_watch", Clause: "TS 24.229 5.4.2.1.1",
+		Text: string(impu) + " is not registered here: there is no registration to watch.",
+		Next: "Register first; a subscriber who had registered is told when that ends."})
 }
 
 // watchEvents are what becomes of a subscription.

@@ -76,12 +76,15 @@ func (b *Backend) Room(now int64, class Class) bool {
 	return true
 }
 
-// Spare reports whether the backend may be asked what nobody waits for: half of what may be
-// open stays for those who wait.
-func (b *Backend) Spare(now int64) bool {
+// Spare reports whether the backend may be asked what nobody waits for, of which so many
+// questions are open: while half of what may be open is free, and else an eighth of that.
+// What is open at a slow backend follows what it is asked, so that without a part of its
+// own such a question might never come.
+func (b *Backend) Spare(now int64, such int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.open < max(1, b.limit(now)/2)
+	limit := b.limit(now)
+	return b.open < limit/2 || such < max(1, limit/8)
 }
 
 // limit is how many questions may be open.

@@ -132,15 +132,15 @@ func TestBackendClasses(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	for _, tt := range []struct {
-		most, open int
-		want       bool
-	}{{4, 1, true}, {4, 2, false}, {1, 0, true}} {
+		most, open, such int
+		want             bool
+	}{{4, 1, 1, true}, {4, 2, 1, false}, {4, 4, 0, true}, {1, 0, 0, true}, {160, 79, 79, true}, {160, 80, 20, false}, {160, 160, 19, true}} {
 		b := NewBackend(BackendConfig{Most: tt.most})
 		for range tt.open {
 			b.Asked(now)
 		}
-		if b.Spare(now) != tt.want {
-			t.Errorf("%d of %d are open: spare is %v", tt.open, tt.most, !tt.want)
+		if b.Spare(now, tt.such) != tt.want {
+			t.Errorf("%d of %d are open, and %d of these are such: spare is %v", tt.open, tt.most, tt.such, !tt.want)
 		}
 	}
 	b = NewBackend(BackendConfig{Most: 4})
