@@ -186,17 +186,21 @@ func (b *Backend) Install(s *ipsec.Set) error {
 	}
 	list := b.associations(in)
 	for _, a := range list {
-		if other, taken := b.states[a.key()]; taken {
-			switch {
-			case a.in:
-				return fmt.Errorf("%s: our SPI %d is taken by set %d", doing, a.SPI, other)
-			case b.sets[other].set.Owner != s.Owner:
-				// Two phones behind one NAT: to take it over would cut the other off.
-				return fmt.Errorf("%s: another phone at %v has chosen the SPI %d too, in set %d, and the kernel tells associations apart by address and SPI alone: this one has to try again with other SPIs, or set ipsec.backend to user",
-					doing, a.dst, a.SPI, other)
+		other, taken := b.states[a.key()]
+		switch {
+		case a.in && taken:
+			return fmt.Errorf("%s: our SPI %d is taken by set %d", doing, a.SPI, other)
+		case a.in:
+			continue
+		case !taken:
+			if w := b.awaited(a, s.Owner); w != nil {
+				return b.clash(doing, a, w.set.ID)
 			}
-			in.waits = true
+			continue
+		case b.sets[other].set.Owner != s.Owner:
+			return b.clash(doing, a, other)
 		}
+		in.waits = true
 	}
 	undo, err := b.add(in, list)
 	if err != nil {
@@ -217,6 +221,13 @@ func (b *Backend) Install(s *ipsec.Set) error {
 		b.wait()
 	}
 	return nil
+}
+
+// clash is why a set is not put in whose phone has chosen an SPI that another one has at the
+// same address: to take it over would cut the other off.
+func (*Backend) clash(doing string, a association, other ipsec.SetID) error {
+	return fmt.Errorf("%s: another phone at %v has chosen the SPI %d too, in set %d, and the kernel tells associations apart by address and SPI alone: this one has to try again with other SPIs, or set ipsec.backend to user",
+		doing, a.dst, a.SPI, other)
 }
 
 // add tells the kernel of a set. What it returns takes back what has been done, or

@@ -300,56 +300,90 @@ func TestATakeOverThatFailsForLong(t *testing.T) {
 	})
 }
 
-// A set that tries again takes nothing from a later set of its phone, nor from another phone.
+// A set that tries again takes nothing from a later set of its phone that has been heard,
+// and another phone is not let in where it waits. From a later one that a stranger may have
+// begun it takes what it needs, and that waits.
 func TestATakeOverComesTooLate(t *testing.T) {
-	for _, another := range []bool{false, true} {
-		t.Run(fmt.Sprint("another phone ", another), func(t *testing.T) {
+	const again, unheard, stranger = "the phone comes again", "and is not heard yet", "another phone comes"
+	for _, who := range []string{again, unheard, stranger} {
+		t.Run(who, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakeKernel()
 				b, _ := started(t, f, nil)
+				before := f.snapshot()
 				old, s, last := set(1, sha1Null), set(2, sha1Null), set(3, sha1Null)
 				s.Remote, last.Remote = old.Remote, old.Remote
 				if err := errors.Join(b.Install(old), b.Install(s)); err != nil {
 					t.Fatal(err)
 				}
-				b.mu.Lock()
-				f.received(key{ours, s.Local.SPIS}, 1)
-				f.fail = func(_ int, r request) error {
+				heard := func(s *ipsec.Set) {
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					f.received(key{ours, s.Local.SPIS}, 1)
+				}
+				refuse := func(fail func(int, request) error) {
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					f.fail = fail
+				}
+				sends := func(want ipsec.SetID, waiting int) {
+					t.Helper()
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					for _, spi := range []uint32{last.Remote.SPIC, last.Remote.SPIS} {
+						if b.states[key{phone, spi}] != want || f.states[key{phone, spi}] == nil {
+							t.Errorf("SPI %d is of set %d, want %d", spi, b.states[key{phone, spi}], want)
+						}
+					}
+					if b.waiting != waiting {
+						t.Errorf("%d sets wait, want %d", b.waiting, waiting)
+					}
+				}
+				heard(s)
+				refuse(func(_ int, r request) error {
 					if r.kind == nl.XFRM_MSG_NEWSA {
 						return unix.ENOMEM
 					}
 					return nil
-				}
-				b.mu.Unlock()
+				})
 				time.Sleep(2 * takeOverEvery)
-				b.mu.Lock()
-				f.fail = nil
-				b.mu.Unlock()
-				if another {
+				refuse(nil)
+				if who == stranger {
 					last.Owner = "another behind the same NAT"
 				}
-				if err := b.Install(last); err != nil {
-					t.Fatal(err)
+				stands := func() int {
+					b.mu.Lock()
+					defer b.mu.Unlock()
+					return len(f.snapshot())
 				}
-				b.mu.Lock()
-				if !another {
-					f.received(key{ours, last.Local.SPIS}, 1)
+				stood := stands()
+				if err := b.Install(last); (err != nil) != (who == stranger) || err != nil && stands() != stood {
+					t.Fatalf("it is let in: %v", err)
 				}
-				b.mu.Unlock()
+				if who == again {
+					heard(last)
+				}
 				time.Sleep(3 * takeOverAgain)
-				if err := b.Remove(2); err != nil {
+				switch who {
+				case again:
+					sends(3, 0)
+				case unheard:
+					sends(2, 1)
+					heard(last)
+					time.Sleep(2 * takeOverAgain)
+					sends(3, 0)
+				case stranger:
+					sends(2, 0)
+				}
+				if err := errors.Join(b.Remove(2), b.Remove(1)); err != nil {
 					t.Error(err)
 				}
-				b.mu.Lock()
-				for _, spi := range []uint32{last.Remote.SPIC, last.Remote.SPIS} {
-					if b.states[key{phone, spi}] != 3 || f.states[key{phone, spi}] == nil {
-						t.Errorf("SPI %d is of set %d, want 3", spi, b.states[key{phone, spi}])
-					}
+				if who != stranger {
+					sends(3, 0)
 				}
-				if b.waiting != 0 {
-					t.Errorf("%d sets wait", b.waiting)
+				if err := b.Remove(3); err != nil || !slices.Equal(f.snapshot(), before) {
+					t.Errorf("%v; after Remove there is %v", err, f.snapshot())
 				}
-				b.mu.Unlock()
 				_ = b.Close()
 			})
 		})

@@ -87,32 +87,72 @@ func (b *Backend) takeOver() (more bool, errs []error) {
 	return b.waiting > 0, errs
 }
 
-// overtaken reports whether a set is not to have its outgoing associations any more: its
-// phone has come with the SPIs once more since then, or they are another phone's.
+// overtaken reports whether a set is not to have its outgoing associations any more: a later
+// set of its phone, which has been heard, has one of them.
 func (b *Backend) overtaken(in *installed) bool {
 	for _, a := range b.associations(in) {
-		if id, taken := b.states[a.key()]; !a.in && taken && id != in.set.ID {
-			if o := b.sets[id]; o != nil && (o.set.Owner != in.set.Owner || id > in.set.ID) {
-				return true
-			}
+		if o := b.holder(a, in); o != nil && o.set.ID > in.set.ID && b.heard(o) {
+			return true
+		}
+	}
+	return false
+}
+
+// holder is another set than in that has an outgoing association's place in the kernel; nil
+// for none.
+func (b *Backend) holder(a association, in *installed) *installed {
+	id, taken := b.states[a.key()]
+	if a.in || !taken || id == in.set.ID {
+		return nil
+	}
+	return b.sets[id]
+}
+
+// heard reports whether a good packet has come on a set.
+func (b *Backend) heard(in *installed) bool {
+	for _, a := range b.associations(in) {
+		if !a.in {
+			continue
+		}
+		if st, ok := b.standing(a.key()); ok && st.stats.Packets > 0 {
+			return true
 		}
 	}
 	return false
 }
 
 // mayTakeOver reports whether a set may have its outgoing associations: nobody has them, or
-// its phone has been heard.
+// its phone, whose they are, has been heard.
 func (b *Backend) mayTakeOver(in *installed) bool {
-	free, heard := true, false
+	free := true
 	for _, a := range b.associations(in) {
-		if !a.in {
-			other, taken := b.states[a.key()]
-			free = free && (!taken || other == in.set.ID)
-		} else if st, ok := b.standing(a.key()); ok && st.stats.Packets > 0 {
-			heard = true
+		if o := b.holder(a, in); o != nil {
+			free = false
+			if o.set.Owner != in.set.Owner {
+				return false
+			}
 		}
 	}
-	return free || heard
+	return free || b.heard(in)
+}
+
+// awaited returns the set of another owner that waits for an association's place; nil for
+// none.
+func (b *Backend) awaited(a association, owner string) *installed {
+	if b.waiting == 0 {
+		return nil
+	}
+	for _, o := range b.sets {
+		if !o.waits || o.set.Owner == owner {
+			continue
+		}
+		for _, w := range b.associations(o) {
+			if !w.in && w.key() == a.key() {
+				return o
+			}
+		}
+	}
+	return nil
 }
 
 // takeOverOne gives a set an outgoing association, unless it has that from an attempt before.
@@ -122,10 +162,15 @@ func (b *Backend) takeOverOne(in *installed, a association) error {
 			return nil
 		}
 	}
+	before := b.holder(a, in)
 	if err := b.kernel.do(stateDel(a.key())); err != nil && !gone(err) {
 		return fault("take over "+a.String(), err)
 	}
 	delete(b.states, a.key())
+	if before != nil && before.set.ID > in.set.ID && !before.waits { // it has them back when it is heard
+		before.waits = true
+		b.waiting++
+	}
 	err := b.kernel.do(stateAdd(nl.XFRM_MSG_NEWSA, a, in.set, limits(b.now(), in.hard, true), 0))
 	if err == nil || unknown(err) {
 		b.states[a.key()] = in.set.ID
