@@ -178,13 +178,17 @@ func (t *bindings) closed(f sip.Flow) {
 		delete(t.bySource, sourceOf(f))
 	}
 	for _, b := range [2]*binding{b, at} {
-		if b == nil {
-			continue
+		if b != nil {
+			letGo(t.byIMPI[b.impi], f) // whichever contact speaks for the phone
 		}
-		for o := range t.byIMPI[b.impi].all { // whichever contact speaks for the phone
-			if open := o.stream.Load(); open != nil && *open == f {
-				o.stream.CompareAndSwap(open, nil)
-			}
+	}
+}
+
+// letGo has contacts that dialled f for what does not fit a datagram have it no more.
+func letGo(of contacts, f sip.Flow) {
+	for o := range of.all {
+		if open := o.stream.Load(); open != nil && *open == f {
+			o.stream.CompareAndSwap(open, nil)
 		}
 	}
 }
@@ -196,6 +200,7 @@ func (t *bindings) drop(b *binding, keep string) {
 	}
 	delete(t.byToken, b.token)
 	list := t.byIMPI[b.impi].without(b)
+	letGo(list, b.flow) // nobody would find them when that has ended
 	if k := sourceOf(b.flow); t.bySource[k] == b {
 		delete(t.bySource, k)
 		for o := range list.all { // the phone's other contact at the same place

@@ -275,7 +275,7 @@ func keyToPhone(b *binding, m *sip.Message) dialogKey {
 func (s *Server) behindUs(routes []string, b *binding) (rest []string, ours int) {
 	for ours < len(routes) {
 		u, err := uri.Parse(addressURI(routes[ours]))
-		if err != nil || u.User != "" && u.User != b.token && !s.bindings.hasToken(b.impi, u.User) || !s.core.IsSelf(u) {
+		if err != nil || !s.core.IsSelf(u) || u.User != "" && u.User != b.token && !s.bindings.hasToken(b.impi, u.User) {
 			break
 		}
 		ours++

@@ -275,6 +275,15 @@ func TestEndedConnectionOfAPhoneWithBoth(t *testing.T) {
 	b.stream.Store(&f)
 	bs.closed(f)
 	check(t, "it has the connection", b.stream.Load() != nil, false)
+	// By that connection the emergency contact has registered, from another port, and it has
+	// run out when the connection ends.
+	over := bound("alice", sip.TCP, "198.51.100.1:40000", place)
+	over.contact = sos.contact
+	bs.put(over)
+	b.stream.Store(&over.flow)
+	bs.drop(over, "")
+	bs.closed(over.flow)
+	check(t, "it has the other connection", b.stream.Load() != nil, false)
 }
 
 // Who takes the address of a phone with both takes the place of both.

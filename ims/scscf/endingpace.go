@@ -17,6 +17,7 @@ const (
 	firstOpenEndings = 8
 	maxOpenEndings   = 128
 	maxEndingRest    = time.Minute
+	undeliveredRest  = time.Second / 10
 )
 
 func newEndingPace() endingPace { return endingPace{most: firstOpenEndings} }
@@ -45,4 +46,12 @@ func (p *endingPace) failed(now time.Time) {
 	p.most, p.round = max(1, p.most/2), 0
 	p.rest = min(max(2*p.rest, time.Second), maxEndingRest)
 	p.until = now.Add(p.rest)
+}
+
+// undelivered notes one that has not come to the HSS, which says nothing of how much that
+// has to do; but an agent on the way that refuses at once is not to be asked without end.
+func (p *endingPace) undelivered(now time.Time) {
+	if until := now.Add(undeliveredRest); until.After(p.until) {
+		p.until = until
+	}
 }

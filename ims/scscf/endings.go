@@ -31,12 +31,13 @@ type endings struct {
 	max  int
 	wake chan struct{}
 
-	mu         sync.Mutex
-	pace       endingPace
-	first      []ending // not told yet
-	again      []ending // told, and not taken: the first is due first
-	challenges []ending // of those that nobody has answered, which strangers can make
-	turn       bool     // the next is one of again
+	mu    sync.Mutex
+	pace  endingPace
+	first []ending // not told yet
+	again []ending // told, and not taken: the first is due first
+	turn  bool     // the next is one of again
+	// Those of challenges that nobody has answered, which strangers can make.
+	challenges, challengesAgain []ending
 }
 
 // Bounds: one that the HSS has not taken is sent again each minute for an hour; those of
@@ -57,14 +58,14 @@ func (q *endings) add(e ending) {
 	own := e.impi + e.impu // so that it does not hold on to a binding
 	e.impi, e.impu = own[:len(e.impi)], own[len(e.impi):]
 	q.mu.Lock()
-	list, n, most := &q.first, len(q.first)+len(q.again), q.max
-	switch {
-	case e.ofChallenge():
-		list, n, most = &q.challenges, len(q.challenges), (q.max+partForChallenges-1)/partForChallenges
-	case e.tries > 0:
-		list = &q.again
+	list, again, most := &q.first, &q.again, q.max
+	if e.ofChallenge() {
+		list, again, most = &q.challenges, &q.challengesAgain, (q.max+partForChallenges-1)/partForChallenges
 	}
-	full := n >= most
+	full := len(*list)+len(*again) >= most
+	if e.tries > 0 {
+		list = again
+	}
 	if !full {
 		*list = append(*list, e)
 	}
@@ -145,7 +146,7 @@ func (q *endings) next(now time.Time) (e ending, wait time.Duration) {
 // due returns the list whose first is to be told next, or how long until one is: those that
 // are not told yet, and those that are told again, in turn, and at last those of challenges.
 func (q *endings) due(now time.Time) (list *[]ending, wait time.Duration) {
-	order := [...]*[]ending{&q.first, &q.again, &q.challenges}
+	order := [...]*[]ending{&q.first, &q.again, &q.challenges, &q.challengesAgain}
 	if q.turn {
 		order[0], order[1] = order[1], order[0]
 	}
@@ -174,6 +175,8 @@ func (q *endings) closed(err error) {
 		q.pace.failed(time.Now())
 	case err == nil || !transient(err):
 		q.pace.taken()
+	case !errors.Is(err, errNotTold):
+		q.pace.undelivered(time.Now())
 	}
 	q.mu.Unlock()
 	q.look()

@@ -189,6 +189,9 @@ func TestWhatPacesEndings(t *testing.T) {
 				time.Sleep(64 * time.Second)
 				q := h.s.endings
 				q.mu.Lock()
+				if len(q.first) != 0 && !tt.rest {
+					t.Errorf("%d are not told yet", len(q.first))
+				}
 				if !tt.most(q.pace.most) || tt.rest != (q.pace.rest > 0) || q.pace.open != 0 && !tt.rest {
 					t.Errorf("%+v", q.pace)
 				}
@@ -211,7 +214,7 @@ func TestEndingsThatAreNotTold(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		q.mu.Lock()
-		if q.pace != newEndingPace() || len(q.first)+len(q.again)+len(q.challenges) != 0 {
+		if q.pace != newEndingPace() || len(q.first)+len(q.again)+len(q.challenges)+len(q.challengesAgain) != 0 {
 			t.Errorf("%+v; %d, %d and %d wait", q.pace, len(q.first), len(q.again), len(q.challenges))
 		}
 		q.mu.Unlock()
@@ -244,7 +247,8 @@ func TestOrderOfEndings(t *testing.T) {
 		}
 		var got []string
 		var waits []time.Duration
-		for len(q.first)+len(q.again)+len(q.challenges) > 0 {
+		q.challengesAgain = append(q.challengesAgain, ending{impi: "d", kind: cx.AuthenticationTimeout, tries: 1, after: now.Add(30 * time.Second)})
+		for len(q.first)+len(q.again)+len(q.challenges)+len(q.challengesAgain) > 0 {
 			q.pace.open = 0
 			e, wait := q.next(now)
 			if wait == 0 {
@@ -253,7 +257,7 @@ func TestOrderOfEndings(t *testing.T) {
 			}
 			waits, now = append(waits, wait), now.Add(wait)
 		}
-		if want := "[f0 a0 f1 f2 c0 c1 c2 a1 a2] [1m0s 1m0s]"; fmt.Sprint(got, waits) != want {
+		if want := "[f0 a0 f1 f2 c0 c1 c2 d a1 a2] [30s 30s 1m0s]"; fmt.Sprint(got, waits) != want {
 			t.Errorf("%v %v, want %s", got, waits, want)
 		}
 		if e, wait := q.next(now); wait != time.Hour {
@@ -294,6 +298,11 @@ func TestEndingPace(t *testing.T) {
 	}
 	p.open, p.until = 0, now
 	want("all are taken", maxOpenEndings, 0)
+	p.undelivered(now)
+	want("one is not delivered", maxOpenEndings, undeliveredRest)
+	p.until = now.Add(time.Second)
+	p.undelivered(now)
+	want("and one before was not taken", maxOpenEndings, time.Second)
 }
 
 // What the HSS has not taken it is told again, while it is so.
@@ -398,7 +407,8 @@ func TestBoundOfEndings(t *testing.T) {
 		for i := range 3 {
 			q.add(ending{impi: fmt.Sprint("c", i), kind: cx.AuthenticationTimeout})
 		}
-		if len(q.challenges) != 1 || q.challenges[0].impi != "c0" {
+		q.add(ending{impi: "again", kind: cx.AuthenticationTimeout, tries: 1})
+		if len(q.challenges) != 1 || len(q.challengesAgain) != 0 || q.challenges[0].impi != "c0" {
 			t.Errorf("%v wait, want one challenge that was not answered", q.challenges)
 		}
 		q.first = q.first[1:]

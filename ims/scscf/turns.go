@@ -73,12 +73,12 @@ var (
 )
 
 // end notes that the HSS ends the registrations of private identities, by one of the errors
-// above: what it has been asked in their turns counts no more.
+// above: what it has been asked in their turns counts no more. Who is elsewhere stays there.
 func (t *turns) end(how error, impis ...string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, impi := range impis {
-		if _, taken := t.waiting[impi]; taken {
+		if _, taken := t.waiting[impi]; taken && !errors.Is(t.ended[impi], errElsewhere) {
 			t.ended[impi] = how
 		}
 	}
