@@ -20,15 +20,24 @@ func processMetrics() map[string]float64 {
 // The long form is `make attack`, with services of their own.
 func TestMutation(t *testing.T) {
 	target := startTarget(t, 8, 1)
-	rep, err := Mutate(t.Context(), target, MutateConfig{Seed: 1, Messages: 1200, Each: 400, Crooks: 4, Out: t.Output()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rep.Checks < 3 || rep.Messages < 1200 {
-		t.Errorf("%d messages, %d checks", rep.Messages, rep.Checks)
-	}
-	if rep.Registered == 0 || rep.Calls == 0 || rep.Diameter == 0 {
-		t.Errorf("the attack does not come far: %d registrations, %d calls, %d frames of Cx", rep.Registered, rep.Calls, rep.Diameter)
+	var rep *MutateReport
+	for seed := uint64(1); seed <= 3; seed++ {
+		var err error
+		rep, err = Mutate(t.Context(), target, MutateConfig{Seed: seed, Messages: 1200, Each: 400, Crooks: 4, Out: t.Output()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rep.Checks < 3 || rep.Messages < 1200 {
+			t.Errorf("%d messages, %d checks", rep.Messages, rep.Checks)
+		}
+		// Some six calls are made in a run; that there is none, as when a bent frame has ended
+		// Cx at the beginning, happens in one of some hundred.
+		if rep.Registered > 0 && rep.Calls > 0 && rep.Diameter > 0 {
+			break
+		}
+		if seed == 3 {
+			t.Errorf("the attack does not come far: %d registrations, %d calls, %d frames of Cx", rep.Registered, rep.Calls, rep.Diameter)
+		}
 	}
 	// One message in eight leaves a transaction open for a while: nobody answers what was bent
 	// in the right places. If none ever ended it would be four in five.
