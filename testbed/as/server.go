@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 	"github.com/prometheus/client_golang/prometheus"
@@ -153,6 +154,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.ready.Store(true) // its first answer may be out before the next line is reached
 	serve("UDP", func() error { return s.tp.ServeUDP(s.udp) })
+	s.awaitUDP(ctx)
 	serve("TCP", func() error { return s.tp.ServeTCP(s.tcp) })
 	s.deps.Log.Info("application server is up", zap.Stringer("address", s.addr), zap.String("mode", string(s.cfg.Mode)))
 	select {
@@ -162,6 +164,18 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	case err := <-failed:
 		return err
+	}
+}
+
+// awaitUDP waits until sipgo sends datagrams from our socket. What came over TCP before would
+// have it open one of its own for the next hop, at our address, which is taken.
+func (s *Server) awaitUDP(ctx context.Context) {
+	pool := s.tp.Pool("udp")
+	for range 5000 { // ServeUDP may have failed: Run tells
+		if pool.Size() > 0 || ctx.Err() != nil || s.ctx.Err() != nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
