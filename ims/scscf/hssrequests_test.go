@@ -190,6 +190,15 @@ func TestPPR(t *testing.T) {
 	})
 }
 
+// sharing are alice's phone and another one, whose private identity shares her set.
+func (h *homeNet) sharing() (p, desk *phone) {
+	p = h.alicePhone()
+	h.hss.user("desk@home.test", user(nil, barred("sip:imsi@home.test"), id(aliceTel), id(aliceSIP), id(aliceNumber)))
+	desk = h.phone("desk")
+	desk.impu = p.impu
+	return p, desk
+}
+
 // An RTR while the registration that it is about is under way.
 func TestRTRForARegistrationUnderWay(t *testing.T) {
 	const asked = "SAR alice@home.test sip:alice@home.test REGISTRATION"
@@ -282,10 +291,7 @@ func TestRTRForARegistrationUnderWay(t *testing.T) {
 	// A set is ended while one of two who share it refreshes his contact; the other has
 	// registered it anew when the SAA comes.
 	atHome(t, nil, func(h *homeNet) {
-		p := h.alicePhone()
-		h.hss.user("desk@home.test", user(nil, barred("sip:imsi@home.test"), id(aliceTel), id(aliceSIP), id(aliceNumber)))
-		desk := h.phone("desk")
-		desk.impu = p.impu
+		p, desk := h.sharing()
 		p.register()
 		desk.register()
 		h.hss.asked()
@@ -325,10 +331,7 @@ func TestPPRForARegistrationUnderWay(t *testing.T) {
 	})
 	// It is of a user who shares the set with the one who registers.
 	atHome(t, nil, func(h *homeNet) {
-		p := h.alicePhone()
-		h.hss.user("desk@home.test", user(nil, barred("sip:imsi@home.test"), id(aliceTel), id(aliceSIP), id(aliceNumber)))
-		desk := h.phone("desk")
-		desk.impu = p.impu
+		p, desk := h.sharing()
 		p.register()
 		desk.challenge()
 		h.hss.asked()

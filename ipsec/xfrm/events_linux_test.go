@@ -218,17 +218,7 @@ func TestATakeOverThatFailsHalfWay(t *testing.T) {
 					}
 					b.mu.Lock()
 					f.received(key{ours, s.Local.SPIS}, 1)
-					f.n = 0
-					if unheard {
-						f.unheard = step
-					} else {
-						f.fail = func(n int, _ request) error {
-							if n == step {
-								return unix.EPERM
-							}
-							return nil
-						}
-					}
+					f.failAt(step, unheard, unix.EPERM)
 					b.mu.Unlock()
 					time.Sleep(takeOverAgain / 2)
 					var first []byte // what it has of the first attempt
@@ -461,17 +451,7 @@ func TestAMoveThatFailsChangesNothing(t *testing.T) {
 					tmpl := nl.DeserializeXfrmUserTmpl(attr(t, p, nl.SizeofXfrmUserpolicyInfo, nl.XFRMA_TMPL))
 					return addr(tmpl.XfrmId.Daddr, tmpl.Family)
 				}
-				f.n = 0
-				if unheard {
-					f.unheard = step
-				} else {
-					f.fail = func(n int, _ request) error {
-						if n == step {
-							return unix.ENOMEM
-						}
-						return nil
-					}
-				}
+				f.failAt(step, unheard, unix.ENOMEM)
 				moved := netip.MustParseAddrPort("203.0.113.6:999")
 				move := mapping(key{ours, s.Local.SPIS}, s.Outer, moved)
 				ev.tell(nl.XFRM_MSG_MAPPING, move)

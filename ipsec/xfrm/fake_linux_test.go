@@ -38,6 +38,21 @@ func newFakeKernel() *fakeKernel {
 
 func (f *fakeKernel) close() {}
 
+// failAt has the step-th request from now fail with err, or if unheard be carried out
+// without an acknowledgement.
+func (f *fakeKernel) failAt(step int, unheard bool, err error) {
+	if f.n = 0; unheard {
+		f.unheard = step
+		return
+	}
+	f.fail = func(n int, _ request) error {
+		if n == step {
+			return err
+		}
+		return nil
+	}
+}
+
 func octets(r request) (b []byte) {
 	for _, p := range r.parts {
 		b = append(b, p.Serialize()...)
