@@ -63,7 +63,11 @@ type Program struct {
 // Main runs the program with the arguments of its command line (without the
 // program's name) and returns its exit code.
 func (p Program) Main(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ends := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ends = append(ends, syscall.SIGHUP) // the terminal has gone
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	err := p.Run(ctx, args, stdout, stderr)
 	if err != nil {

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -120,6 +122,32 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("stdout %q, stderr %q", &out, &errOut)
 			}
 		})
+	}
+}
+
+// A signal ends a service in order; so does the end of its terminal, unless nohup is to keep it.
+func TestSignals(t *testing.T) {
+	ends := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}
+	if signal.Ignored(syscall.SIGHUP) {
+		ends = ends[:2]
+	}
+	for _, end := range ends {
+		f := &fake{started: make(chan struct{})}
+		var (
+			admin atomic.Pointer[Admin]
+			out   syncBuffer
+		)
+		p := program(f, &admin)
+		args := []string{"--config", writeConfig(t, "domain: example.org\nhttp: 127.0.0.1:0\n")}
+		code := make(chan int, 1)
+		go func() { code <- p.Main(args, &out, &out) }()
+		<-f.started
+		if err := syscall.Kill(os.Getpid(), end); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-code; got != ExitOK {
+			t.Errorf("after %v: exit code %d", end, got)
+		}
 	}
 }
 

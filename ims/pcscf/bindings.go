@@ -103,12 +103,12 @@ func (t *bindings) store(b *binding) bool {
 		}
 	}
 	for _, o := range gone {
-		t.drop(o, b.impi)
+		t.drop(o, b)
 	}
-	t.drop(t.byToken[b.token], b.impi)
+	t.drop(t.byToken[b.token], b)
 	source := sourceOf(b.flow)
 	for o := t.bySource[source]; o != nil && o.impi != b.impi; o = t.bySource[source] {
-		t.drop(o, b.impi)
+		t.drop(o, b)
 	}
 	at := [2]netip.AddrPort{b.at}
 	if b.phone == (phoneKey{}) {
@@ -116,11 +116,11 @@ func (t *bindings) store(b *binding) bool {
 	}
 	for _, at := range at {
 		for o := t.byAt[at]; o != nil && o.impi != b.impi; o = t.byAt[at] {
-			t.drop(o, b.impi)
+			t.drop(o, b)
 		}
 	}
 	if of := t.byIMPI[b.impi]; of.len() >= maxContactsOfOne {
-		t.drop(of.first, b.impi) // the one that has not registered for longest
+		t.drop(of.first, b) // the one that has not registered for longest
 	}
 	if len(t.byToken)+t.reserved >= t.max {
 		return false
@@ -193,14 +193,17 @@ func letGo(of contacts, f sip.Flow) {
 	}
 }
 
-// drop takes b out. keep is a private identity that will have a contact again.
-func (t *bindings) drop(b *binding, keep string) {
+// drop takes b out. next, unless nil, is the contact that will be stored then.
+func (t *bindings) drop(b, next *binding) {
 	if b == nil || t.byToken[b.token] != b {
 		return
 	}
 	delete(t.byToken, b.token)
 	list := t.byIMPI[b.impi].without(b)
-	letGo(list, b.flow) // nobody would find them when that has ended
+	again := next != nil && next.impi == b.impi
+	if !again || next.flow != b.flow {
+		letGo(list, b.flow) // nobody would find them when that has ended
+	}
 	if k := sourceOf(b.flow); t.bySource[k] == b {
 		delete(t.bySource, k)
 		for o := range list.all { // the phone's other contact at the same place
@@ -225,7 +228,7 @@ func (t *bindings) drop(b *binding, keep string) {
 		return
 	}
 	delete(t.byIMPI, b.impi)
-	if b.impi != keep {
+	if !again {
 		t.left(b.impi)
 	}
 }
@@ -243,7 +246,7 @@ func (t *bindings) sweep(now time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, b := range out {
-		t.drop(b, "")
+		t.drop(b, nil)
 	}
 	return len(t.byToken)
 }

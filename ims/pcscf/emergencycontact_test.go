@@ -281,7 +281,12 @@ func TestEndedConnectionOfAPhoneWithBoth(t *testing.T) {
 	over.contact = sos.contact
 	bs.put(over)
 	b.stream.Store(&over.flow)
-	bs.drop(over, "")
+	again := bound("alice", sip.TCP, "198.51.100.1:40000", place)
+	again.contact = sos.contact
+	bs.put(again)
+	check(t, "it has the connection over which the other has registered again", b.stream.Load() != nil, true)
+	bs.put(over)
+	bs.drop(over, nil)
 	bs.closed(over.flow)
 	check(t, "it has the other connection", b.stream.Load() != nil, false)
 }

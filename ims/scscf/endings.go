@@ -91,6 +91,13 @@ func (q *endings) lost(e ending, why string) {
 	q.s.verdicts.Limited().Warn(q.s.verdicts.Log, "ending_lost", "the HSS keeps a registration that has ended here: "+why, zap.String("impi", e.impi), zap.String("impu", e.impu), zap.Stringer("kind", e.kind))
 }
 
+// len returns how many are to be told, now or again; those that are open are none of them.
+func (q *endings) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.first) + len(q.again) + len(q.challenges) + len(q.challengesAgain)
+}
+
 // look lets run look again.
 func (q *endings) look() {
 	select {

@@ -386,10 +386,16 @@ func TestEndWithoutAnHSS(t *testing.T) {
 		h.hss.close()
 		time.Sleep(4 * time.Hour)
 		h.wantBindings(aliceSIP, "")
+		if n := h.s.endings.len(); n != 1 {
+			t.Errorf("%d endings wait", n)
+		}
 		h.hss = newHomeHSS(h.t, h.hss.host)
 		defer h.hss.close()
 		time.Sleep(2 * time.Minute)
 		h.wantAsked("SAR alice@home.test sip:alice@home.test TIMEOUT_DEREGISTRATION")
+		if n := h.s.endings.len(); n != 0 {
+			t.Errorf("%d endings wait when the HSS has taken it", n)
+		}
 	})
 }
 

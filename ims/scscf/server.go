@@ -98,7 +98,8 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if deps.Metrics != nil {
 		deps.Metrics.MustRegister(s.metrics.registers, s.gauge("registered_sets", "Implicit registration sets that this S-CSCF serves.", s.store.Len),
 			s.gauge("challenges", "Challenges that wait for their answer.", s.challenges.len),
-			s.gauge("watchers", "Subscriptions to the reg event.", s.watchers.len))
+			s.gauge("watchers", "Subscriptions to the reg event.", s.watchers.len),
+			s.gauge("endings", "Registrations that have ended, and unanswered challenges, of which the HSS is still to be told.", s.endings.len))
 	}
 	if s.cx, err = deps.NewCx(cfg.Diameter, "scscf", cfg.Domain, (&cx.Server{SCSCF: hssRequests{s}}).Handle, deps.Dialer); err != nil {
 		return nil, err

@@ -171,7 +171,7 @@ func FuzzReassembler(f *testing.F) {
 			if flags&0x80 != 0 {
 				now = now.Add(reassemblyTimeout)
 			}
-			whole, ok := r.add(p, now)
+			whole, ok, _ := r.add(p, now)
 			if ok {
 				for i, b := range whole {
 					if !sent[id][i] || b != byte(i) {

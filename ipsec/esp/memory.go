@@ -167,7 +167,7 @@ func (c *memoryCarrier) deliver(packet []byte, f func(data []byte, src, dst neti
 	}
 	data := p.payload
 	if p.isFragment() {
-		if data, ok = c.reassembly.add(p, time.Now()); !ok {
+		if data, ok, _ = c.reassembly.add(p, time.Now()); !ok {
 			return
 		}
 	} else {

@@ -22,11 +22,12 @@ const (
 	QueueFull  // whoever reads there is too slow
 	SendFailed // the carrier did not take the packet
 	Exhausted  // all sequence numbers of the set are used
+	Fragments  // of a datagram in a tunnel, that cannot be put together, or for which there was no time or room
 	Reasons    // how many there are
 )
 
 var reasonNames = [Reasons]string{"not ESP", "unknown SPI", "bad ICV", "replayed", "malformed", "selector",
-	"no listener", "queue full", "send failed", "sequence numbers exhausted"}
+	"no listener", "queue full", "send failed", "sequence numbers exhausted", "fragments"}
 
 func (r Reason) String() string {
 	if r < Reasons {

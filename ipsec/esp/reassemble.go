@@ -43,6 +43,8 @@ type reassemblyStats struct {
 	Malformed uint64 // fragments that cannot be
 }
 
+func (s reassemblyStats) lost() uint64 { return s.TimedOut + s.Crowded + s.Overlap + s.Malformed }
+
 type fragmentKey struct {
 	src, dst netip.Addr
 	id, spi  uint32
@@ -67,10 +69,17 @@ type part struct {
 func (d *datagram) cost() int { return 256 + d.have + 64*len(d.parts) }
 
 // add takes a fragment, which it copies, and returns the whole payload when it was
-// the one that had been missing.
-func (r *reassembler) add(p ipPacket, now time.Time) ([]byte, bool) {
+// the one that had been missing. lost is how many datagrams were given up for it, or
+// had run out of time.
+func (r *reassembler) add(p ipPacket, now time.Time) (payload []byte, whole bool, lost uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	before := r.stats.lost()
+	payload, whole = r.put(p, now)
+	return payload, whole, r.stats.lost() - before
+}
+
+func (r *reassembler) put(p ipPacket, now time.Time) ([]byte, bool) {
 	r.expire(now)
 	n := len(p.payload)
 	if n == 0 || p.more && n%8 != 0 || p.offset+n > maxPacket {

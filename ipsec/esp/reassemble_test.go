@@ -50,11 +50,11 @@ func TestFragmentsInAnyOrderMakeTheDatagram(t *testing.T) {
 			rest := append(list[:len(list)-2:len(list)-2], list[len(list)-1])
 			rng.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
 			for _, p := range rest {
-				if _, whole := r.add(p, time.Now()); whole {
+				if _, whole, _ := r.add(p, time.Now()); whole {
 					t.Fatalf("%d octets are whole without the last fragment", size)
 				}
 			}
-			if got, whole := r.add(last, time.Now()); !whole || !bytes.Equal(got, payload) {
+			if got, whole, _ := r.add(last, time.Now()); !whole || !bytes.Equal(got, payload) {
 				t.Fatalf("%d octets come out as %d, %v", size, len(got), whole)
 			}
 		}
@@ -87,11 +87,18 @@ func TestFragmentsThatMakeNoDatagram(t *testing.T) {
 		{"empty", []ipPacket{frag(8, 0, false, 1)}, reassemblyStats{Malformed: 1}},
 		{"beyond 64 KiB", []ipPacket{frag(65528, 8, false, 1)}, reassemblyStats{Malformed: 1}},
 	} {
-		var r reassembler
+		var (
+			r    reassembler
+			lost uint64
+		)
 		for _, p := range c.in {
-			if got, whole := r.add(p, time.Now()); whole {
+			got, whole, n := r.add(p, time.Now())
+			if lost += n; whole {
 				t.Errorf("%s: makes %x", c.name, got)
 			}
+		}
+		if lost != 1 {
+			t.Errorf("%s: %d are said to be lost", c.name, lost)
 		}
 		if r.stats != c.want {
 			t.Errorf("%s: counted as %+v, want %+v", c.name, r.stats, c.want)
@@ -130,7 +137,7 @@ func TestReassemblyIsBounded(t *testing.T) {
 			t.Errorf("%d datagrams are in work, want %d", n, 1+maxPerSource)
 		}
 		first.offset, first.more = 8, false
-		if _, whole := r.add(first, now); !whole {
+		if _, whole, _ := r.add(first, now); !whole {
 			t.Error("the other source has lost its fragment")
 		}
 	})
@@ -145,7 +152,7 @@ func TestReassemblyIsBounded(t *testing.T) {
 			r.add(p, now)
 		}
 		first.offset, first.more = 8, false
-		if _, whole := r.add(first, now); !whole {
+		if _, whole, _ := r.add(first, now); !whole {
 			t.Error("the other SA has lost its fragment")
 		}
 	})
@@ -161,7 +168,7 @@ func TestReassemblyIsBounded(t *testing.T) {
 	t.Run("time", func(t *testing.T) {
 		var r reassembler
 		r.add(frag(0, 8, true, 1), now)
-		if _, whole := r.add(frag(8, 8, false, 1), now.Add(reassemblyTimeout)); whole {
+		if _, whole, _ := r.add(frag(8, 8, false, 1), now.Add(reassemblyTimeout)); whole {
 			t.Error("put together after the timeout")
 		}
 		if r.stats.TimedOut != 1 || r.order.Len() != 1 {

@@ -30,7 +30,12 @@ func (e *Engine) inside(sa *inbound, by Path, b []byte, next uint8, now time.Tim
 		src, dst, next, b = p.src, p.dst, p.proto, p.payload
 		if p.isFragment() && src == theirs && dst == ours {
 			p.spi = sa.spi()
-			if b, ok = e.inner.add(p, now); !ok {
+			var lost uint64
+			b, ok, lost = e.inner.add(p, now)
+			for range lost { // not all of this association
+				e.dropped(Drop{Reason: Fragments, Outer: by.Outer})
+			}
+			if !ok {
 				return protoNone, nil, 0, true
 			}
 		}

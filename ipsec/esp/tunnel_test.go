@@ -130,7 +130,10 @@ func TestFragmentsInsideOfATunnel(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWire()
 			pcscf := newHost(t, Config{Carriers: []Carrier{w.carrier("198.51.100.1:4500")}})
-			var parts [2][][]byte
+			var (
+				parts [2][][]byte
+				twice [][]byte // the first fragment of a datagram again, and with another last octet
+			)
 			for i := range parts {
 				p, _ := setPair(ipsec.SetID(i+1), f[0], f[1], ipsec.Pairs[i])
 				p.Local.PortS += uint16(i)
@@ -145,10 +148,18 @@ func TestFragmentsInsideOfATunnel(t *testing.T) {
 					next = protoIPv6
 				}
 				ipPackets(b, p.Remote.Addr, p.Local.Addr, protoUDP, 7, 1280, func(b []byte) {
+					seal := func(seq uint32) []byte {
+						buf := make([]byte, 2000)
+						copy(buf[tr.Head():], b)
+						return tr.Seal(buf, len(b), next, p.Local.SPIS, seq)
+					}
 					seq++
-					buf := make([]byte, 2000)
-					copy(buf[tr.Head():], b)
-					parts[i] = append(parts[i], tr.Seal(buf, len(b), next, p.Local.SPIS, seq))
+					parts[i] = append(parts[i], seal(seq))
+					if i == 0 && seq == 1 {
+						twice = append(twice, seal(100))
+						b[len(b)-1]++
+						twice = append(twice, seal(101))
+					}
 				})
 			}
 			var want []string
@@ -164,6 +175,13 @@ func TestFragmentsInsideOfATunnel(t *testing.T) {
 			pcscf.expect(t, want, nil)
 			if st, _ := pcscf.Stats(1); st.In[ipsec.AtServer].Packets != uint64(len(parts[0])) || len(parts[0]) < 3 {
 				t.Errorf("%d fragments, counted %+v", len(parts[0]), st.In[ipsec.AtServer])
+			}
+			for _, b := range twice {
+				w.route(ap("203.0.113.9:4500"), ap("198.51.100.1:4500"), b)
+			}
+			pcscf.expect(t, nil, []string{"dropped fragments of 203.0.113.9:4500 spi 0"})
+			if n := pcscf.Drops()[Fragments]; n != 1 {
+				t.Errorf("%d datagrams counted whose fragments overlap", n)
 			}
 		})
 	}

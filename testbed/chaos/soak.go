@@ -123,9 +123,10 @@ var heldNow = []gauge{
 }
 
 var heldLong = []gauge{
-	{scscf, "gocscf_scscf_challenges", ""}, {pcscf, "gocscf_pcscf_registered_contacts", ""},
+	{scscf, "gocscf_scscf_challenges", ""}, {scscf, "gocscf_scscf_endings", ""}, {pcscf, "gocscf_pcscf_registered_contacts", ""},
 	{icscf, "gocscf_sip_transactions", ""}, {scscf, "gocscf_sip_transactions", ""}, {pcscf, "gocscf_sip_transactions", ""}, {pcscf, "gocscf_pcscf_dialogs", ""},
 	{icscf, "gocscf_sip_lingering_octets", ""}, {scscf, "gocscf_sip_lingering_octets", ""}, {pcscf, "gocscf_sip_lingering_octets", ""},
+	{icscf, "gocscf_sip_response_octets", ""}, {scscf, "gocscf_sip_response_octets", ""}, {pcscf, "gocscf_sip_response_octets", ""},
 }
 
 type gauge struct{ service, metric, label string }
