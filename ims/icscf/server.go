@@ -50,7 +50,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s.cx.Guard(cfg.Overload, deps.Deps)
 	pc := proxy.Config{
-		Net: deps.Net, Hosts: hosts, MaxTransactions: cfg.MaxTransactions, Classify: s.classify,
+		Net: deps.Net, Hosts: hosts, MaxTransactions: cfg.MaxTransactions, Classify: s.classify, LateTrying: true,
 		Aliases:   []string{"icscf." + cfg.Domain},
 		Supported: []string{"path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,9 +21,9 @@ type Overload struct {
 	// never. Default true.
 	Enabled bool `yaml:"enabled"`
 	// TargetLatency is how long requests may wait for their turn, on average, before some
-	// are refused; of REGISTERs at the P-CSCF, a third of how much longer the core's
-	// answers may take than without load. Less answers sooner, more rides out longer
-	// bursts. Default 20ms.
+	// are refused; of REGISTERs and INVITEs at the P-CSCF, a third of how much longer the
+	// core's answers may take than without load. Less answers sooner, more rides out
+	// longer bursts. Default 20ms.
 	TargetLatency Duration `yaml:"target_latency"`
 	// MaxWait is how old a request may be, in an overload, when its turn comes; older ones
 	// are refused. Default 400ms.
@@ -76,8 +77,8 @@ func (o *Overload) Explain() string {
 // Admission gives the SIP engine that c configures the overload control of o, and
 // makes it seen. Metrics: gocscf_overload_admitted_total{class},
 // gocscf_overload_refused_total{reason}, gocscf_overload_rate,
-// gocscf_overload_wait_seconds; where UnderWay is set also gocscf_overload_under_way,
-// gocscf_overload_under_way_limit, gocscf_overload_answer_seconds.
+// gocscf_overload_wait_seconds; where UnderWay is set also gocscf_overload_under_way{request},
+// gocscf_overload_under_way_limit{request}, gocscf_overload_answer_seconds{request}.
 func (d Deps) Admission(o Overload, c *proxy.Config) {
 	if !o.Enabled {
 		return
@@ -98,8 +99,10 @@ func (d Deps) overload(s admission.State) {
 	case s.Refusing && s.Downstream:
 		text = "Overload further on: the core answers 503 to what is sent there, as many new requests are refused here."
 		next = "Look at the I-CSCF and S-CSCF, and at the HSS: their logs say what is too slow."
-	case s.Refusing && s.Crowded:
-		text = fmt.Sprintf("Overload: the core's answers take %v, with %d requests under way; more are refused here with 503.", s.Answer.Round(time.Millisecond), s.Open)
+	case s.Refusing && s.Crowded != admission.NoLane:
+		under := s.UnderWay[s.Crowded]
+		text = fmt.Sprintf("Overload: the core's answers to %ss take %v, with %d under way; more are refused here with 503.",
+			strings.ToUpper(s.Crowded.String()), under.Answer.Round(time.Millisecond), under.Open)
 		next = "If it lasts, look at the processor time of P-, I- and S-CSCF, and at the HSS (gocscf_cx_latency_seconds): one of them is too slow for this load."
 	case s.Refusing:
 		text = fmt.Sprintf("Overload: requests wait %v for their turn, some are refused with 503.", s.Latency.Round(time.Millisecond))
@@ -127,10 +130,13 @@ var (
 	overDesc     = prometheus.NewDesc("gocscf_overload_refused_total", "Requests refused with 503 because of overload, by reason.", []string{"reason"}, nil)
 	rateDesc     = prometheus.NewDesc("gocscf_overload_rate", "Requests a second that are let in at most; 0 while there is no overload.", nil, nil)
 	waitDesc     = prometheus.NewDesc("gocscf_overload_wait_seconds", "How long requests, all but those that are never refused, waited for their turn, on average, when it was measured last.", nil, nil)
-	openDesc     = prometheus.NewDesc("gocscf_overload_under_way", "Requests let in that the core has not begun to answer.", nil, nil)
-	mostDesc     = prometheus.NewDesc("gocscf_overload_under_way_limit", "How many of them may be while its answers are slow.", nil, nil)
-	answerDesc   = prometheus.NewDesc("gocscf_overload_answer_seconds", "How long those answers take, a moving average.", nil, nil)
+	openDesc     = prometheus.NewDesc("gocscf_overload_under_way", "Requests let in that the core has not begun to answer.", lane, nil)
+	mostDesc     = prometheus.NewDesc("gocscf_overload_under_way_limit", "How many of them may be while its answers are slow.", lane, nil)
+	answerDesc   = prometheus.NewDesc("gocscf_overload_answer_seconds", "How long those answers take, a moving average.", lane, nil)
 )
+
+// lane is the label of what is there for each lane.
+var lane = []string{"request"}
 
 func (m admissionMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{admittedDesc, overDesc, rateDesc, waitDesc} {
@@ -154,10 +160,13 @@ func (m admissionMetrics) Collect(ch chan<- prometheus.Metric) {
 	rate, wait := m.c.Now()
 	ch <- prometheus.MustNewConstMetric(rateDesc, prometheus.GaugeValue, rate)
 	ch <- prometheus.MustNewConstMetric(waitDesc, prometheus.GaugeValue, wait.Seconds())
-	if m.underWay {
-		open, most, answer := m.c.UnderWay()
-		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(open))
-		ch <- prometheus.MustNewConstMetric(mostDesc, prometheus.GaugeValue, float64(most))
-		ch <- prometheus.MustNewConstMetric(answerDesc, prometheus.GaugeValue, answer.Seconds())
+	if !m.underWay {
+		return
+	}
+	for _, l := range [...]admission.Lane{admission.Registers, admission.Calls} {
+		u := m.c.UnderWay(l)
+		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(u.Open), l.String())
+		ch <- prometheus.MustNewConstMetric(mostDesc, prometheus.GaugeValue, float64(u.Most), l.String())
+		ch <- prometheus.MustNewConstMetric(answerDesc, prometheus.GaugeValue, u.Answer.Seconds(), l.String())
 	}
 }

@@ -81,10 +81,10 @@ func TestOverloadIsSeen(t *testing.T) {
 			d := Deps{Log: zap.New(core), Metrics: metrics}
 			var c proxy.Config
 			if underWay {
-				c.UnderWay = func(sip.Flow, *sip.Message) bool { return true }
+				c.UnderWay = func(sip.Flow, *sip.Message) admission.Lane { return admission.Calls }
 			}
 			d.Admission(DefaultOverload(), &c)
-			if _, there := values(t, metrics)["gocscf_overload_under_way_limit"]; there != underWay {
+			if _, there := values(t, metrics)["gocscf_overload_under_way_limit invite"]; there != underWay {
 				t.Errorf("a metric of those under way: %v", there)
 			}
 			now := int64(0)
@@ -93,7 +93,7 @@ func TestOverloadIsSeen(t *testing.T) {
 				var why admission.Reason
 				var ok bool
 				if underWay {
-					_, why, ok = c.Admission.Enter(now, admission.New, 0)
+					_, why, ok = c.Admission.Enter(now, admission.Calls, admission.New, 0)
 				} else {
 					ok = c.Admission.Admit(now, admission.New)
 				}
@@ -102,14 +102,14 @@ func TestOverloadIsSeen(t *testing.T) {
 					c.Admission.Refused(now, admission.New, 0, why)
 				case underWay: // the core answers later and later
 					c.Admission.Began(now, admission.New, 0)
-					c.Admission.Heard(now, now-now/3, true)
+					c.Admission.Heard(now, admission.Calls, now-now/3, true)
 				default:
 					c.Admission.Began(now, admission.New, time.Duration(now/10))
 				}
 			}
 			reason, words := "rate", "requests wait"
 			if underWay {
-				reason, words = "under_way", "the core's answers take"
+				reason, words = "under_way", "the core's answers to INVITEs take"
 			}
 			if v := values(t, metrics); v["gocscf_overload_refused_total "+reason] == 0 || v["gocscf_overload_admitted_total new"] == 0 {
 				t.Errorf("metrics: %v", v)

@@ -67,8 +67,21 @@ func (s *Server) registered(f sip.Flow) bool {
 }
 
 // underWay says for what the core's answers tell how busy it is: a REGISTER is answered
-// by the home network alone, and at once, while the answer to a call or a message is a
-// phone's.
-func underWay(f sip.Flow, m *sip.Message) bool {
-	return m.Method() == "REGISTER" && f.Role != sip.RoleCore
+// by the home network alone, and at once; an INVITE has a 100 when it has come through
+// the core, but an emergency call goes elsewhere. What else answers a call or a message is
+// a phone.
+func (s *Server) underWay(f sip.Flow, m *sip.Message) admission.Lane {
+	switch {
+	case f.Role == sip.RoleCore:
+	case m.Method() == "REGISTER":
+		return admission.Registers
+	case m.Method() == "INVITE" && m.ToTag() == "" && !s.emergencyCall(m):
+		return admission.Calls
+	}
+	return admission.NoLane
+}
+
+// emergencyCall reports whether an INVITE begins an emergency call, by what is dialled.
+func (s *Server) emergencyCall(m *sip.Message) bool {
+	return transaction.Emergency(m) || s.cfg.Emergency.service(m.RequestURI(), s.cfg.Domain) != ""
 }

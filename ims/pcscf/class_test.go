@@ -54,6 +54,36 @@ func TestClasses(t *testing.T) {
 	}, takesEmergencies)
 }
 
+// What is counted while it is under way is what the core answers.
+func TestUnderWay(t *testing.T) {
+	run(t, func(w *world) {
+		p := w.peer("alice", "192.0.2.50:5060")
+		core := sip.Flow{Role: sip.RoleCore, Local: netipAddr(mwAddr), Remote: netipAddr(scscfAddr)}
+		for _, tt := range []struct {
+			name, method, uri string
+			from              sip.Flow
+			lines             []string
+			want              admission.Lane
+		}{
+			{"a registration", "REGISTER", "sip:" + domain, gmFlow(strangerAddr), nil, admission.Registers},
+			{"a call", "INVITE", "sip:bob@" + domain, gmFlow(strangerAddr), nil, admission.Calls},
+			{"a call within a dialog", "INVITE", "sip:bob@" + domain, gmFlow(strangerAddr), []string{"To: <sip:bob@" + domain + ">;tag=x"}, admission.NoLane},
+			{"a call for the phone", "INVITE", "sip:bob@192.0.2.1", core, nil, admission.NoLane},
+			{"a message", "MESSAGE", "sip:bob@" + domain, gmFlow(strangerAddr), nil, admission.NoLane},
+			{"an emergency call", "INVITE", sos, gmFlow(strangerAddr), nil, admission.NoLane},
+			{"one to a number", "INVITE", "tel:112;phone-context=" + domain, gmFlow(strangerAddr), nil, admission.NoLane},
+		} {
+			m, err := sip.Parse(p.text(tt.method, tt.uri, "c1", tt.lines...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := w.p.underWay(tt.from, m); got != tt.want {
+				t.Errorf("%s is in the lane %q, want %q", tt.name, got, tt.want)
+			}
+		}
+	}, takesEmergencies)
+}
+
 // What a request says of itself counts with those who are known; from others it would be
 // a way past the overload control.
 func TestClassesOfStrangers(t *testing.T) {

@@ -101,7 +101,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		Supported:       []string{"sec-agree", "path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 		MaxTransactions: cfg.MaxTransactions,
 		Classify:        s.classify,
-		UnderWay:        underWay,
+		UnderWay:        s.underWay,
 		Heed:            true,
 	}
 	pc.Transport.MaxConns, pc.Transport.Known = cfg.MaxConnections, s.phoneOver

@@ -110,7 +110,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		aliases = append(aliases, hostPort(u))
 	}
 	pc := proxy.Config{
-		Net: deps.Net, Hosts: hosts, MaxTransactions: cfg.MaxTransactions, Classify: s.classify, Aliases: aliases,
+		Net: deps.Net, Hosts: hosts, MaxTransactions: cfg.MaxTransactions, Classify: s.classify, LateTrying: true, Aliases: aliases,
 		Supported: []string{"path", "100rel", "precondition", "timer", "gruu", "outbound", "replaces"},
 	}
 	deps.ObserveSIP(&pc)

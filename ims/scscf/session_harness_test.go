@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,6 +238,8 @@ type peer struct {
 	box  chan *sip.Message
 	done chan struct{}
 	seen map[string]bool
+
+	tryings atomic.Int32 // 100s, which box does not get
 }
 
 func (w *world) peer(ip string) *peer {
@@ -264,6 +267,9 @@ func (p *peer) read() {
 		}
 		v, _ := m.TopVia()
 		key := fmt.Sprint(m.Method(), m.Status(), v.Branch, m.ToTag())
+		if m.Status() == 100 {
+			p.tryings.Add(1)
+		}
 		if m.Status() == 100 || m.Method() == "ACK" || p.seen[key] {
 			continue
 		}

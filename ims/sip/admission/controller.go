@@ -85,10 +85,10 @@ type Controller struct {
 	penalties int  // and that they have
 	turned    bool // something was refused here
 
-	flight flight
+	flights [lanes]flight
 
 	further bool   // the last cut came from downstream
-	crowded bool   // the last refusal was because of those under way
+	crowded Lane   // the last refusal was because of those under way
 	bout    int64  // when this overload began
 	last    int64  // when something was refused last
 	lost    uint64 // refused in this bout
@@ -105,7 +105,11 @@ func NewController(cfg Config) *Controller {
 	if cfg.MaxWait <= 0 {
 		cfg.MaxWait = 400 * time.Millisecond
 	}
-	return &Controller{cfg: cfg, growth: slowest, last: -int64(quiet), flight: flight{slack: slack * float64(cfg.Target), own: cfg.Target, least: cfg.MinRate, limit: leastOpen}}
+	c := &Controller{cfg: cfg, growth: slowest, last: -int64(quiet)}
+	for i := range c.flights {
+		c.flights[i] = flight{slack: slack * float64(cfg.Target), own: cfg.Target, least: cfg.MinRate, limit: leastOpen}
+	}
+	return c
 }
 
 // Admit reports whether a request that arrives may be worked on. A request that is
@@ -134,17 +138,20 @@ func (c *Controller) take(now int64, class Class) bool {
 }
 
 // Enter is Admit for a request that goes on to others, of which Left tells when they
-// answer: how many are under way decides, and where those others refuse, their pace;
-// waited is how long it has been here unread. It says why the request may not be worked on.
-func (c *Controller) Enter(now int64, class Class, waited time.Duration) (e Entry, why Reason, ok bool) {
+// answer: how many of its lane are under way decides, and where those others refuse, their
+// pace; waited is how long it has been here unread. It says why the request may not be
+// worked on.
+func (c *Controller) Enter(now int64, lane Lane, class Class, waited time.Duration) (e Entry, why Reason, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.Since, ok = c.flight.enter(now, class, waited); !ok {
+	f := &c.flights[lane]
+	if e.Since, ok = f.enter(now, class, waited); !ok {
+		c.crowded = lane
 		return e, Crowd, false
 	}
 	if class != Vital && c.limiting.Load() {
 		if e.Token = c.take(now, class); !e.Token && c.further {
-			c.flight.open--
+			f.open--
 			return e, Rate, false
 		}
 	}
@@ -159,16 +166,16 @@ type Entry struct {
 
 // Heard notes the first answer to a request that Enter has let in, whose time began at
 // since; ok is whether it is not a refusal for load. Left follows.
-func (c *Controller) Heard(now, since int64, ok bool) {
+func (c *Controller) Heard(now int64, lane Lane, since int64, ok bool) {
 	c.mu.Lock()
-	c.flight.answer(now, time.Duration(now-since), ok)
+	c.flights[lane].answer(now, time.Duration(now-since), ok)
 	c.mu.Unlock()
 }
 
 // Left notes that a request which Enter has let in is under way no more.
-func (c *Controller) Left() {
+func (c *Controller) Left(lane Lane) {
 	c.mu.Lock()
-	c.flight.open--
+	c.flights[lane].open--
 	c.mu.Unlock()
 }
 
@@ -251,7 +258,9 @@ func (c *Controller) turnedAway(now int64, r Reason) (first bool) {
 	if c.lost++; c.lost == 1 && !c.limiting.Load() {
 		c.bout = now
 	}
-	c.crowded = r == Crowd
+	if r != Crowd {
+		c.crowded = NoLane
+	}
 	return c.lost == 1
 }
 

@@ -4,9 +4,9 @@
 // phones and foreign cores know nothing else.
 //
 // The measure is time, not load. Where requests go on to elements that answer at once,
-// as a REGISTER does from the P-CSCF, it is how long those answers take: as many
-// requests are let in as keep that below a bound, one for each that is answered
-// (Controller.Enter).
+// as a REGISTER does from the P-CSCF, or an INVITE, for which a 100 says that it has come
+// through, it is how long those answers take: as many requests are let in as keep that
+// below a bound, one for each that is answered (Controller.Enter).
 //
 // For all others it is how long requests have waited between their
 // arrival at the machine and the moment at which work on them begins. A Controller
@@ -44,6 +44,31 @@ var classNames = [classes]string{New: "new", Begun: "begun", Vital: "vital"}
 func (c Class) String() string {
 	if int(c) < len(classNames) {
 		return classNames[c]
+	}
+	return "unknown"
+}
+
+// Lane is which requests are counted together while they are under way: the core does
+// alike with them until it answers.
+type Lane uint8
+
+const (
+	// NoLane is of requests whose answers say nothing of the core.
+	NoLane Lane = iota
+	// Registers are REGISTERs, until the home network answers.
+	Registers
+	// Calls are INVITEs, until the first 100 or another answer.
+	Calls
+
+	lanes = 3
+)
+
+var laneNames = [lanes]string{Registers: "register", Calls: "invite"}
+
+// String is fit for a metric label.
+func (l Lane) String() string {
+	if l > NoLane && int(l) < len(laneNames) {
+		return laneNames[l]
 	}
 	return "unknown"
 }

@@ -34,7 +34,7 @@ type asked struct {
 func (f *far) offer(rate float64, d time.Duration, class Class) (in int) {
 	for end := f.now + int64(d); f.now < end; f.now += int64(1e9 / rate) {
 		f.answer()
-		if _, why, ok := f.c.Enter(f.now, class, f.wait); !ok {
+		if _, why, ok := f.c.Enter(f.now, Registers, class, f.wait); !ok {
 			f.c.Refused(f.now, class, 0, why)
 			continue
 		}
@@ -67,8 +67,8 @@ func (f *far) answer() {
 		if q.room {
 			f.held--
 		}
-		f.c.Heard(q.answered, q.came, !q.shed)
-		f.c.Left()
+		f.c.Heard(q.answered, Registers, q.came, !q.shed)
+		f.c.Left(Registers)
 	}
 }
 
@@ -84,17 +84,17 @@ func TestAsManyAsAreAnswered(t *testing.T) {
 	f.offer(3000, time.Second, New)
 	in := f.offer(3000, 5*time.Second, New)
 	s := f.c.State(f.now)
-	if in < 4950 || in > 5050 || !s.Refusing || !s.Crowded || s.Answer < 40*time.Millisecond || s.Answer > 70*time.Millisecond {
+	if in < 4950 || in > 5050 || !s.Refusing || s.Crowded != Registers || s.UnderWay[Registers].Answer < 40*time.Millisecond || s.UnderWay[Registers].Answer > 70*time.Millisecond {
 		t.Errorf("%d let in in 5 s by a core that answers 1000 a second: %+v", in, s)
 	}
 	// The core becomes half as fast: within a second nobody waits longer.
 	f.pace = 500
 	f.offer(3000, time.Second, New)
-	if s := f.c.State(f.now); s.Answer > 80*time.Millisecond {
+	if s := f.c.State(f.now); s.UnderWay[Registers].Answer > 80*time.Millisecond {
 		t.Errorf("a second after the core has become slower: %+v", s)
 	}
 	f.offer(200, 2*time.Second, New)
-	if s := f.c.State(f.now); s.Refusing || s.Open > 2 {
+	if s := f.c.State(f.now); s.Refusing || s.UnderWay[Registers].Open > 2 {
 		t.Errorf("two seconds after the overload: %+v", s)
 	}
 	if in := f.offer(450, time.Second, New); in < 450 {
@@ -134,7 +134,7 @@ func TestSlowAnswersAreNoOverload(t *testing.T) {
 func TestALittleSlowerBecomesUsual(t *testing.T) {
 	const base, slower, more = 5 * time.Millisecond, 15 * time.Millisecond, 25 * time.Millisecond
 	f := newFar()
-	usual := func() time.Duration { return time.Duration(f.c.flight.base).Round(100 * time.Microsecond) }
+	usual := func() time.Duration { return time.Duration(f.c.flights[Registers].base).Round(100 * time.Microsecond) }
 	f.offer(500, 3*time.Second, New)
 	if b := usual(); b < base || b > base+time.Millisecond {
 		t.Fatalf("usual are %v, want %v", b, base)
@@ -164,7 +164,7 @@ func TestQuickerIsUsualAtOnce(t *testing.T) {
 	f.offer(500, 3*time.Second, New)
 	f.delay = 5 * time.Millisecond
 	f.offer(500, time.Second, New)
-	if b := time.Duration(f.c.flight.base); b > 10*time.Millisecond {
+	if b := time.Duration(f.c.flights[Registers].base); b > 10*time.Millisecond {
 		t.Errorf("after a second of %v usual are %v", f.delay, b)
 	}
 }
@@ -173,15 +173,15 @@ func TestQuickerIsUsualAtOnce(t *testing.T) {
 func TestAPauseIsNoPace(t *testing.T) {
 	f := newFar()
 	f.offer(1000, 3010*time.Millisecond, New) // some answers of a window have come
-	was := f.c.flight.pace
-	for f.c.flight.answered < fewAnswers {
+	was := f.c.flights[Registers].pace
+	for f.c.flights[Registers].answered < fewAnswers {
 		f.offer(1000, time.Millisecond, New)
 	}
 	f.now += int64(5 * time.Second)
 	f.answer()
-	e, _, _ := f.c.Enter(f.now, New, 0)
-	f.c.Heard(f.now, e.Since, true)
-	if now := f.c.flight.pace; was < 900 || now < was {
+	e, _, _ := f.c.Enter(f.now, Registers, New, 0)
+	f.c.Heard(f.now, Registers, e.Since, true)
+	if now := f.c.flights[Registers].pace; was < 900 || now < was {
 		t.Errorf("the pace was %.0f a second, and is taken for %.0f after a pause", was, now)
 	}
 }
@@ -191,18 +191,18 @@ func TestAPauseIsNoPace(t *testing.T) {
 func TestLateAnswersAreSoonForgotten(t *testing.T) {
 	f := newFar()
 	f.offer(500, 3*time.Second, New)
-	e, _, ok := f.c.Enter(f.now, New, 0)
+	e, _, ok := f.c.Enter(f.now, Registers, New, 0)
 	if !ok {
 		t.Fatal("not let in")
 	}
 	f.offer(500, time.Minute, New)
-	f.c.Heard(f.now, e.Since, true)
-	f.c.Left()
-	if a := f.c.State(f.now).Answer; a < 100*time.Millisecond || a > 150*time.Millisecond {
+	f.c.Heard(f.now, Registers, e.Since, true)
+	f.c.Left(Registers)
+	if a := f.c.UnderWay(Registers).Answer; a < 100*time.Millisecond || a > 150*time.Millisecond {
 		t.Errorf("answers take %v behind one that was a minute late, want an eighth of a second", a)
 	}
 	f.offer(500, time.Second/10, New)
-	if a := f.c.State(f.now).Answer; a > 20*time.Millisecond {
+	if a := f.c.UnderWay(Registers).Answer; a > 20*time.Millisecond {
 		t.Errorf("answers take %v a tenth of a second later", a)
 	}
 }
@@ -224,8 +224,8 @@ func TestSilentCoreIsBounded(t *testing.T) {
 	f.busy = f.now + int64(time.Hour)
 	f.offer(1000, 10*time.Second, New)
 	s := f.c.State(f.now)
-	if s.Open > 400 || !s.Refusing {
-		t.Errorf("%d under way, at a core that says nothing: %+v", s.Open, s)
+	if s.UnderWay[Registers].Open > 400 || !s.Refusing {
+		t.Errorf("%d under way, at a core that says nothing: %+v", s.UnderWay[Registers].Open, s)
 	}
 	if in := f.offer(10, time.Second, Vital); in != 10 {
 		t.Errorf("%d of 10 emergency registrations let in", in)
@@ -267,8 +267,8 @@ func TestRefusalsFurtherOn(t *testing.T) {
 	}
 	f.now += int64(time.Second)
 	f.answer()
-	if s := f.c.State(f.now); s.Open != 0 { // who is refused is not under way
-		t.Errorf("all are answered, and %d are under way", s.Open)
+	if s := f.c.State(f.now); s.UnderWay[Registers].Open != 0 { // who is refused is not under way
+		t.Errorf("all are answered, and %d are under way", s.UnderWay[Registers].Open)
 	}
 }
 
@@ -277,13 +277,13 @@ func TestRefusalsFurtherOn(t *testing.T) {
 func TestUnreadForTheTarget(t *testing.T) {
 	c, now := NewController(Config{}), int64(0)
 	for range 100 {
-		c.Enter(now, New, 0)
-		c.Heard(now, now, true)
-		c.Left()
+		c.Enter(now, Registers, New, 0)
+		c.Heard(now, Registers, now, true)
+		c.Left(Registers)
 		now += int64(10 * time.Millisecond)
 	}
 	for waited, want := range map[time.Duration]time.Duration{0: 0, 20 * time.Millisecond: 0, 30 * time.Millisecond: 10 * time.Millisecond, 500 * time.Millisecond: 480 * time.Millisecond} {
-		if e, _, ok := c.Enter(now, New, waited); !ok || now-e.Since != int64(want) {
+		if e, _, ok := c.Enter(now, Registers, New, waited); !ok || now-e.Since != int64(want) {
 			t.Errorf("one that has waited %v counts %v, let in %v", waited, time.Duration(now-e.Since), ok)
 		}
 	}
@@ -319,7 +319,7 @@ func (f *far) pause(rate float64, d time.Duration, class Class) (in int) {
 	}
 	for i := 0; i < len(came); i++ { // what comes while they are read waits behind them
 		f.answer()
-		if e, _, ok := f.c.Enter(f.now, class, time.Duration(f.now-came[i])); ok {
+		if e, _, ok := f.c.Enter(f.now, Registers, class, time.Duration(f.now-came[i])); ok {
 			in++
 			f.take(e.Since)
 		}
@@ -346,7 +346,7 @@ func TestStoppedWithAnswersUnread(t *testing.T) {
 	f.offer(1000, 3*time.Second, New)
 	f.now += int64(300 * time.Millisecond)
 	for i := range 100 {
-		if _, _, ok := f.c.Enter(f.now, New, 300*time.Millisecond); !ok {
+		if _, _, ok := f.c.Enter(f.now, Registers, New, 300*time.Millisecond); !ok {
 			t.Fatalf("request %d behind a moment without the processor is refused: %+v", i, f.c.State(f.now))
 		}
 		f.now += int64(50 * time.Microsecond)
@@ -390,5 +390,26 @@ func TestSlowHSS(t *testing.T) {
 				t.Errorf("room for %d, answers vary by %.2f: %d of %d let in in the second second after: %+v", room, vary, in, rate, f.c.State(f.now))
 			}
 		}
+	}
+}
+
+// A core that takes no calls any more keeps nobody from registering.
+func TestLanesAreApart(t *testing.T) {
+	f := newFar()
+	f.offer(500, 3*time.Second, New)
+	refused := 0
+	for range 20 {
+		for range 200 {
+			if _, _, ok := f.c.Enter(f.now, Calls, New, 0); !ok { // and nobody answers
+				f.c.Refused(f.now, New, 0, Crowd)
+				refused++
+			}
+		}
+		if in := f.offer(500, time.Second/2, New); in < 250 {
+			t.Fatalf("%d of 250 REGISTERs let in: %+v", in, f.c.State(f.now))
+		}
+	}
+	if s := f.c.State(f.now); s.UnderWay[Registers].Open > 10 || s.UnderWay[Calls].Open != 4000-refused {
+		t.Errorf("%+v with %d calls refused", s, refused)
 	}
 }

@@ -218,7 +218,7 @@ func (m *model) receive(n *node, socket *[]job) job {
 		if n.counts {
 			var ok bool
 			var e admission.Entry
-			e, j.why, ok = n.ctl.Enter(m.now, j.class(), time.Duration(m.now-j.at))
+			e, j.why, ok = n.ctl.Enter(m.now, admission.Registers, j.class(), time.Duration(m.now-j.at))
 			j.op.since, j.shed = e.Since, !ok
 		} else {
 			j.shed = !n.ctl.Admit(m.now, j.class())
@@ -236,7 +236,7 @@ func (m *model) work(n *node, j job) {
 		} else {
 			j.shed = n.ctl.Began(m.now, j.class(), waited)
 			if j.shed && n.counts {
-				n.ctl.Left()
+				n.ctl.Left(admission.Registers)
 			}
 		}
 	}
@@ -249,8 +249,8 @@ func (m *model) work(n *node, j job) {
 		if n.ctl != nil && n == m.nodes[0] {
 			n.ctl.Further(m.now, j.answer == 503)
 			if n.counts {
-				n.ctl.Heard(m.now, j.op.since, j.answer != 503)
-				n.ctl.Left()
+				n.ctl.Heard(m.now, admission.Registers, j.op.since, j.answer != 503)
+				n.ctl.Left(admission.Registers)
 			}
 		}
 		m.reply(n, j, j.answer)

@@ -11,9 +11,14 @@ type State struct {
 	Refused    uint64        // in this bout, or in the one that has just ended
 	For        time.Duration // how long this bout has lasted
 	Downstream bool          // the last cut was because of refusals further on
-	Crowded    bool          // the last refusal was because of those under way
+	Crowded    Lane          // the last refusal was because of those under way, of this lane
 
-	Open   int           // requests under way: let in by Controller.Enter, and not answered
+	UnderWay [lanes]Under // by Lane
+}
+
+// Under is what a Controller sees of the requests of one lane.
+type Under struct {
+	Open   int           // under way: let in by Controller.Enter, and not answered
 	Most   int           // how many of them may be while answers are slow
 	Answer time.Duration // how long their answers take, a moving average
 }
@@ -42,8 +47,10 @@ func (r Reason) String() string {
 }
 
 func (c *Controller) state(now int64) *State {
-	s := &State{Limiting: c.limiting.Load(), Latency: time.Duration(c.latency.Load()), Refused: c.lost, Refusing: c.lost > 0, Downstream: c.further, Crowded: c.crowded,
-		Open: c.flight.open, Most: int(c.flight.limit), Answer: time.Duration(c.flight.recent)}
+	s := &State{Limiting: c.limiting.Load(), Latency: time.Duration(c.latency.Load()), Refused: c.lost, Refusing: c.lost > 0, Downstream: c.further, Crowded: c.crowded}
+	for i := range s.UnderWay {
+		s.UnderWay[i] = c.flights[i].under()
+	}
 	if s.Limiting {
 		s.Rate = c.rate
 	}
@@ -62,12 +69,13 @@ func (c *Controller) Now() (rate float64, wait time.Duration) {
 	return rate, time.Duration(c.latency.Load())
 }
 
-// UnderWay returns how many requests are under way, how many may be, and how long their
-// answers take.
-func (c *Controller) UnderWay() (open, most int, answer time.Duration) {
+func (f *flight) under() Under { return Under{f.open, int(f.limit), time.Duration(f.recent)} }
+
+// UnderWay returns what there is to see of the requests of one lane.
+func (c *Controller) UnderWay(lane Lane) Under {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.flight.open, int(c.flight.limit), time.Duration(c.flight.recent)
+	return c.flights[lane].under()
 }
 
 // State returns what holds now.

@@ -78,10 +78,15 @@ type Config struct {
 	MaxTransactions int
 	RetryAfter      time.Duration
 
+	// LateTrying has INVITEs that core nodes send answered with 100 when the next hop has
+	// answered so, or 150 ms later: the first of the core's elements learns by its 100 how
+	// long the whole of it takes, whatever a phone does.
+	LateTrying bool
+
 	// Admission, Classify and UnderWay are those of transaction.Config.
 	Admission *admission.Controller
 	Classify  func(sip.Flow, *sip.Message) admission.Class
-	UnderWay  func(sip.Flow, *sip.Message) bool
+	UnderWay  func(sip.Flow, *sip.Message) admission.Lane
 	// Heed makes a 503 from the core to a request outside of dialogs lower the rate of
 	// Admission: for an element whose next hops cannot be told apart by the user, so
 	// that it refuses itself what cannot succeed.

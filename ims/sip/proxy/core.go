@@ -72,11 +72,15 @@ func build(cfg Config, h Handler, out transaction.Sender) (*Core, error) {
 	if c.out = out; out == nil {
 		c.out = sender{c}
 	}
+	var late func(sip.Flow, *sip.Message) bool
+	if cfg.LateTrying {
+		late = func(f sip.Flow, _ *sip.Message) bool { return f.Role == sip.RoleCore }
+	}
 	c.layer = transaction.New(transaction.Config{
 		Sender: c.out, User: user{c},
 		Shards: cfg.Shards, MaxTransactions: cfg.MaxTransactions,
 		TimersFor: cfg.TimersFor, ReturnFlow: cfg.ReturnFlow, Peer: cfg.Peer, RetryAfter: cfg.RetryAfter, Observer: cfg.TransactionObserver,
-		Admission: cfg.Admission, Classify: cfg.Classify, UnderWay: cfg.UnderWay,
+		Admission: cfg.Admission, Classify: cfg.Classify, UnderWay: cfg.UnderWay, LateTrying: late,
 	})
 	c.transport = transport.New(cfg.Net, cfg.Transport, handlerOf(c))
 	for _, l := range cfg.Listen {

@@ -306,9 +306,14 @@ func (p *peer) reply(a arrival, data []byte) {
 	p.tr.Send(transport.Outgoing{Flow: f, Data: data, Fail: func(err error) { p.w.t.Errorf("%s: %v", p.name, err) }})
 }
 
-// ack sends the ACK to a final response of the INVITE raw: hop by hop, or for a
-// 2xx along the route set.
+// ack sends the ACK to a final response of the INVITE raw.
 func (p *peer) ack(invite string, final *sip.Message) {
+	p.w.t.Helper()
+	p.send(p.ackText(invite, final))
+}
+
+// ackText is that ACK: hop by hop, or for a 2xx along the route set.
+func (p *peer) ackText(invite string, final *sip.Message) string {
 	p.w.t.Helper()
 	m, err := sip.Parse(invite)
 	if err != nil {
@@ -333,7 +338,7 @@ func (p *peer) ack(invite string, final *sip.Message) {
 		}
 	}
 	b.Add(sip.HFrom, m.Get(sip.HFrom)).Add(sip.HTo, final.Get(sip.HTo)).Add(sip.HCallID, m.CallID()).Add(sip.HCSeq, "1 ACK")
-	p.send(string(b.Bytes()))
+	return string(b.Bytes())
 }
 
 // to returns a handler that forwards everything to these addresses in parallel.

@@ -19,12 +19,22 @@ const (
 // guarded gives a core the overload control of a P-CSCF.
 func guarded(c *Config) {
 	c.Admission = admission.NewController(admission.Config{})
-	c.UnderWay = func(f sip.Flow, m *sip.Message) bool { return m.Method() == "REGISTER" && f.Role == sip.RoleGm }
+	c.UnderWay = func(f sip.Flow, m *sip.Message) (l admission.Lane) {
+		switch {
+		case f.Role != sip.RoleGm:
+		case m.Method() == "REGISTER":
+			l = admission.Registers
+		case m.Method() == "INVITE":
+			l = admission.Calls
+		}
+		return l
+	}
 	c.Heed = true
 }
 
 // home answers one request after the other, each of which takes it so long; with 503
-// those of which refuse says so.
+// those of which refuse says so. A call it takes with 100, and two seconds later nobody
+// is there.
 type home struct {
 	*peer
 	takes  time.Duration
@@ -38,12 +48,18 @@ func (h *home) serve(done *sync.WaitGroup) {
 		if !ok {
 			return
 		}
-		if h.refuse != nil && h.refuse(a.msg) {
+		switch {
+		case a.msg.Method() == "ACK":
+		case h.refuse != nil && h.refuse(a.msg):
 			h.answer(a, 503, sip.Field{ID: sip.HRetryAfter, Value: "3"})
-			continue
+		case a.msg.Method() == "INVITE":
+			time.Sleep(h.takes)
+			h.answer(a, 100)
+			time.AfterFunc(2*time.Second, func() { h.answer(a, 480) })
+		default:
+			time.Sleep(h.takes)
+			h.answer(a, 200)
 		}
-		time.Sleep(h.takes)
-		h.answer(a, 200)
 	}
 }
 
@@ -54,15 +70,20 @@ type tally struct {
 	without     int           // refusals that do not say when to come back
 }
 
-// offer has REGISTERs come, one each every, for d, and counts their answers.
+// offer has requests come, one each every, for d, and counts their answers: 200, or the
+// 480 to a call.
 func (w *world) offer(phone *peer, method, round string, every, d time.Duration) (t tally) {
 	var sent []time.Time
+	text := func(n int) string { return phone.text(method, "sip:test", fmt.Sprint(round, n)) }
 	count := func() {
 		for len(phone.box) > 0 {
 			m := (<-phone.box).msg
 			n, _ := strconv.Atoi(m.CallID()[len(round):])
+			if m.Status() >= 300 && method == "INVITE" {
+				phone.sendTo(sip.UDP, gmAddr, phone.ackText(text(n), m))
+			}
 			switch m.Status() {
-			case 200:
+			case 200, 480:
 				t.ok++
 			case 503:
 				t.refused++
@@ -75,50 +96,54 @@ func (w *world) offer(phone *peer, method, round string, every, d time.Duration)
 	}
 	for n := range int(d / every) {
 		sent = append(sent, time.Now())
-		phone.sendTo(sip.UDP, gmAddr, phone.text(method, "sip:test", fmt.Sprint(round, n)))
+		phone.sendTo(sip.UDP, gmAddr, text(n))
 		time.Sleep(every)
 		count()
 	}
-	for range 1000 {
+	for range 3000 {
 		time.Sleep(time.Millisecond)
 		count()
 	}
 	return t
 }
 
-// A home network that can do 500 REGISTERs a second is offered less, twice as many, and
-// less again.
+// A home network that can do 500 REGISTERs a second, or take 500 calls, each of which then
+// rings for two seconds, is offered less, twice as many, and less again.
 func TestOverload(t *testing.T) {
-	run(t, to(homeAddr), func(w *world) {
-		phone, h := w.peer("phone", phoneIP, false), &home{peer: w.peer("home", homeIP, false), takes: 2 * time.Millisecond}
-		var done sync.WaitGroup
-		done.Add(1)
-		go h.serve(&done)
-		defer func() { phone.close(); h.close(); close(h.box); done.Wait() }()
+	for method, lane := range map[string]admission.Lane{"REGISTER": admission.Registers, "INVITE": admission.Calls} {
+		t.Run(method, func(t *testing.T) {
+			run(t, to(homeAddr), func(w *world) {
+				phone, h := w.peer("phone", phoneIP, false), &home{peer: w.peer("home", homeIP, false), takes: 2 * time.Millisecond}
+				var done sync.WaitGroup
+				done.Add(1)
+				go h.serve(&done)
+				defer func() { phone.close(); h.close(); close(h.box); done.Wait() }()
 
-		if got := w.offer(phone, "REGISTER", "below", 4*time.Millisecond, 3*time.Second); got.ok != 750 {
-			t.Errorf("offered half of what it can do: %+v", got)
-		}
-		got := w.offer(phone, "REGISTER", "twice", time.Millisecond, 6*time.Second)
-		if got.ok < 2850 || got.ok+got.refused != 6000 {
-			t.Errorf("offered twice what it can do: %+v, want 95 %% of 3000 done and the rest refused", got)
-		}
-		if got.slowest > 100*time.Millisecond || got.without > 0 {
-			t.Errorf("refusals: %+v, want each within 100ms and with Retry-After", got)
-		}
-		if got := w.offer(phone, "REGISTER", "again", 4*time.Millisecond, 3*time.Second); got.ok != 750 {
-			t.Errorf("offered half of what it can do, after an overload: %+v", got)
-		}
-		if s := w.core.cfg.Admission.State(w.core.layer.Now()); s.Open != 0 || s.Refusing {
-			t.Errorf("at rest: %+v", s)
-		}
-		w.quiet()
-	}, guarded)
+				if got := w.offer(phone, method, "below", 4*time.Millisecond, 3*time.Second); got.ok != 750 {
+					t.Errorf("offered half of what it can do: %+v", got)
+				}
+				got := w.offer(phone, method, "twice", time.Millisecond, 6*time.Second)
+				if got.ok < 2850 || got.ok+got.refused != 6000 {
+					t.Errorf("offered twice what it can do: %+v, want 95 %% of 3000 done and the rest refused", got)
+				}
+				if got.slowest > 100*time.Millisecond || got.without > 0 {
+					t.Errorf("refusals: %+v, want each within 100ms and with Retry-After", got)
+				}
+				if got := w.offer(phone, method, "again", 4*time.Millisecond, 3*time.Second); got.ok != 750 {
+					t.Errorf("offered half of what it can do, after an overload: %+v", got)
+				}
+				if s := w.core.cfg.Admission.State(w.core.layer.Now()); s.UnderWay[lane].Open != 0 || s.Refusing {
+					t.Errorf("at rest: %+v", s)
+				}
+				w.quiet()
+			}, guarded)
+		})
+	}
 }
 
 // Places are given back by whatever way a request ends.
 func TestPlacesAreGivenBack(t *testing.T) {
-	open := func(w *world) int { return w.core.cfg.Admission.State(w.core.layer.Now()).Open }
+	open := func(w *world) int { return w.core.cfg.Admission.UnderWay(admission.Registers).Open }
 	run(t, to(homeAddr), func(w *world) {
 		phone, h := w.peer("phone", phoneIP, false), w.peer("home", homeIP, false)
 		defer phone.close()

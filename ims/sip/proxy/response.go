@@ -20,6 +20,9 @@ func (b *Branch) response(c *transaction.Client, f sip.Flow, m *sip.Message, e *
 		}
 	}
 	if status == 100 {
+		if current && x.server != nil {
+			x.server.Trying()
+		}
 		return
 	}
 	if x.core.cfg.Heed && current {

@@ -100,7 +100,12 @@ func TestRetransmissionsTakeNoToken(t *testing.T) {
 // be counted by how many come or by how many are under way.
 func TestMalformedRequestsTakeNoToken(t *testing.T) {
 	const via = "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\n"
-	register := func(_ sip.Flow, m *sip.Message) bool { return m.Method() == "REGISTER" }
+	register := func(_ sip.Flow, m *sip.Message) (l admission.Lane) {
+		if m.Method() == "REGISTER" {
+			l = admission.Registers
+		}
+		return l
+	}
 	for name, raw := range map[string]string{
 		"malformed":            strings.Replace(request("MESSAGE", "x", ""), "To: ", "To: <<\"", 1),
 		"malformed, under way": strings.Replace(request("REGISTER", "x", ""), "To: ", "To: <<\"", 1),
@@ -123,7 +128,7 @@ func TestMalformedRequestsTakeNoToken(t *testing.T) {
 				}
 				r.receive(udp, request("MESSAGE", "a", ""))
 				r.want("let in", r.tu.take(), "request MESSAGE")
-				if open, _, _ := c.UnderWay(); open != 0 {
+				if open := c.UnderWay(admission.Registers).Open; open != 0 {
 					t.Errorf("%d under way", open)
 				}
 			})
@@ -135,7 +140,12 @@ func TestMalformedRequestsTakeNoToken(t *testing.T) {
 // the number under way: nobody fills the bucket by repeating himself.
 func TestRetransmissionsFillNoBucket(t *testing.T) {
 	c := overloadedFor(time.Second)
-	register := func(_ sip.Flow, m *sip.Message) bool { return m.Method() == "REGISTER" }
+	register := func(_ sip.Flow, m *sip.Message) (l admission.Lane) {
+		if m.Method() == "REGISTER" {
+			l = admission.Registers
+		}
+		return l
+	}
 	bubble(t, Config{Admission: c, UnderWay: register}, func(r *rig) {
 		time.Sleep(1500 * time.Millisecond)
 		r.tu.request = func(s *Server) { s.Shard.After(time.Second, s.Abandon) }
@@ -164,7 +174,7 @@ func TestRetransmissionsFillNoBucket(t *testing.T) {
 // way: who works on what he reads has no other queue.
 func TestUnreadRequestsCount(t *testing.T) {
 	c := admission.NewController(admission.Config{})
-	all := func(sip.Flow, *sip.Message) bool { return true }
+	all := func(sip.Flow, *sip.Message) admission.Lane { return admission.Calls }
 	bubble(t, Config{Admission: c, UnderWay: all, Shards: 1}, func(r *rig) {
 		r.tu.request = func(s *Server) {
 			s.Shard.After(5*time.Millisecond, func() { s.Heard(200); answer(s, 200) })

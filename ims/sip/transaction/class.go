@@ -105,18 +105,18 @@ func (s *Server) Class() admission.Class { return s.class }
 // Heard tells Config.Admission that an element further on has begun to answer the request,
 // with which status. Only the first call counts.
 func (s *Server) Heard(status int) {
-	if s.under {
+	if s.under != admission.NoLane {
 		l := s.Shard.layer
-		l.cfg.Admission.Heard(l.Now(), s.since, status != 503)
+		l.cfg.Admission.Heard(l.Now(), s.under, s.since, status != 503)
 		l.left(s)
 	}
 }
 
 // left tells Admission, once, that a request is under way no more.
 func (l *Layer) left(s *Server) {
-	if s.under {
-		s.under = false
-		l.cfg.Admission.Left()
+	if lane := s.under; lane != admission.NoLane {
+		s.under = admission.NoLane
+		l.cfg.Admission.Left(lane)
 	}
 }
 

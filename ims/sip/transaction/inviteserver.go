@@ -1,5 +1,11 @@
 package transaction
 
+import "time"
+
+// lateTrying is how long the 100 to an INVITE waits for the next hop's at most: RFC 3261
+// 17.2.1 gives it 200 ms, of which a busy machine may take some before it looks.
+const lateTrying = 150 * time.Millisecond
+
 // inviteServer is the INVITE server transaction: RFC 3261 §17.2.1, figure 7, as
 // replaced by RFC 6026 figure 1 (Accepted). A transport error informs the TU and
 // changes no state (RFC 6026's amendment of RFC 3261 §17.2.4): the response is
@@ -10,21 +16,29 @@ func (m *machine) inviteServer(ev event, t *Timers) (a actions) {
 		if ev == evStart {
 			m.state = proceeding
 			a.do = doDeliver
+			if m.late {
+				a.setRetransmit(timer100, lateTrying)
+			}
 		}
 
 	case proceeding:
 		switch ev {
 		case evRequest:
-			a.do = doSend
+			if a.do = doSend; m.late {
+				a.do = doSend100 | m.promptly()
+			}
+		case evRetransmit: // Timer 100
+			m.late = false
+			a.do = doSend100
 		case evTrying, evProvisional:
-			a.do = doSendNew
+			a.do = doSendNew | m.promptly()
 		case evSuccess:
 			// Retransmitting the 2xx is its maker's business, on any transport;
 			// this state is here so that the INVITE is not taken for a new one.
-			return m.linger(accepted, timerL, t.timeout(), doSendNew)
+			return m.linger(accepted, timerL, t.timeout(), doSendNew|m.promptly())
 		case evFailure:
 			m.state = completed
-			a.do = doSendNew
+			a.do = doSendNew | m.promptly()
 			if !m.reliable {
 				m.interval = t.T1
 				a.setRetransmit(timerG, m.interval)

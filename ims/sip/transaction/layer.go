@@ -118,15 +118,18 @@ type Config struct {
 	Peer func(f sip.Flow) bool
 	// NoTrying switches off the 100 that answers an INVITE at once.
 	NoTrying bool
+	// LateTrying, if not nil, says to which INVITEs the 100 waits until the User calls
+	// Server.Trying, as long as RFC 3261 17.2.1 lets it.
+	LateTrying func(sip.Flow, *sip.Message) bool
 	// Admission, if not nil, decides under load which requests that open a transaction
 	// are answered with 503, before more of them is read than their class needs.
 	Admission *admission.Controller
 	// Classify says of what class a request is; nil means Class.
 	Classify func(sip.Flow, *sip.Message) admission.Class
 	// UnderWay, if not nil, says for which requests Admission decides by how many of
-	// them are under way, in place of how many come: those that go on to elements which
-	// answer at once. Its User calls Server.Heard.
-	UnderWay func(sip.Flow, *sip.Message) bool
+	// their lane are under way, in place of how many come: those that go on to elements
+	// which answer at once. Its User calls Server.Heard.
+	UnderWay func(sip.Flow, *sip.Message) admission.Lane
 	// RetryAfter is the least Retry-After of a 503, and twice that the most: phones
 	// that are refused together do not come back together. 0 means 5 s.
 	RetryAfter time.Duration
@@ -337,12 +340,12 @@ func (l *Layer) shed(s *Server, waited time.Duration) (why string) {
 		now := l.Now()
 		s.came, s.kernel = now, waited
 		l.classify(s)
-		if l.cfg.UnderWay != nil && l.cfg.UnderWay(s.Flow, s.Req) {
-			var e admission.Entry
-			e, s.why, s.under = a.Enter(now, s.class, waited)
-			if s.since, s.token = e.Since, e.Token; !s.under {
+		if lane := l.lane(s); lane != admission.NoLane {
+			e, why, ok := a.Enter(now, lane, s.class, waited)
+			if s.since, s.token, s.why = e.Since, e.Token, why; !ok {
 				return overloaded
 			}
+			s.under = lane
 			return ""
 		}
 		if s.token = a.Admit(now, s.class); !s.token {
@@ -350,6 +353,13 @@ func (l *Layer) shed(s *Server, waited time.Duration) (why string) {
 		}
 	}
 	return ""
+}
+
+func (l *Layer) lane(s *Server) admission.Lane {
+	if l.cfg.UnderWay == nil {
+		return admission.NoLane
+	}
+	return l.cfg.UnderWay(s.Flow, s.Req)
 }
 
 // classify asks once for a request: the answer may be given so often only.

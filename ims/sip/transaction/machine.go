@@ -169,6 +169,7 @@ type machine struct {
 	kind     kind
 	state    state
 	reliable bool          // stream transport: nothing is retransmitted
+	late     bool          // an INVITE whose 100 waits for the next hop's, or for timer 100
 	interval time.Duration // the running retransmission interval
 }
 
@@ -212,6 +213,15 @@ func (m *machine) linger(s state, n timerName, d time.Duration, what do) actions
 	a := actions{do: what | doStopRetransmit}
 	a.setEnd(n, d)
 	return a
+}
+
+// promptly is what else is to be done with the first response to an INVITE whose 100 has waited.
+func (m *machine) promptly() do {
+	if !m.late {
+		return 0
+	}
+	m.late = false
+	return doStopRetransmit
 }
 
 // unreliable is d on datagrams and zero on streams, the rule of timers D, I, J and K.

@@ -26,6 +26,8 @@ func TestMachines(t *testing.T) {
 					switch arg.Key {
 					case "tcp":
 						r.m.reliable = true
+					case "late":
+						r.m.late = true
 					case "gm":
 						r.t = GmTimers()
 					default:
@@ -111,6 +113,9 @@ func TestMachinesTerminate(t *testing.T) {
 				if r.m.state == terminated && (r.end != timerNone || r.retransmit != timerNone) {
 					t.Errorf("%v: timers outlive the transaction", r.m.kind)
 				}
+				if r.m.late && r.m.state != terminated && r.retransmit != timer100 {
+					t.Errorf("%v in %v: nothing brings its 100", r.m.kind, r.m.state)
+				}
 				for ev := range evAbandon + 1 {
 					if ev == evStart || ev == evRetransmit && r.retransmit == timerNone || ev == evEnd && r.end == timerNone {
 						continue
@@ -139,9 +144,11 @@ func TestMachinesTerminate(t *testing.T) {
 					walk(n)
 				}
 			}
-			r := replay{m: machine{kind: kind(k), reliable: reliable}, t: tm}
-			r.event("start")
-			walk(r)
+			for _, late := range []bool{false, kind(k) == inviteServer} {
+				r := replay{m: machine{kind: kind(k), reliable: reliable, late: late}, t: tm}
+				r.event("start")
+				walk(r)
+			}
 			if len(seen) < 3 {
 				t.Errorf("%v: only %d situations reached", kind(k), len(seen))
 			}

@@ -31,7 +31,7 @@ type Server struct {
 	class        admission.Class
 	classed      bool             // class is right
 	token        bool             // Admission may have taken one for it
-	under        bool             // Admission counts it among those under way,
+	under        admission.Lane   // in which Admission counts it as under way,
 	since        int64            // from when on
 	why          admission.Reason // with shed
 
@@ -48,7 +48,7 @@ func (s *Server) reset() {
 	s.Req, s.Flow, s.Shard, s.Data = nil, sip.Flow{}, nil, nil
 	s.to, s.fallback = sip.Flow{}, sip.Flow{}
 	s.tx, s.onEnd, s.err, s.status = nil, nil, nil, 0
-	s.cancelled, s.retired, s.shed, s.came, s.kernel, s.class, s.classed, s.token, s.under, s.since, s.why = false, false, "", 0, 0, 0, false, false, false, 0, 0
+	s.cancelled, s.retired, s.shed, s.came, s.kernel, s.class, s.classed, s.token, s.under, s.since, s.why = false, false, "", 0, 0, 0, false, false, admission.NoLane, 0, 0
 	s.host, s.branch, s.port = "", "", 0
 }
 
@@ -306,10 +306,11 @@ func (sh *Shard) request(s *Server) {
 	t.key, t.pre, t.legacy = append(t.key[:0], sh.scratch...), pre, legacy
 	t.to = s.to
 	t.hold(s)
+	t.late = k == inviteServer && l.cfg.LateTrying != nil && l.cfg.LateTrying(s.Flow, m)
 	sh.servers.insert(t, hash)
 	l.count.servers.Add(1)
 	t.serverEvent(evStart, reply{}, nil)
-	trying := k == inviteServer && !l.cfg.NoTrying
+	trying := k == inviteServer && !l.cfg.NoTrying && !t.late
 	stranger := s.Flow.Role == sip.RoleGm && !t.reliable
 	if trying && !stranger {
 		s.trying()
@@ -337,6 +338,14 @@ func (sh *Shard) crowded(hash uint64) bool {
 		n++
 	}
 	return n >= maxSharing
+}
+
+// Trying answers an INVITE with 100 that has none yet, by Config.LateTrying: the next hop
+// has taken it.
+func (s *Server) Trying() {
+	if s.tx != nil && s.tx.late {
+		s.trying()
+	}
 }
 
 // trying answers an INVITE with 100.
