@@ -171,7 +171,7 @@ func (l *location) forward() {
 		Ringing: node.Ringing(l.x.Req),
 		Edits:   func(e *sip.Edits) { e.Prepend(sip.HRoute, "<"+route+">") },
 	}
-	if l.x.Req.Method() == "INVITE" { // which is owed a 100 at once
+	if l.x.Req.Method() == "INVITE" { // which is owed a 100 within 200 ms
 		t.Timeout = l.s.cfg.SCSCFTimeout.D()
 	}
 	if l.s.verdicts.Deciding() {

@@ -68,14 +68,14 @@ func (s *Server) registered(f sip.Flow) bool {
 
 // underWay says for what the core's answers tell how busy it is: a REGISTER is answered
 // by the home network alone, and at once; an INVITE has a 100 when it has come through
-// the core, but an emergency call goes elsewhere. What else answers a call or a message is
-// a phone.
+// the core. An emergency call goes elsewhere, and who is not registered hears from the
+// P-CSCF itself. What else answers a call or a message is a phone.
 func (s *Server) underWay(f sip.Flow, m *sip.Message) admission.Lane {
 	switch {
 	case f.Role == sip.RoleCore:
 	case m.Method() == "REGISTER":
 		return admission.Registers
-	case m.Method() == "INVITE" && m.ToTag() == "" && !s.emergencyCall(m):
+	case m.Method() == "INVITE" && m.ToTag() == "" && s.registered(f) && !s.emergencyCall(m):
 		return admission.Calls
 	}
 	return admission.NoLane

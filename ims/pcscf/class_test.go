@@ -58,6 +58,8 @@ func TestClasses(t *testing.T) {
 func TestUnderWay(t *testing.T) {
 	run(t, func(w *world) {
 		p := w.peer("alice", "192.0.2.50:5060")
+		p.register()
+		known := gmFlow("192.0.2.50:5060")
 		core := sip.Flow{Role: sip.RoleCore, Local: netipAddr(mwAddr), Remote: netipAddr(scscfAddr)}
 		for _, tt := range []struct {
 			name, method, uri string
@@ -66,12 +68,13 @@ func TestUnderWay(t *testing.T) {
 			want              admission.Lane
 		}{
 			{"a registration", "REGISTER", "sip:" + domain, gmFlow(strangerAddr), nil, admission.Registers},
-			{"a call", "INVITE", "sip:bob@" + domain, gmFlow(strangerAddr), nil, admission.Calls},
-			{"a call within a dialog", "INVITE", "sip:bob@" + domain, gmFlow(strangerAddr), []string{"To: <sip:bob@" + domain + ">;tag=x"}, admission.NoLane},
+			{"a call", "INVITE", "sip:bob@" + domain, known, nil, admission.Calls},
+			{"a call of who is not registered", "INVITE", "sip:bob@" + domain, gmFlow(strangerAddr), nil, admission.NoLane},
+			{"a call within a dialog", "INVITE", "sip:bob@" + domain, known, []string{"To: <sip:bob@" + domain + ">;tag=x"}, admission.NoLane},
 			{"a call for the phone", "INVITE", "sip:bob@192.0.2.1", core, nil, admission.NoLane},
-			{"a message", "MESSAGE", "sip:bob@" + domain, gmFlow(strangerAddr), nil, admission.NoLane},
-			{"an emergency call", "INVITE", sos, gmFlow(strangerAddr), nil, admission.NoLane},
-			{"one to a number", "INVITE", "tel:112;phone-context=" + domain, gmFlow(strangerAddr), nil, admission.NoLane},
+			{"a message", "MESSAGE", "sip:bob@" + domain, known, nil, admission.NoLane},
+			{"an emergency call", "INVITE", sos, known, nil, admission.NoLane},
+			{"one to a number", "INVITE", "tel:112;phone-context=" + domain, known, nil, admission.NoLane},
 		} {
 			m, err := sip.Parse(p.text(tt.method, tt.uri, "c1", tt.lines...))
 			if err != nil {

@@ -28,7 +28,7 @@ const slowTimeout = 16 * time.Second
 
 // coreTimeout is how long the next hop in the core has for its first response.
 func (s *Server) coreTimeout(method string) time.Duration {
-	if method == "INVITE" { // which is owed a 100 at once
+	if method == "INVITE" { // which is owed a 100 within 200 ms
 		return s.cfg.HomeTimeout.D()
 	}
 	return slowTimeout

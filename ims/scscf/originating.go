@@ -20,7 +20,7 @@ const registerAnew = `<?xml version="1.0" encoding="UTF-8"?>
 `
 
 // hopTimeout is how long a neighbour has for its first response to an INVITE,
-// which is a 100 at once. With it the phone has its answer within 5 s.
+// which is a 100 within 200 ms. With it the phone has its answer within 5 s.
 const hopTimeout = 4 * time.Second
 
 // originate begins a request that a user whom we serve has sent, or that an

@@ -40,7 +40,7 @@ func (r Reason) String() string {
 type Drop struct {
 	Reason Reason
 	SPI    uint32         // 0 where it is not known
-	Outer  netip.AddrPort // where it came from, or was to go
+	Outer  netip.AddrPort // where it came from, or was to go; not valid where that is not known
 	Set    *ipsec.Set     // nil where none is concerned
 	Err    error          // of SendFailed
 }

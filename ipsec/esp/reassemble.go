@@ -118,8 +118,7 @@ func (r *reassembler) put(p ipPacket, now time.Time) ([]byte, bool) {
 		limit = reassemblyMemory
 	}
 	for r.memory > limit {
-		r.stats.Crowded++
-		r.remove(r.order.Front())
+		r.crowdOut(r.order.Front())
 	}
 	return nil, false
 }
@@ -176,8 +175,7 @@ func (r *reassembler) start(k fragmentKey, now time.Time) *list.Element {
 		r.sources = make(map[quota][]*list.Element)
 	}
 	if list := r.sources[k.quota()]; len(list) >= maxPerSource {
-		r.stats.Crowded++
-		r.remove(list[0])
+		r.crowdOut(list[0])
 	}
 	d := &datagram{key: k, total: -1, until: now.Add(reassemblyTimeout)}
 	el := r.order.PushBack(d)
@@ -185,6 +183,14 @@ func (r *reassembler) start(k fragmentKey, now time.Time) *list.Element {
 	r.sources[k.quota()] = append(r.sources[k.quota()], el)
 	r.memory += d.cost()
 	return el
+}
+
+// crowdOut gives up a datagram for want of room.
+func (r *reassembler) crowdOut(el *list.Element) {
+	if !el.Value.(*datagram).poison { // which has been counted
+		r.stats.Crowded++
+	}
+	r.remove(el)
 }
 
 func (r *reassembler) remove(el *list.Element) {

@@ -156,6 +156,22 @@ func TestReassemblyIsBounded(t *testing.T) {
 			t.Error("the other SA has lost its fragment")
 		}
 	})
+	t.Run("one that is given up twice is counted once", func(t *testing.T) {
+		var r reassembler
+		for _, fill := range []byte{1, 2} {
+			r.add(frag(0, 8, true, fill), now)
+		}
+		lost := uint64(0)
+		for i := range maxPerSource {
+			p := frag(0, 8, true, 1)
+			p.id = uint32(100 + i)
+			_, _, n := r.add(p, now)
+			lost += n
+		}
+		if r.stats.Overlap != 1 || lost != 0 || r.order.Len() != maxPerSource {
+			t.Errorf("%d are said to be lost behind it, %+v", lost, r.stats)
+		}
+	})
 	t.Run("fragments of one datagram", func(t *testing.T) {
 		var r reassembler
 		for i := range maxFragments + 1 {

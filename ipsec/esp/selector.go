@@ -32,8 +32,8 @@ func (e *Engine) inside(sa *inbound, by Path, b []byte, next uint8, now time.Tim
 			p.spi = sa.spi()
 			var lost uint64
 			b, ok, lost = e.inner.add(p, now)
-			for range lost { // not all of this association
-				e.dropped(Drop{Reason: Fragments, Outer: by.Outer})
+			for range lost { // of whatever association
+				e.dropped(Drop{Reason: Fragments})
 			}
 			if !ok {
 				return protoNone, nil, 0, true

@@ -179,7 +179,7 @@ func TestFragmentsInsideOfATunnel(t *testing.T) {
 			for _, b := range twice {
 				w.route(ap("203.0.113.9:4500"), ap("198.51.100.1:4500"), b)
 			}
-			pcscf.expect(t, nil, []string{"dropped fragments of 203.0.113.9:4500 spi 0"})
+			pcscf.expect(t, nil, []string{"dropped fragments of invalid AddrPort spi 0"})
 			if n := pcscf.Drops()[Fragments]; n != 1 {
 				t.Errorf("%d datagrams counted whose fragments overlap", n)
 			}

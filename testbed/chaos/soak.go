@@ -120,6 +120,7 @@ var heldNow = []gauge{
 	{icscf, "gocscf_sip_transactions", `state="open"`}, {scscf, "gocscf_sip_transactions", `state="open"`}, {pcscf, "gocscf_sip_transactions", `state="open"`},
 	{icscf, "gocscf_cx_open", ""}, {scscf, "gocscf_cx_open", ""},
 	{scscf, "gocscf_scscf_registered_sets", ""}, {scscf, "gocscf_scscf_watchers", ""},
+	{pcscf, "gocscf_overload_under_way", `request="register"`}, {pcscf, "gocscf_overload_under_way", `request="invite"`},
 }
 
 var heldLong = []gauge{

@@ -284,7 +284,7 @@ func TestSettled(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
 			c := coreOf(func(string) (string, error) {
-				return "gocscf_sip_transactions{state=\"open\"} 0\ngocscf_cx_open 0\ngocscf_scscf_registered_sets 0\ngocscf_scscf_watchers" + tt.says(time.Since(began)), nil
+				return "gocscf_overload_under_way{request=\"register\"} 0\ngocscf_overload_under_way{request=\"invite\"} 0\ngocscf_sip_transactions{state=\"open\"} 0\ngocscf_cx_open 0\ngocscf_scscf_registered_sets 0\ngocscf_scscf_watchers" + tt.says(time.Since(began)), nil
 			})
 			s := &soaking{bench: &bench{core: c}, cfg: SoakConfig{Settle: 10 * time.Second}, rep: &SoakReport{}}
 			s.settled(t.Context())

@@ -107,7 +107,7 @@ func NewController(cfg Config) *Controller {
 	}
 	c := &Controller{cfg: cfg, growth: slowest, last: -int64(quiet)}
 	for i := range c.flights {
-		c.flights[i] = flight{slack: slack * float64(cfg.Target), own: cfg.Target, least: cfg.MinRate, limit: leastOpen}
+		c.flights[i] = flight{slack: slack * float64(cfg.Target), own: cfg.Target, least: cfg.MinRate, limit: leastOpen, gently: Lane(i) == Calls}
 	}
 	return c
 }

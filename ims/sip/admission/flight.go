@@ -1,6 +1,9 @@
 package admission
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// leastOpen is how many requests may always be under way.
@@ -29,7 +32,16 @@ const (
 	grows = 2
 	// longestAnswer bounds what is taken for the time of an answer.
 	longestAnswer = 2 * time.Second
+	// silence is how many times what usually lies between two answers none must have
+	// come: where one in many destinations answers, there are pauses.
+	silence = 8
+	// sample is of how many answers of a window the times are kept.
+	sample = 64
 )
+
+// Silence is how long a request of Calls may be under way: a core that is there has said
+// 100 long before, and who waits for one that is not there is no queue.
+const Silence = 500 * time.Millisecond
 
 // flight bounds how many requests are under way at once: let in, and not heard of from
 // the elements further on. A rate has to be guessed, and what was guessed wrong adds up to
@@ -37,6 +49,9 @@ const (
 // rate that is. Which number follows from Little's law: what is answered in the time
 // that an answer takes when nothing waits, and a little more, slack. While answers
 // are as quick as that, nothing is refused, however many are under way.
+//
+// How long an answer takes is what a quarter of a window's answers took at most: a queue
+// delays all of them, a slow destination its own.
 type flight struct {
 	slack  float64       // nanoseconds
 	own    time.Duration // how long requests may wait unread without being counted
@@ -47,6 +62,8 @@ type flight struct {
 	pace   float64       // answers a second, smoothed
 	recent float64       // how long answers take, a moving average
 	heard  int64         // when the last answer came, or the first of the open requests
+	gap    float64       // nanoseconds between two answers, a moving average
+	gently bool          // as many a second as least are let in, whatever is under way
 	lasted int           // windows in a row in which answers were slow, or something refused
 	let    int64         // when something was let in
 	acted  int64         // when something came or was answered
@@ -54,12 +71,12 @@ type flight struct {
 
 	// The window that is being measured.
 	began    int64
-	answered int // in all
-	done     int // of those, not refused further on
-	took     float64
-	first    float64 // the least that one took
-	hit      bool    // something was refused
-	low      int     // windows in a row in which a limit as low as may be has not helped
+	answered int             // in all
+	done     int             // of those, not refused further on
+	times    [sample]float64 // how long the last of those took
+	first    float64         // the least that one took
+	hit      bool            // something was refused
+	low      int             // windows in a row in which a limit as low as may be has not helped
 }
 
 // enter takes a request in, or reports that it has to be refused. The time to its answer
@@ -70,7 +87,7 @@ func (f *flight) enter(now int64, class Class, waited time.Duration) (since int6
 	// While this process had nothing to do, or did not get the processor, what came has
 	// waited for that, and not for others.
 	since = max(now-int64(waited), f.back)
-	if class != Vital && f.full(now, class, f.unread(now, waited, since)) {
+	if class != Vital && f.full(now, class, f.unread(now, waited, since)) && !(f.gently && float64(now-f.let) >= 1e9/f.least) {
 		f.hit = true
 		return since, false
 	}
@@ -104,7 +121,13 @@ func (f *flight) full(now int64, class Class, unread float64) bool {
 	if f.lasted >= lasts {
 		return open >= limit
 	}
-	return open >= max(atOnce, 2*limit) && f.base > 0 && (f.recent > f.most() || f.open > 0 && float64(now-f.heard) > f.most())
+	return open >= max(atOnce, 2*limit) && f.base > 0 && (f.recent > f.most() || f.silent(now))
+}
+
+// silent reports whether no answer has come for longer than one takes, and longer than
+// usual.
+func (f *flight) silent(now int64) bool {
+	return f.open > 0 && float64(now-f.heard) > max(f.most(), silence*f.gap)
 }
 
 // most is how long an answer may take that is not slow. What takes long without a queue
@@ -122,6 +145,7 @@ func (f *flight) acts(now int64) {
 // was something else than a refusal for load.
 func (f *flight) answer(now int64, took time.Duration, ok bool) {
 	f.acts(now)
+	f.gap += (float64(min(now-f.heard, int64(longestAnswer))) - f.gap) / 16
 	f.heard = now
 	f.answered++
 	if ok { // a refusal is quick and says nothing of the others
@@ -130,13 +154,21 @@ func (f *flight) answer(now int64, took time.Duration, ok bool) {
 		if f.done == 0 || t < f.first {
 			f.first = t
 		}
+		f.times[f.done%sample] = t
 		f.done++
-		f.took += t
 	}
 	if d := time.Duration(now - f.began); d >= window && f.answered >= fewAnswers || d >= longest {
 		f.adjust(d)
-		f.began, f.answered, f.done, f.took, f.hit = now, 0, 0, 0, false
+		f.began, f.answered, f.done, f.hit = now, 0, 0, false
 	}
+}
+
+// quarter is how long a quarter of the window's answers took at most.
+func (f *flight) quarter() float64 {
+	t := f.times
+	n := min(f.done, sample)
+	slices.Sort(t[:n])
+	return t[(n-1)/4]
 }
 
 // adjust ends a window of length d.
@@ -147,7 +179,7 @@ func (f *flight) adjust(d time.Duration) {
 	}
 	took := f.base
 	if f.done > 0 {
-		took = f.took / float64(f.done)
+		took = f.quarter()
 	}
 	slow := f.base > 0 && took > f.most()
 	if f.lasted++; !slow && !f.hit {

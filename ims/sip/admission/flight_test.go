@@ -22,19 +22,23 @@ type far struct {
 	n     int
 	sheds bool          // answers with 503, as soon as it can
 	wait  time.Duration // of each request before it is read
+	lane  Lane
+	other func(n int) bool // whether the nth goes to another destination, nil for none, which
+	takes time.Duration    // takes so long, or is silent: 0
 }
 
 type asked struct {
 	came, answered int64
 	shed           bool
 	room           bool // it is one of held
+	silent         bool // nobody answers: it is given up then
 }
 
 // offer lets rate requests a second come for d, and returns how many of them were let in.
 func (f *far) offer(rate float64, d time.Duration, class Class) (in int) {
 	for end := f.now + int64(d); f.now < end; f.now += int64(1e9 / rate) {
 		f.answer()
-		if _, why, ok := f.c.Enter(f.now, Registers, class, f.wait); !ok {
+		if _, why, ok := f.c.Enter(f.now, f.lane, class, f.wait); !ok {
 			f.c.Refused(f.now, class, 0, why)
 			continue
 		}
@@ -48,10 +52,11 @@ func (f *far) offer(rate float64, d time.Duration, class Class) (in int) {
 // take is the core's: it has a request, whose time counts from since.
 func (f *far) take(since int64) {
 	q := asked{came: since, shed: f.sheds, room: f.room == 0 || f.held < f.room}
-	if q.room {
+	if f.n++; f.other != nil && f.other(f.n) {
+		q.answered, q.silent = f.now+int64(cmp.Or(f.takes, Silence)), f.takes == 0
+	} else if q.room {
 		f.held++
 		f.busy = max(f.busy, f.now) + int64(1e9/f.pace)
-		f.n++
 		q.answered = max(f.busy, f.now+int64(float64(f.delay)*(1+f.vary*float64(f.n%17)/16)))
 	} else {
 		q.answered, q.shed = f.now+int64(time.Millisecond), true
@@ -67,13 +72,15 @@ func (f *far) answer() {
 		if q.room {
 			f.held--
 		}
-		f.c.Heard(q.answered, Registers, q.came, !q.shed)
-		f.c.Left(Registers)
+		if !q.silent {
+			f.c.Heard(q.answered, f.lane, q.came, !q.shed)
+		}
+		f.c.Left(f.lane)
 	}
 }
 
 func newFar() *far {
-	return &far{c: NewController(Config{}), delay: 5 * time.Millisecond, pace: 1000}
+	return &far{c: NewController(Config{}), delay: 5 * time.Millisecond, pace: 1000, lane: Registers}
 }
 
 func TestAsManyAsAreAnswered(t *testing.T) {
@@ -396,20 +403,60 @@ func TestSlowHSS(t *testing.T) {
 // A core that takes no calls any more keeps nobody from registering.
 func TestLanesAreApart(t *testing.T) {
 	f := newFar()
+	calls := &far{c: f.c, delay: 5 * time.Millisecond, pace: 1000, lane: Calls}
 	f.offer(500, 3*time.Second, New)
-	refused := 0
+	calls.now = f.now
+	calls.offer(500, 3*time.Second, New)
+	calls.busy = calls.now + int64(time.Hour)
+	f.now = calls.now
+	called := 0
 	for range 20 {
-		for range 200 {
-			if _, _, ok := f.c.Enter(f.now, Calls, New, 0); !ok { // and nobody answers
-				f.c.Refused(f.now, New, 0, Crowd)
-				refused++
-			}
-		}
+		called += calls.offer(1000, time.Second/2, New)
+		f.now = max(f.now, calls.now)
 		if in := f.offer(500, time.Second/2, New); in < 250 {
 			t.Fatalf("%d of 250 REGISTERs let in: %+v", in, f.c.State(f.now))
 		}
+		calls.now = f.now
 	}
-	if s := f.c.State(f.now); s.UnderWay[Registers].Open > 10 || s.UnderWay[Calls].Open != 4000-refused {
-		t.Errorf("%+v with %d calls refused", s, refused)
+	if s := f.c.State(f.now); s.UnderWay[Registers].Open > 10 || called > 5000 || s.UnderWay[Calls].Open != called {
+		t.Errorf("%d of 10000 calls let in: %+v", called, s)
+	}
+}
+
+// Where one of two destinations does not answer calls any more, or all at once takes its
+// time, the other's are let in, and where most go there, the few others.
+func TestOneOfTwoDestinations(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		other func(n int) bool
+		takes time.Duration
+		rates []float64
+	}{
+		{"half is silent", func(n int) bool { return n%2 == 0 }, 0, []float64{10, 40, 100, 200, 1000}},
+		{"half takes its time", func(n int) bool { return n%2 == 0 }, 150 * time.Millisecond, []float64{10, 40, 100, 200, 1000}},
+		{"most is silent", func(n int) bool { return n%20 != 0 }, 0, []float64{10, 100, 200}},
+	} {
+		for _, rate := range tt.rates {
+			f := newFar()
+			f.lane, f.pace = Calls, 1e6
+			f.offer(rate, 5*time.Second, New)
+			f.other, f.takes = tt.other, tt.takes
+			for second := range 10 {
+				if in := f.offer(rate, time.Second, New); float64(in) < 0.99*rate && second > 0 {
+					t.Errorf("%s: %d of %.0f calls let in, in second %d: %+v", tt.name, in, rate, second, f.c.State(f.now))
+				}
+			}
+		}
+	}
+}
+
+// However few answer, as many calls a second are let in as Config.MinRate.
+func TestCallsOfTheLeastRate(t *testing.T) {
+	f := newFar()
+	f.lane, f.other = Calls, func(int) bool { return true }
+	g := &f.c.flights[Calls]
+	g.base, g.limit, g.lasted = float64(f.delay), leastOpen, lasts // the least bound is in force
+	if in := f.offer(1000, 5*time.Second, New); in < 490 || in > 750 {
+		t.Errorf("%d of 5000 let in where nobody answers, want 500 and little more: %+v", in, f.c.State(f.now))
 	}
 }

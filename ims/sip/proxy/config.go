@@ -78,9 +78,9 @@ type Config struct {
 	MaxTransactions int
 	RetryAfter      time.Duration
 
-	// LateTrying has INVITEs that core nodes send answered with 100 when the next hop has
-	// answered so, or 150 ms later: the first of the core's elements learns by its 100 how
-	// long the whole of it takes, whatever a phone does.
+	// LateTrying has INVITEs of RoleCore, whoever sends them, answered with 100 when the next
+	// hop has answered so, or 150 ms after they came: the first of the core's elements learns
+	// by its 100 how long the whole of it takes, whatever a phone does.
 	LateTrying bool
 
 	// Admission, Classify and UnderWay are those of transaction.Config.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
@@ -171,6 +172,64 @@ func TestPlacesAreGivenBack(t *testing.T) {
 		phone.sendTo(sip.UDP, gmAddr, phone.text("REGISTER", "sip:test", "bad", "CSeq: 1 INVITE"))
 		check(t, "under way after nonsense", func() int { time.Sleep(time.Second); return open(w) }(), 0)
 		w.quiet()
+	}, guarded)
+}
+
+// So are those of calls: by the first answer, of whatever kind, or when none comes.
+func TestPlacesOfCallsAreGivenBack(t *testing.T) {
+	run(t, to(homeAddr), func(w *world) {
+		phone, h := w.peer("phone", phoneIP, false), w.peer("home", homeIP, false)
+		defer phone.close()
+		defer h.close()
+		open := func() int { return w.core.cfg.Admission.UnderWay(admission.Calls).Open }
+		ack := func(invite string, status int) {
+			t.Helper()
+			phone.sendTo(sip.UDP, gmAddr, phone.ackText(invite, phone.status(status)))
+		}
+		for i, status := range []int{100, 180, 486, 503} {
+			invite := phone.text("INVITE", "sip:test", fmt.Sprint("c", i))
+			phone.sendTo(sip.UDP, gmAddr, invite)
+			a := h.request("INVITE")
+			phone.sendTo(sip.UDP, gmAddr, invite) // a retransmission takes no second place
+			phone.nothing(10 * time.Millisecond)
+			check(t, fmt.Sprint("under way before ", status), open(), 1)
+			h.answer(a, status)
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			check(t, fmt.Sprint("under way after ", status), open(), 0)
+			if status < 200 {
+				h.answer(a, 487)
+			}
+			if status == 180 {
+				phone.status(180)
+			}
+			h.request("ACK")
+			ack(invite, map[int]int{100: 487, 180: 487, 486: 486, 503: 500}[status])
+			check(t, "under way in the end", open(), 0)
+		}
+
+		// Who hangs up before the core has said anything.
+		invite := phone.text("INVITE", "sip:test", "hangs-up")
+		phone.sendTo(sip.UDP, gmAddr, invite)
+		a := h.request("INVITE")
+		phone.sendTo(sip.UDP, gmAddr, cancel(invite, ""))
+		phone.status(200)
+		check(t, "under way when it is cancelled", open(), 1)
+		h.answer(a, 100)
+		h.answer(h.request("CANCEL"), 200)
+		h.answer(a, 487)
+		h.request("ACK")
+		ack(invite, 487)
+		check(t, "under way behind that", open(), 0)
+
+		// Who is not there is no queue, long before the call has failed.
+		phone.sendTo(sip.UDP, gmAddr, phone.text("INVITE", "sip:test", "silent"))
+		h.request("INVITE")
+		check(t, "under way", open(), 1)
+		time.Sleep(admission.Silence + 10*time.Millisecond)
+		check(t, "under way when nobody has answered", open(), 0)
+		time.Sleep(time.Minute)
+		check(t, "under way when it has failed", open(), 0)
 	}, guarded)
 }
 

@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"strings"
+	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/ims/sip/admission"
@@ -85,8 +86,7 @@ func (l *Layer) lets(s *Server) bool {
 		}
 		return s.shed == ""
 	}
-	now := l.Now()
-	waited := s.Shard.pace.waited(now, s.came, s.kernel)
+	now, waited := l.Now(), s.waited()
 	switch {
 	case s.shed == overloaded:
 		a.Refused(now, s.class, waited, s.why)
@@ -96,6 +96,15 @@ func (l *Layer) lets(s *Server) bool {
 		s.shed, s.token = stale, false // its turn has been and gone
 	}
 	return s.shed == ""
+}
+
+// waited is how long the request has waited for its turn, as far as that is known.
+func (s *Server) waited() time.Duration {
+	l := s.Shard.layer
+	if l.cfg.Admission == nil {
+		return 0
+	}
+	return s.Shard.pace.waited(l.Now(), s.came, s.kernel)
 }
 
 // Class returns what the request has to do with earlier ones; without Config.Admission
@@ -116,6 +125,7 @@ func (s *Server) Heard(status int) {
 func (l *Layer) left(s *Server) {
 	if lane := s.under; lane != admission.NoLane {
 		s.under = admission.NoLane
+		s.silence.Stop()
 		l.cfg.Admission.Left(lane)
 	}
 }

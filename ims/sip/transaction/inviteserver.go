@@ -2,8 +2,9 @@ package transaction
 
 import "time"
 
-// lateTrying is how long the 100 to an INVITE waits for the next hop's at most: RFC 3261
-// 17.2.1 gives it 200 ms, of which a busy machine may take some before it looks.
+// lateTrying is how long after its arrival the 100 to an INVITE waits for the next hop's at
+// most: RFC 3261 17.2.1 gives it 200 ms, of which a busy machine may take some before it
+// looks at its timers.
 const lateTrying = 150 * time.Millisecond
 
 // inviteServer is the INVITE server transaction: RFC 3261 §17.2.1, figure 7, as
@@ -16,19 +17,19 @@ func (m *machine) inviteServer(ev event, t *Timers) (a actions) {
 		if ev == evStart {
 			m.state = proceeding
 			a.do = doDeliver
-			if m.late {
-				a.setRetransmit(timer100, lateTrying)
+			if m.late > 0 {
+				a.setRetransmit(timer100, m.late)
 			}
 		}
 
 	case proceeding:
 		switch ev {
 		case evRequest:
-			if a.do = doSend; m.late {
+			if a.do = doSend; m.late > 0 {
 				a.do = doSend100 | m.promptly()
 			}
 		case evRetransmit: // Timer 100
-			m.late = false
+			m.late = 0
 			a.do = doSend100
 		case evTrying, evProvisional:
 			a.do = doSendNew | m.promptly()

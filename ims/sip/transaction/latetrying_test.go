@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ims/sip/admission"
 )
 
 // The 100 to an INVITE that waits for the next hop's: what is sent within a second, and
@@ -63,17 +65,43 @@ func TestLateTrying(t *testing.T) {
 
 // Not every INVITE waits, and nothing else does.
 func TestWhichTryingIsLate(t *testing.T) {
-	bubble(t, Config{LateTrying: func(f sip.Flow, _ *sip.Message) bool { return f.Role == sip.RoleCore }}, func(r *rig) {
+	core := func(f sip.Flow, _ *sip.Message) bool { return f.Role == sip.RoleCore }
+	says := func(r *rig) {
 		r.tu.request = func(s *Server) {
-			s.Trying()
+			s.Shard.After(10*time.Millisecond, s.Trying)
 			s.Shard.After(time.Second, s.Abandon)
 		}
-		r.receive(tcp, request("MESSAGE", "m", ""))
-		r.want("to a MESSAGE", lines(r.wire.take()), "")
-		r.receive(gmUDP, request("INVITE", "g", ""))
-		r.want("to a phone", lines(r.wire.take()), "100 INVITE")
-		r.receive(udp, request("INVITE", "i", ""))
-		r.want("to a core node, when its User says so", lines(r.wire.take()), "100 INVITE")
+	}
+	for _, c := range []struct {
+		name   string
+		flow   sip.Flow
+		raw    string
+		waited time.Duration
+		want   string
+	}{
+		{"a MESSAGE", tcp, request("MESSAGE", "1", ""), 0, ""},
+		{"a phone's", gmUDP, request("INVITE", "1", ""), 0, "0s 100 INVITE"},
+		{"a core node's", udp, request("INVITE", "1", ""), 0, "10ms 100 INVITE"},
+		{"one that has waited for a while", udp, request("INVITE", "1", ""), 145 * time.Millisecond, "5ms 100 INVITE"},
+		{"one that has waited for long", udp, request("INVITE", "1", ""), 300 * time.Millisecond, "0s 100 INVITE"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, Config{LateTrying: core, Admission: admission.NewController(admission.Config{})}, func(r *rig) {
+				says(r)
+				r.l.ReceiveWaited(c.flow, c.raw, c.waited)
+				time.Sleep(500 * time.Millisecond)
+				synctest.Wait()
+				r.want("sent", timed(r.wire.take()), c.want)
+				r.tu.take()
+			})
+		})
+	}
+	bubble(t, Config{LateTrying: core, NoTrying: true}, func(r *rig) {
+		says(r)
+		r.receive(udp, request("INVITE", "1", ""))
+		r.sleepTo(time.Second / 2)
+		r.want("with NoTrying", lines(r.wire.take()), "")
+		r.tu.take()
 	})
 }
 

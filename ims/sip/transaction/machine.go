@@ -107,7 +107,7 @@ const (
 	timerK
 	timerL
 	timerM
-	timer100    // RFC 4320 §4.1
+	timer100    // RFC 4320 §4.1; of an INVITE whose 100 waits
 	timerAnswer // a server transaction whose client must have given up (its own Timer F)
 	timerCancel // 64·T1 after a CANCEL (RFC 3261 §9.1)
 )
@@ -169,7 +169,7 @@ type machine struct {
 	kind     kind
 	state    state
 	reliable bool          // stream transport: nothing is retransmitted
-	late     bool          // an INVITE whose 100 waits for the next hop's, or for timer 100
+	late     time.Duration // of an INVITE whose 100 waits for the next hop's: how long timer 100 gives it
 	interval time.Duration // the running retransmission interval
 }
 
@@ -217,10 +217,10 @@ func (m *machine) linger(s state, n timerName, d time.Duration, what do) actions
 
 // promptly is what else is to be done with the first response to an INVITE whose 100 has waited.
 func (m *machine) promptly() do {
-	if !m.late {
+	if m.late == 0 {
 		return 0
 	}
-	m.late = false
+	m.late = 0
 	return doStopRetransmit
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 )
@@ -27,7 +28,7 @@ func TestMachines(t *testing.T) {
 					case "tcp":
 						r.m.reliable = true
 					case "late":
-						r.m.late = true
+						r.m.late = lateTrying
 					case "gm":
 						r.t = GmTimers()
 					default:
@@ -113,7 +114,7 @@ func TestMachinesTerminate(t *testing.T) {
 				if r.m.state == terminated && (r.end != timerNone || r.retransmit != timerNone) {
 					t.Errorf("%v: timers outlive the transaction", r.m.kind)
 				}
-				if r.m.late && r.m.state != terminated && r.retransmit != timer100 {
+				if r.m.late > 0 && r.m.state != terminated && r.retransmit != timer100 {
 					t.Errorf("%v in %v: nothing brings its 100", r.m.kind, r.m.state)
 				}
 				for ev := range evAbandon + 1 {
@@ -144,7 +145,10 @@ func TestMachinesTerminate(t *testing.T) {
 					walk(n)
 				}
 			}
-			for _, late := range []bool{false, kind(k) == inviteServer} {
+			for _, late := range []time.Duration{0, lateTrying} {
+				if late > 0 && kind(k) != inviteServer {
+					continue
+				}
 				r := replay{m: machine{kind: kind(k), reliable: reliable, late: late}, t: tm}
 				r.event("start")
 				walk(r)
