@@ -107,8 +107,9 @@ func NewController(cfg Config) *Controller {
 	}
 	c := &Controller{cfg: cfg, growth: slowest, last: -int64(quiet)}
 	for i := range c.flights {
-		c.flights[i] = flight{slack: slack * float64(cfg.Target), own: cfg.Target, least: cfg.MinRate, limit: leastOpen, gently: Lane(i) == Calls}
+		c.flights[i] = flight{slack: slack * float64(cfg.Target), own: cfg.Target, least: cfg.MinRate, limit: leastOpen}
 	}
+	c.flights[Calls].always = NewBucket(max(1, int(cfg.MinRate)))
 	return c
 }
 

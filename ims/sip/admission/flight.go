@@ -39,9 +39,9 @@ const (
 	sample = 64
 )
 
-// Silence is how long a request of Calls may be under way: a core that is there has said
+// Silence is how long a request of Calls counts as under way: a core that is there has said
 // 100 long before, and who waits for one that is not there is no queue.
-const Silence = 500 * time.Millisecond
+const Silence = 300 * time.Millisecond
 
 // flight bounds how many requests are under way at once: let in, and not heard of from
 // the elements further on. A rate has to be guessed, and what was guessed wrong adds up to
@@ -63,7 +63,8 @@ type flight struct {
 	recent float64       // how long answers take, a moving average
 	heard  int64         // when the last answer came, or the first of the open requests
 	gap    float64       // nanoseconds between two answers, a moving average
-	gently bool          // as many a second as least are let in, whatever is under way
+	took   float64       // how long they took in the last window
+	always *Bucket       // lets in as many a second as least, whatever is under way; nil: none
 	lasted int           // windows in a row in which answers were slow, or something refused
 	let    int64         // when something was let in
 	acted  int64         // when something came or was answered
@@ -87,7 +88,8 @@ func (f *flight) enter(now int64, class Class, waited time.Duration) (since int6
 	// While this process had nothing to do, or did not get the processor, what came has
 	// waited for that, and not for others.
 	since = max(now-int64(waited), f.back)
-	if class != Vital && f.full(now, class, f.unread(now, waited, since)) && !(f.gently && float64(now-f.let) >= 1e9/f.least) {
+	few := f.always != nil && f.always.Allow(now) // those that are let in anyway count, too
+	if class != Vital && !few && f.full(now, class, f.unread(now, waited, since)) {
 		f.hit = true
 		return since, false
 	}
@@ -121,13 +123,13 @@ func (f *flight) full(now int64, class Class, unread float64) bool {
 	if f.lasted >= lasts {
 		return open >= limit
 	}
-	return open >= max(atOnce, 2*limit) && f.base > 0 && (f.recent > f.most() || f.silent(now))
+	return open >= max(atOnce, 2*limit) && f.base > 0 && (min(f.recent, f.took) > f.most() || f.silent(now))
 }
 
 // silent reports whether no answer has come for longer than one takes, and longer than
 // usual.
 func (f *flight) silent(now int64) bool {
-	return f.open > 0 && float64(now-f.heard) > max(f.most(), silence*f.gap)
+	return f.open > 0 && float64(now-f.heard) > max(f.most(), min(silence*f.gap, float64(longestAnswer)))
 }
 
 // most is how long an answer may take that is not slow. What takes long without a queue
@@ -181,6 +183,7 @@ func (f *flight) adjust(d time.Duration) {
 	if f.done > 0 {
 		took = f.quarter()
 	}
+	f.took = took
 	slow := f.base > 0 && took > f.most()
 	if f.lasted++; !slow && !f.hit {
 		f.lasted = 0

@@ -167,6 +167,8 @@ func TestPlacesAreGivenBack(t *testing.T) {
 		phone.sendTo(sip.UDP, gmAddr, phone.text("REGISTER", "sip:test", "silent"))
 		h.request("REGISTER")
 		check(t, "under way", open(w), 1)
+		time.Sleep(2 * time.Second) // an HSS may be as slow
+		check(t, "under way after two seconds", open(w), 1)
 		time.Sleep(time.Minute) // nobody answers
 		check(t, "under way when it has been given up", open(w), 0)
 		phone.sendTo(sip.UDP, gmAddr, phone.text("REGISTER", "sip:test", "bad", "CSeq: 1 INVITE"))
@@ -223,13 +225,30 @@ func TestPlacesOfCallsAreGivenBack(t *testing.T) {
 		check(t, "under way behind that", open(), 0)
 
 		// Who is not there is no queue, long before the call has failed.
-		phone.sendTo(sip.UDP, gmAddr, phone.text("INVITE", "sip:test", "silent"))
+		invite = phone.text("INVITE", "sip:test", "silent")
+		phone.sendTo(sip.UDP, gmAddr, invite)
 		h.request("INVITE")
 		check(t, "under way", open(), 1)
 		time.Sleep(admission.Silence + 10*time.Millisecond)
 		check(t, "under way when nobody has answered", open(), 0)
 		time.Sleep(time.Minute)
+		ack(invite, 408)
 		check(t, "under way when it has failed", open(), 0)
+
+		// Who answers after all has taken so long.
+		invite = phone.text("INVITE", "sip:test", "late")
+		phone.sendTo(sip.UDP, gmAddr, invite)
+		a = h.request("INVITE")
+		time.Sleep(2 * time.Second)
+		h.answer(a, 100)
+		time.Sleep(10 * time.Millisecond)
+		if u := w.core.cfg.Admission.UnderWay(admission.Calls); u.Open != 0 || u.Answer < 100*time.Millisecond {
+			t.Errorf("behind an answer after two seconds: %+v, want a sixteenth of it", u)
+		}
+		h.answer(a, 486)
+		h.request("ACK")
+		ack(invite, 486)
+		w.quiet()
 	}, guarded)
 }
 

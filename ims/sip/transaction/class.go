@@ -126,7 +126,19 @@ func (l *Layer) left(s *Server) {
 	if lane := s.under; lane != admission.NoLane {
 		s.under = admission.NoLane
 		s.silence.Stop()
-		l.cfg.Admission.Left(lane)
+		if !s.unheard {
+			l.cfg.Admission.Left(lane)
+		}
+	}
+}
+
+// unheardOf gives the place of a call to others of which nothing has been heard for long.
+// Its answer tells how long it took all the same.
+func unheardOf(server any) {
+	s := server.(*Server)
+	if s.under != admission.NoLane && !s.unheard {
+		s.unheard = true
+		s.Shard.layer.cfg.Admission.Left(s.under)
 	}
 }
 

@@ -27,7 +27,7 @@ type Server struct {
 	came         int64         // when it was read, as Layer.Now has it; with Config.Admission only
 	kernel       time.Duration // how long it had waited by then
 	since        int64         // from when on Admission counts it as under way
-	silence      Timer         // ends that where nobody answers
+	silence      Timer         // takes it out of the count where nobody answers
 
 	// Small ones together: one octet more and each takes an eighth more of the heap.
 	cancelled bool
@@ -36,6 +36,7 @@ type Server struct {
 	classed   bool             // class is right
 	token     bool             // Admission may have taken one for it
 	under     admission.Lane   // in which Admission counts it as under way
+	unheard   bool             // and has taken it out again
 	why       admission.Reason // with shed
 	port      uint16           // of the top Via, as the next two
 
@@ -52,7 +53,7 @@ func (s *Server) reset() {
 	s.to, s.fallback = sip.Flow{}, sip.Flow{}
 	s.tx, s.onEnd, s.err, s.status = nil, nil, nil, 0
 	s.cancelled, s.retired, s.shed, s.came, s.kernel, s.class, s.classed, s.token, s.under, s.since, s.why = false, false, "", 0, 0, 0, false, false, admission.NoLane, 0, 0
-	s.silence = Timer{}
+	s.silence, s.unheard = Timer{}, false
 	s.host, s.branch, s.port = "", "", 0
 }
 
@@ -314,7 +315,7 @@ func (sh *Shard) request(s *Server) {
 		t.late = max(0, lateTrying-s.waited())
 	}
 	if s.under == admission.Calls {
-		s.silence = sh.AfterWith(admission.Silence, func(s any) { l.left(s.(*Server)) }, s)
+		s.silence = sh.AfterWith(admission.Silence, unheardOf, s)
 	}
 	sh.servers.insert(t, hash)
 	l.count.servers.Add(1)
