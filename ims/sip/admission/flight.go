@@ -123,7 +123,11 @@ func (f *flight) full(now int64, class Class, unread float64) bool {
 	if f.lasted >= lasts {
 		return open >= limit
 	}
-	return open >= max(atOnce, 2*limit) && f.base > 0 && (min(f.recent, f.took) > f.most() || f.silent(now))
+	slow := f.recent
+	if f.always != nil { // calls have many destinations
+		slow = min(slow, f.took)
+	}
+	return open >= max(atOnce, 2*limit) && f.base > 0 && (slow > f.most() || f.silent(now))
 }
 
 // silent reports whether no answer has come for longer than one takes, and longer than
