@@ -130,7 +130,7 @@ var (
 	overDesc     = prometheus.NewDesc("gocscf_overload_refused_total", "Requests refused with 503 because of overload, by reason.", []string{"reason"}, nil)
 	rateDesc     = prometheus.NewDesc("gocscf_overload_rate", "Requests a second that are let in at most; 0 while there is no overload.", nil, nil)
 	waitDesc     = prometheus.NewDesc("gocscf_overload_wait_seconds", "How long requests, all but those that are never refused, waited for their turn, on average, when it was measured last.", nil, nil)
-	openDesc     = prometheus.NewDesc("gocscf_overload_under_way", "Requests let in that the core has not begun to answer, INVITEs for 0.3 s at most.", lane, nil)
+	openDesc     = prometheus.NewDesc("gocscf_overload_under_way", "Requests let in that the core has not begun to answer, INVITEs for "+admission.Silence.String()+" at most.", lane, nil)
 	mostDesc     = prometheus.NewDesc("gocscf_overload_under_way_limit", "How many of them may be while its answers are slow.", lane, nil)
 	answerDesc   = prometheus.NewDesc("gocscf_overload_answer_seconds", "How long those answers take, a moving average.", lane, nil)
 )

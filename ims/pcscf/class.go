@@ -26,7 +26,7 @@ func (s *Server) classify(f sip.Flow, m *sip.Message) admission.Class {
 		if !s.knows(f, m) {
 			return admission.New
 		}
-	case m.Method() == "INVITE" && s.cfg.Emergency.service(m.RequestURI(), s.cfg.Domain) != "":
+	case s.dialsEmergency(m):
 		return admission.Vital
 	case s.hasPriority(f, m):
 		return admission.Vital
@@ -75,13 +75,13 @@ func (s *Server) underWay(f sip.Flow, m *sip.Message) admission.Lane {
 	case f.Role == sip.RoleCore:
 	case m.Method() == "REGISTER":
 		return admission.Registers
-	case m.Method() == "INVITE" && m.ToTag() == "" && s.registered(f) && !s.emergencyCall(m):
+	case m.Method() == "INVITE" && m.ToTag() == "" && s.registered(f) && !s.dialsEmergency(m):
 		return admission.Calls
 	}
 	return admission.NoLane
 }
 
-// emergencyCall reports whether an INVITE begins an emergency call, by what is dialled.
-func (s *Server) emergencyCall(m *sip.Message) bool {
-	return transaction.Emergency(m) || s.cfg.Emergency.service(m.RequestURI(), s.cfg.Domain) != ""
+// dialsEmergency reports whether a request of a phone begins an emergency call.
+func (s *Server) dialsEmergency(m *sip.Message) bool {
+	return m.Method() == "INVITE" && m.ToTag() == "" && s.cfg.Emergency.service(m.RequestURI(), s.cfg.Domain) != ""
 }
