@@ -163,7 +163,6 @@ const (
 	endInClear      = "the phone has registered anew in clear, so it has lost the set"
 	endOther        = "another set was used for the re-registration"
 	endDropped      = "dropped"
-	endRoom         = "another phone needs its ports, and nobody has answered its challenge"
 )
 
 // Challenged is called before a 401 leaves that answers a REGISTER which came over
@@ -247,13 +246,13 @@ func (l *Life) Unproven() *Set {
 // Proven reports whether whoever is there has shown that he has the keys of a set.
 func (l *Life) Proven() bool { return len(l.sets) != 1 || l.Unproven() == nil }
 
-// Abandoned is called when an unproven set keeps others out: it goes.
-func (l *Life) Abandoned(now time.Time) []Action {
+// Abandoned is called when an unproven set keeps others out, which is why it goes.
+func (l *Life) Abandoned(why string, now time.Time) []Action {
 	s := l.Unproven()
 	if s == nil {
 		return nil
 	}
-	return append(l.remove(l.find(s.ID), endRoom), l.settle(now)...)
+	return append(l.remove(l.find(s.ID), why), l.settle(now)...)
 }
 
 // Answering is called when a REGISTER over the set on goes to the home network: the

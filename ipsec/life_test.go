@@ -122,7 +122,7 @@ func (p *phone) event(line string, out *strings.Builder) error {
 	case line == "deregistered":
 		acts = p.life.Deregistered(p.time())
 	case line == "abandoned":
-		acts = p.life.Abandoned(p.time())
+		acts = p.life.Abandoned("abandoned", p.time())
 	default:
 		return fmt.Errorf("no such event")
 	}
@@ -261,7 +261,7 @@ func TestLifeHoldsWhateverHappens(t *testing.T) {
 				do(p.life.Deregistered(now))
 			case "abandoned":
 				established := p.life.Established()
-				do(p.life.Abandoned(now))
+				do(p.life.Abandoned("abandoned", now))
 				if !slices.Equal(established, p.life.Established()) {
 					t.Fatal("an established set is abandoned")
 				}

@@ -2,7 +2,6 @@ package pcscf
 
 import (
 	"errors"
-	"time"
 
 	"github.com/gocscf/gocscf/ipsec"
 )
@@ -32,7 +31,7 @@ func (c *security) makeRoom(s *ipsec.Set) bool {
 	if oldest == nil {
 		return false
 	}
-	c.run(oldest.phone, oldest.phone.life.Abandoned(time.Now()))
+	c.abandon(oldest, "another phone needs its ports, and nobody has answered its challenge")
 	return true
 }
 

@@ -32,6 +32,7 @@ type security struct {
 	byFlow flowTable
 	byID   map[ipsec.SetID]*association
 	phones phones
+	crowd  crowd
 	ticks  *ipsec.Alarms[*phone] // when life.Tick is due
 }
 
@@ -67,6 +68,8 @@ type association struct {
 	client []ipsec.Mechanism // the Security-Client that began it, until it is established
 	// toClient is set for a phone that expects responses at port_uc.
 	toClient bool
+	// unproven is set as long as the crowd counts the set.
+	unproven bool
 	// fresh is set while the first further message on the set is awaited, which
 	// moves our sending to it.
 	fresh atomic.Bool

@@ -44,6 +44,7 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 		c.work.do(func() { c.install(a, done) })
 	}
 	c.after(p)
+	c.joins(a)
 }
 
 // enter makes a phone. The caller holds c.mu.
@@ -213,6 +214,7 @@ func (c *security) act(p *phone, act ipsec.Action) {
 // of it.
 func (c *security) remove(p *phone, a *association, why string) {
 	delete(c.byID, a.ID)
+	c.crowd.leaves(a)
 	for _, f := range a.flows() {
 		c.byFlow.remove(f, a)
 	}
@@ -261,7 +263,11 @@ func (c *security) after(p *phone) {
 	}
 	for _, s := range sets {
 		st, _ := p.life.Status(s.ID)
-		c.byID[s.ID].fresh.Store(st == ipsec.Unused)
+		a := c.byID[s.ID]
+		a.fresh.Store(st == ipsec.Unused)
+		if a.unproven && p.life.Unproven() != s {
+			c.crowd.leaves(a)
+		}
 	}
 	c.ticks.Set(p, p.life.Next())
 }

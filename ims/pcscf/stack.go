@@ -163,7 +163,7 @@ func newSecurity(s *Server) (*security, error) {
 	}
 	c := &security{
 		s: s, cfg: s.cfg.IPsec, timers: ipsec.DefaultTimers(), spis: ipsec.NewSPIs(),
-		byFlow: newFlowTable(), byID: map[ipsec.SetID]*association{}, phones: phones{},
+		byFlow: newFlowTable(), byID: map[ipsec.SetID]*association{}, phones: phones{}, crowd: crowd{most: maxUnproven},
 	}
 	c.ticks = ipsec.NewAlarms(c.tick)
 	c.timers.Await = c.cfg.RegAwaitAuth.D()

@@ -5,6 +5,9 @@ import (
 	"net/netip"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/gocscf/gocscf/ims/sip"
 	"github.com/gocscf/gocscf/testbed/conformance"
@@ -72,6 +75,41 @@ func TestWhoGivesWay(t *testing.T) {
 			}
 		}
 		u.answer401()
+	})
+}
+
+// Where somebody sends REGISTERs in the names of all subscribers and answers no challenge, the
+// oldest of their sets goes when there are too many; who has shown the keys of his is not
+// counted, and stays.
+func TestOldestUnprovenSetGivesWay(t *testing.T) {
+	secure(t, func(w *world) {
+		const most = 8
+		w.p.sec.crowd.most = most
+		bob := w.ue("bob", "192.0.2.51").up()
+		alice, carol := w.ue("alice", "192.0.2.50"), w.ue("carol", "192.0.2.52")
+		alice.begin()
+		carol.begin()
+		for i := range most - 1 {
+			w.ue(fmt.Sprintf("victim%d", i), fmt.Sprintf("198.51.100.%d", 1+i)).begin()
+		}
+		check(t, "of nine the first has gone: sets of alice", w.sets("alice"), "")
+		check(t, "gave way", testutil.ToFloat64(w.p.sec.metric.failures.WithLabelValues("gave_way")), 1)
+		carol.answer401()
+		w.ue("dave", "192.0.2.53").begin()
+		check(t, "gave way when one of eight has answered and another has come", testutil.ToFloat64(w.p.sec.metric.failures.WithLabelValues("gave_way")), 1)
+		w.ue("erin", "192.0.2.54").begin()
+		check(t, "and with one more", testutil.ToFloat64(w.p.sec.metric.failures.WithLabelValues("gave_way")), 2)
+		check(t, "it is the oldest", w.sets("victim0"), "")
+		for _, u := range []*ue{bob, carol} {
+			u.say(u.text("MESSAGE", "sip:bob@"+domain, "m-"+u.name))
+			w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+			u.status(200)
+		}
+		time.Sleep(w.p.sec.timers.Await + time.Second)
+		synctest.Wait()
+		check(t, "counted when their time is over", w.p.sec.crowd.count, 0)
+		w.ue("frank", "192.0.2.55").begin()
+		check(t, "kept in order", len(w.p.sec.crowd.order), 1)
 	})
 }
 
