@@ -53,8 +53,9 @@ soak: build ## load a core at half its capacity, faults one after the other, all
 memory: ## what a registered subscriber takes, in clear and with SA sets (SUBSCRIBERS=50000, over half an hour; 10000 take a third)
 	go test -tags integration -run TestMemory -v -timeout 90m ./testbed/lab -subscribers $(SUBSCRIBERS) -settled 60s
 
-flood: build ## start the services and flood them in many ways (FLOOD_FOR=20s each)
+flood: build ## start the services and flood them in many ways, without and with IPsec (FLOOD_FOR=20s each)
 	bin/testbed attack flood --for $(FLOOD_FOR)
+	bin/testbed attack flood --for $(FLOOD_FOR) --ipsec user
 
 integration: ## run all tests with those that need the packages of .ci/packages
 	go test -tags integration ./...

@@ -25,7 +25,7 @@ type core struct {
 }
 
 // with starts the services, does f, stops them, and says what went wrong.
-func (c *core) with(ctx context.Context, crooks int, cx bool, f func(*Processes) error) error {
+func (c *core) with(ctx context.Context, crooks int, ipsec bool, f func(*Processes) error) error {
 	dir := c.Dir
 	if dir == "" {
 		var err error
@@ -33,7 +33,7 @@ func (c *core) with(ctx context.Context, crooks int, cx bool, f func(*Processes)
 			return fmt.Errorf("making a directory: %w", err)
 		}
 	}
-	p, err := StartProcesses(ctx, c.Bin, dir, crooks, cx, c.Seed)
+	p, err := StartProcesses(ctx, ProcessesConfig{Bin: c.Bin, Dir: dir, Crooks: crooks, IPsec: ipsec, Seed: c.Seed})
 	if err == nil {
 		err = f(p)
 		err = errors.Join(p.Stop(), err)
@@ -58,7 +58,7 @@ type mutateCmd struct {
 
 // Run runs the command.
 func (c *mutateCmd) Run(ctx context.Context, stdout io.Writer) error {
-	return c.with(ctx, 4*c.Crooks, true, func(p *Processes) error {
+	return c.with(ctx, 4*c.Crooks, false, func(p *Processes) error {
 		out := stdout
 		if c.JSON {
 			out = os.Stderr
@@ -84,16 +84,20 @@ type floodCmd struct {
 	Rate  int           `default:"2000" help:"Messages a second."`
 	Conns int           `default:"2000" help:"Connections of the floods that hold some."`
 	Only  []string      `placeholder:"NAME,…" help:"These floods alone."`
+	IPsec string        `name:"ipsec" default:"none" enum:"none,user" help:"IPsec of the honest phones: ${enum}; in user space, at both ends."`
+	// The most that a flood has taken is some 300 MiB of the P-CSCF, of twice as many
+	// lingering transactions as there may be: docs/performance/attack.md.
+	Memory uint64 `default:"512" placeholder:"MIB" help:"How much memory a service may have at most (RSS); 0 for any."`
 }
 
 // Run runs the command.
 func (c *floodCmd) Run(ctx context.Context, stdout io.Writer) error {
-	return c.with(ctx, 1, true, func(p *Processes) error {
+	return c.with(ctx, 1, c.IPsec == "user", func(p *Processes) error {
 		enc := json.NewEncoder(stdout)
 		if !c.JSON {
 			fmt.Fprintln(stdout, FloodTable)
 		}
-		return Floods(ctx, p.Target, FloodConfig{For: c.For, Rate: c.Rate, Conns: c.Conns, Only: c.Only}, func(r FloodReport) {
+		return Floods(ctx, p.Target, FloodConfig{For: c.For, Rate: c.Rate, Conns: c.Conns, Only: c.Only, Memory: c.Memory << 20}, func(r FloodReport) {
 			if c.JSON {
 				_ = enc.Encode(r)
 				return

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gocscf/gocscf/testbed/lab"
 )
 
 // FloodConfig says how a core is flooded.
@@ -22,6 +25,8 @@ type FloodConfig struct {
 	Conns int
 	// Only names the floods to run; none is all.
 	Only []string
+	// Memory is how many octets a service may have at most (RSS); 0 for any.
+	Memory uint64
 }
 
 // FloodReport is what came of one flood.
@@ -43,6 +48,7 @@ type FloodReport struct {
 // flood is a kind of attack. Bound says which limit keeps what it would fill.
 type flood struct {
 	name, what, bound string
+	esp               bool // it is for a P-CSCF that has IPsec
 	run               func(f *flooding) error
 }
 
@@ -52,6 +58,7 @@ type flooding struct {
 	ctx    context.Context
 	cfg    FloodConfig
 	target *Target
+	via    netip.AddrPort // what requests name as their source
 	sent   atomic.Int64
 	pace   *time.Ticker
 	budget int
@@ -85,7 +92,8 @@ func (f *flooding) hold() {
 }
 
 // Floods runs the floods one after another. It fails when honest phones are not
-// served after one of them; how they were served during it is in the reports.
+// served after one of them, and when a service has taken more memory than it may; how
+// they were served during it is in the reports.
 func Floods(ctx context.Context, t *Target, cfg FloodConfig, each func(FloodReport)) error {
 	if cfg.Rate <= 0 {
 		cfg.Rate = 2000
@@ -94,12 +102,16 @@ func Floods(ctx context.Context, t *Target, cfg FloodConfig, each func(FloodRepo
 		cfg.Conns = 2000
 	}
 	for _, name := range cfg.Only {
-		if !slices.ContainsFunc(floods, func(f flood) bool { return f.name == name }) {
+		i := slices.IndexFunc(floods, func(f flood) bool { return f.name == name })
+		if i < 0 {
 			return fmt.Errorf("there is no flood %q", name)
+		}
+		if floods[i].esp && !t.ESP.IsValid() {
+			return fmt.Errorf("the flood %q is for a P-CSCF that has IPsec, which this one has not", name)
 		}
 	}
 	for _, f := range floods {
-		if len(cfg.Only) > 0 && !slices.Contains(cfg.Only, f.name) {
+		if len(cfg.Only) > 0 && !slices.Contains(cfg.Only, f.name) || f.esp && !t.ESP.IsValid() {
 			continue
 		}
 		rep, err := runFlood(ctx, t, cfg, f)
@@ -107,6 +119,19 @@ func Floods(ctx context.Context, t *Target, cfg FloodConfig, each func(FloodRepo
 			return fmt.Errorf("flood %s: %w", f.name, err)
 		}
 		each(rep)
+		if err := rep.bounded(cfg.Memory); err != nil {
+			return fmt.Errorf("flood %s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// bounded fails where a service has had more memory than it may.
+func (r *FloodReport) bounded(most uint64) error {
+	for _, name := range slices.Sorted(maps.Keys(r.Peak)) {
+		if rss := r.Peak[name].RSS; most > 0 && rss > most {
+			return fmt.Errorf("the memory of %s has grown from %d to %d MiB, and %d are allowed: run this flood alone, and read /debug/pprof/heap while it lasts", name, r.Before[name].RSS>>20, rss>>20, most>>20)
+		}
 	}
 	return nil
 }
@@ -126,7 +151,7 @@ func runFlood(ctx context.Context, t *Target, cfg FloodConfig, f flood) (FloodRe
 	rep.Peak = maps.Clone(rep.Before)
 	during, stop := context.WithTimeout(ctx, cfg.For)
 	defer stop()
-	fl := &flooding{name: f.name, ctx: during, cfg: cfg, target: t, pace: time.NewTicker(time.Second * batch / time.Duration(cfg.Rate))}
+	fl := &flooding{name: f.name, ctx: during, cfg: cfg, target: t, via: netip.AddrPortFrom(lab.Loopback, 9), pace: time.NewTicker(time.Second * batch / time.Duration(cfg.Rate))}
 	defer fl.pace.Stop()
 	var failed error
 	var work sync.WaitGroup
@@ -183,7 +208,7 @@ func (r *FloodReport) look(ctx context.Context, t *Target) {
 }
 
 // FloodTable is the head of the table that Row writes rows of.
-const FloodTable = "| flood | what is sent | sent | bounded by | honest calls during it | recovery | RSS of P, I, S before → peak, MiB | transactions of P, open + lingering, peak |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
+const FloodTable = "| flood | what is sent | sent | bounded by | honest calls during it | recovery | RSS of P, I, S before → peak, MiB | transactions of P, open + lingering, and SA sets, peak |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
 
 // Row writes the report as a row of a table in Markdown.
 func (r FloodReport) Row() string {
@@ -193,6 +218,6 @@ func (r FloodReport) Row() string {
 		rss = append(rss, fmt.Sprintf("%d → %d", r.Before[name].RSS>>20, r.Peak[name].RSS>>20))
 	}
 	p := r.Peak["pcscf"]
-	return fmt.Sprintf("| %s | %s | %d | %s | %d of %d | %.1f s | %s | %d + %d |", r.Name, floods[i].what, r.Sent, floods[i].bound,
-		r.Honest-r.Failed, r.Honest, r.Recovery.Seconds(), strings.Join(rss, ", "), p.Open, p.Lingering)
+	return fmt.Sprintf("| %s | %s | %d | %s | %d of %d | %.1f s | %s | %d + %d, %d |", r.Name, floods[i].what, r.Sent, floods[i].bound,
+		r.Honest-r.Failed, r.Honest, r.Recovery.Seconds(), strings.Join(rss, ", "), p.Open, p.Lingering, p.Sets)
 }

@@ -1,12 +1,16 @@
 package attack
 
 import (
+	"context"
 	"net"
 	"net/netip"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ipsec/esp"
 )
 
 // round is how many transactions one honest round leaves at the P-CSCF.
@@ -30,15 +34,36 @@ func round(t *testing.T, target *Target) int {
 // it they do so, too, and no more is held than what was sent may leave. The long form, with
 // what memory it costs, is `make flood`.
 func TestFloods(t *testing.T) {
-	target := startTarget(t, 1, 1)
+	shortFloods(t, startTarget(t, 1, 1))
+}
+
+// TestFloodsBehindIPsec: the same where the honest phones have IPsec and the P-CSCF demands it,
+// and floods of ESP.
+func TestFloodsBehindIPsec(t *testing.T) {
+	target := startTargetWith(t, 1, 1, true)
+	shortFloods(t, target, "registers", "victim", "names", "half-open", "sos", "spoofed", "esp", "esp-forged")
+	p, err := target.Services[0].Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for reason, least := range map[esp.Reason]float64{esp.UnknownSPI: 100, esp.BadICV: 180} {
+		if n := p[`gocscf_pcscf_esp_drops_total{reason="`+reason.String()+`"}`]; n < least {
+			t.Errorf("%v packets were dropped as %q, want at least %v of 200", n, reason, least)
+		}
+	}
+}
+
+func shortFloods(t *testing.T, target *Target, only ...string) {
 	const messages = 200
 	honest := round(t, target)
 	// How many transactions a message may leave at the P-CSCF, a server's and a client's; of
 	// the other floods none. Every second that is spoofed is a REGISTER, and every third in a
 	// loop comes to it from outside.
-	leaves := map[string]int{"registers": 2, "sos": 2, "victim": 2, "spoofed": 1, "loops": 1}
+	leaves := map[string]int{"registers": 2, "sos": 2, "victim": 2, "names": 2, "spoofed": 1, "loops": 1}
+	leastSets := map[string]int{"names": messages / 4, "victim": 32} // 64, but for what is refused as too much
 	ran := 0
-	err := Floods(t.Context(), target, FloodConfig{For: 10 * time.Second, Messages: messages, Rate: 4000, Conns: 50}, func(r FloodReport) {
+	lived := liveHeap()
+	err := Floods(t.Context(), target, FloodConfig{For: 10 * time.Second, Messages: messages, Rate: 4000, Conns: 50, Only: only}, func(r FloodReport) {
 		ran++
 		if r.Sent < messages {
 			t.Errorf("%s: %d of %d sent", r.Name, r.Sent, messages)
@@ -55,13 +80,65 @@ func TestFloods(t *testing.T) {
 		if r.Name == "registers" && held < messages/4 { // all, but for what is refused as too much
 			t.Errorf("%s: %d transactions were seen, of %d messages that leave one each", r.Name, held, messages)
 		}
-		t.Logf("%s: %d sent, %d of %d honest, %d transactions, %s", r.Name, r.Sent, r.Honest-r.Failed, r.Honest, held, r.FirstFailure)
+		if least, sets := leastSets[r.Name], after.Sets-before.Sets; target.ESP.IsValid() && sets < least {
+			t.Errorf("%s: %d SA sets stand, after %d messages that may have one each, want at least %d", r.Name, sets, messages, least)
+		}
+		now := liveHeap()
+		if grown := now - lived; grown > messages*mostLeft {
+			t.Errorf("%s: %d octets of the heap live more than before, want at most %d a message", r.Name, grown, mostLeft)
+		}
+		t.Logf("%s: %d sent, %d of %d honest, %d transactions, %d sets, %d octets a message, %s", r.Name, r.Sent, r.Honest-r.Failed, r.Honest, held, after.Sets-before.Sets, (now-lived)/messages, r.FirstFailure)
+		lived = now
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ran != len(floods) {
-		t.Errorf("%d floods of %d", ran, len(floods))
+	want := len(only)
+	for _, f := range floods {
+		if only == nil && !f.esp {
+			want++
+		}
+	}
+	if ran != want {
+		t.Errorf("%d floods of %d", ran, want)
+	}
+}
+
+// mostLeft is how many octets of the heap a message may leave, with what the honest rounds
+// beside it leave, and with the room that tables get with the first flood, some 30 KiB a message.
+const mostLeft = 40 << 10
+
+// liveHeap is how much of the heap lives.
+func liveHeap() int {
+	runtime.GC()
+	runtime.GC() // what is kept for the next user (sync.Pool) goes with the second
+	return int(processMetrics()["go_memstats_heap_alloc_bytes"])
+}
+
+// TestFloodTakesTooMuch: a service that takes more memory than it may is a failure, and the
+// flood's report is given all the same.
+func TestFloodTakesTooMuch(t *testing.T) {
+	target := startTarget(t, 1, 1)
+	read := target.Services[1].Read
+	target.Services[1].Read = func(ctx context.Context) (map[string]float64, error) {
+		v, err := read(ctx)
+		if err == nil {
+			v["process_resident_memory_bytes"] = 65 << 20
+		}
+		return v, err
+	}
+	for _, tt := range []struct {
+		most uint64
+		bad  bool
+	}{{64 << 20, true}, {65 << 20, false}, {0, false}} {
+		reports := 0
+		err := Floods(t.Context(), target, FloodConfig{For: time.Second, Messages: 20, Only: []string{"acks"}, Memory: tt.most}, func(FloodReport) { reports++ })
+		if bad := err != nil && strings.Contains(err.Error(), "the memory of icscf has grown from 65 to 65 MiB, and 64 are allowed"); bad != tt.bad || err != nil != tt.bad {
+			t.Errorf("65 MiB where %d are allowed: %v", tt.most>>20, err)
+		}
+		if reports != 1 {
+			t.Errorf("%d reports", reports)
+		}
 	}
 }
 

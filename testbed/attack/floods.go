@@ -15,9 +15,9 @@ import (
 // floods are those that Floods knows.
 var floods = []flood{
 	{
-		"registers", "REGISTERs of invented users, each another private identity, from one socket",
-		"transactions: `max_transactions` (131072) and twice as many lingering; nothing is kept of users whom the HSS does not know; overload control",
-		func(f *flooding) error {
+		name: "registers", what: "REGISTERs of invented users, each another private identity, from one socket",
+		bound: "transactions: `max_transactions` (131072) and twice as many lingering; nothing is kept of users whom the HSS does not know; overload control",
+		run: func(f *flooding) error {
 			return f.datagrams(f.target.Gm, func(n int64) string {
 				impi := fmt.Sprintf("99999%010d@%s", n, f.target.Domain)
 				return f.register(n, impi, "sip:"+impi, "<sip:x@127.0.0.1:9>", "")
@@ -25,70 +25,80 @@ var floods = []flood{
 		},
 	},
 	{
-		"victim", "REGISTERs in the name of one honest user, each with a Call-ID of its own",
-		"challenges: 64 a user, the oldest gives way (200000 in all)",
-		func(f *flooding) error {
+		name: "victim", what: "REGISTERs in the name of one honest user, each with a Call-ID of its own, from 256 addresses",
+		bound: "challenges: 64 a user, the oldest gives way, and as many addresses with an SA set",
+		run: func(f *flooding) error {
 			s := f.target.Honest[0]
-			return f.datagrams(f.target.Gm, func(n int64) string {
-				return f.register(n, s.IMPI, s.IMPUs[0], "<sip:x@127.0.0.1:9>", "")
+			return f.scattered(f.target.Gm, func(n int64) []byte {
+				return []byte(f.register(n, s.IMPI, s.IMPUs[0], "<sip:x@127.0.0.1:9>", ""))
 			})
 		},
 	},
 	{
-		"half-open", "TCP connections on which nothing comes",
-		"connections: 1000 an address (IPv6: a /64), three quarters of `max_connections` at Gm (with IPsec half of it), where the oldest of those over which nobody has registered gives way",
-		func(f *flooding) error { return f.connections(one, "") },
+		name: "names", what: "REGISTERs in the names of many users, each once; nobody answers their challenges",
+		bound: "challenges: 200000 in all at the S-CSCF; 32768 SA sets that nobody has used, the oldest gives way; overload control",
+		run: func(f *flooding) error {
+			return f.datagrams(f.target.Gm, func(n int64) string {
+				impi := f.target.victim(n)
+				return f.register(n, impi, "sip:"+impi, "<sip:x@127.0.0.1:9>", "")
+			})
+		},
 	},
 	{
-		"slow-headers", "TCP connections on which a header comes octet by octet and never ends",
-		"30 s from a message's first octet to its last; as half-open",
-		func(f *flooding) error {
+		name: "half-open", what: "TCP connections on which nothing comes",
+		bound: "connections: 1000 an address (IPv6: a /64), three quarters of `max_connections` at Gm (with IPsec half of it), where the oldest of those over which nobody has registered gives way",
+		run:   func(f *flooding) error { return f.connections(one, "") },
+	},
+	{
+		name: "slow-headers", what: "TCP connections on which a header comes octet by octet and never ends",
+		bound: "30 s from a message's first octet to its last; as half-open",
+		run: func(f *flooding) error {
 			return f.connections(one, "REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\nSubject: ")
 		},
 	},
 	{
-		"content-length", "TCP connections that announce a body of 2 GB, or one of 60000 octets that never comes",
-		"513 and the end of the connection; 30 s for what is allowed, 128 MiB for all that is not complete",
-		func(f *flooding) error {
+		name: "content-length", what: "TCP connections that announce a body of 2 GB, or one of 60000 octets that never comes",
+		bound: "513 and the end of the connection; 30 s for what is allowed, 128 MiB for all that is not complete",
+		run: func(f *flooding) error {
 			return f.connections(one, "REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\nContent-Length: 60000\r\n\r\n", "INVITE sip:x SIP/2.0\r\nContent-Length: 2147483647\r\n\r\n")
 		},
 	},
 	{
-		"connections", "TCP connections from many addresses of 127/8, each with a request of a stranger",
-		"as half-open; the rest is kept for our own, the core and SA sets",
-		func(f *flooding) error { return f.connections(many, f.request("OPTIONS", "sip:x", 1, "<sip:x>")) },
+		name: "connections", what: "TCP connections from many addresses of 127/8, each with a request of a stranger",
+		bound: "as half-open; the rest is kept for our own, the core and SA sets",
+		run:   func(f *flooding) error { return f.connections(many, f.request("OPTIONS", "sip:x", 1, "<sip:x>")) },
 	},
 	{
-		"responses", "responses that nobody has asked for, to Gm and Mw",
-		"no state: dropped and counted",
-		func(f *flooding) error {
+		name: "responses", what: "responses that nobody has asked for, to Gm and Mw",
+		bound: "no state: dropped and counted",
+		run: func(f *flooding) error {
 			return f.datagrams2([]netip.AddrPort{f.target.Gm, f.target.Mw}, func(n int64) string {
 				return fmt.Sprintf("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP %v;branch=z9hG4bKx%d\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKy\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>;tag=2\r\nCall-ID: %d\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n", f.target.Gm, n, n)
 			})
 		},
 	},
 	{
-		"acks", "ACKs that belong to nothing, to Gm and to the S-CSCF",
-		"no state: dropped and counted",
-		func(f *flooding) error {
+		name: "acks", what: "ACKs that belong to nothing, to Gm and to the S-CSCF",
+		bound: "no state: dropped and counted",
+		run: func(f *flooding) error {
 			return f.datagrams2([]netip.AddrPort{f.target.Gm, f.target.S}, func(n int64) string {
 				return f.request("ACK", "sip:x@"+f.target.S.String(), n, "<sip:x@y>;tag=z")
 			})
 		},
 	},
 	{
-		"invites", "INVITEs of strangers",
-		"no state: one 403 each, 100 a second at most",
-		func(f *flooding) error {
+		name: "invites", what: "INVITEs of strangers",
+		bound: "no state: one 403 each, 100 a second at most",
+		run: func(f *flooding) error {
 			return f.datagrams(f.target.Gm, func(n int64) string {
 				return f.request("INVITE", f.target.Honest[1].IMPUs[0], n, "<"+f.target.Honest[1].IMPUs[0]+">", "Contact: <sip:x@127.0.0.1:9>")
 			})
 		},
 	},
 	{
-		"sos", "REGISTERs of invented users for an emergency, each another private identity",
-		"as registers: 50 a second are let in before others",
-		func(f *flooding) error {
+		name: "sos", what: "REGISTERs of invented users for an emergency, each another private identity",
+		bound: "as registers: 50 a second are let in before others",
+		run: func(f *flooding) error {
 			return f.datagrams(f.target.Gm, func(n int64) string {
 				impi := fmt.Sprintf("99997%010d@%s", n, f.target.Domain)
 				return f.register(n, impi, "sip:"+impi, "<sip:x@127.0.0.1:9;sos>", "x")
@@ -96,41 +106,41 @@ var floods = []flood{
 		},
 	},
 	{
-		"in-dialog", "requests of strangers in dialogs that there are not",
-		"no state: one 403 each, 100 a second at most; refused first in an overload",
-		func(f *flooding) error {
+		name: "in-dialog", what: "requests of strangers in dialogs that there are not",
+		bound: "no state: one 403 each, 100 a second at most; refused first in an overload",
+		run: func(f *flooding) error {
 			return f.datagrams(f.target.Gm, func(n int64) string {
 				return f.request([...]string{"BYE", "MESSAGE", "INVITE"}[n%3], f.target.Honest[1].IMPUs[0], n, "<"+f.target.Honest[1].IMPUs[0]+">;tag=x", "Contact: <sip:x@127.0.0.1:9>")
 			})
 		},
 	},
 	{
-		"64k-headers", "datagrams with one header of 60000 octets",
-		"513 beyond 24 KiB of headers, 100 answers a second",
-		func(f *flooding) error {
+		name: "64k-headers", what: "datagrams with one header of 60000 octets",
+		bound: "513 beyond 24 KiB of headers, 100 answers a second",
+		run: func(f *flooding) error {
 			big := strings.Repeat("x", 60000)
 			return f.datagrams(f.target.Gm, func(n int64) string { return f.request("REGISTER", "sip:x", n, "<sip:x@y>", "Subject: "+big) })
 		},
 	},
 	{
-		"64k-streams", "the same with 70000 over TCP",
-		"a stream's buffer: 513 and the end of the connection beyond 32 KiB of headers",
-		func(f *flooding) error {
+		name: "64k-streams", what: "the same with 70000 over TCP",
+		bound: "a stream's buffer: 513 and the end of the connection beyond 32 KiB of headers",
+		run: func(f *flooding) error {
 			return f.connections(one, "OPTIONS sip:x SIP/2.0\r\nSubject: "+strings.Repeat("x", 70000)+"\r\n\r\n")
 		},
 	},
 	{
-		"10000-headers", "datagrams of 10,000 header lines",
-		"512 lines are indexed; more is malformed",
-		func(f *flooding) error {
+		name: "10000-headers", what: "datagrams of 10,000 header lines",
+		bound: "512 lines are indexed; more is malformed",
+		run: func(f *flooding) error {
 			lines := repeat("a:b", 10000)
 			return f.datagrams(f.target.Gm, func(n int64) string { return f.request("REGISTER", "sip:x", n, "<sip:x@y>", lines...) })
 		},
 	},
 	{
-		"loops", "requests to Mw, I- and S-CSCF whose Route leads round in circles",
-		"Max-Forwards, and loop detection (RFC 5393)",
-		func(f *flooding) error {
+		name: "loops", what: "requests to Mw, I- and S-CSCF whose Route leads round in circles",
+		bound: "Max-Forwards, and loop detection (RFC 5393)",
+		run: func(f *flooding) error {
 			t := f.target
 			around := repeat(fmt.Sprintf("Route: <sip:%v;lr>, <sip:%v;lr>, <sip:%v;lr>", t.I, t.S, t.Mw), 8)
 			return f.datagrams2([]netip.AddrPort{t.Mw, t.I, t.S}, func(n int64) string {
@@ -139,14 +149,14 @@ var floods = []flood{
 		},
 	},
 	{
-		"spoofed", "REGISTERs and INVITEs from some thousand addresses of 127/8",
-		"as registers and invites: nothing is kept by address",
-		func(f *flooding) error { return f.spoofed() },
+		name: "spoofed", what: "REGISTERs and INVITEs from some thousand addresses of 127/8",
+		bound: "as registers and invites: nothing is kept by address",
+		run:   func(f *flooding) error { return f.spoofed() },
 	},
 	{
-		"diameter", "requests of a broken HSS to I- and S-CSCF: PPR and RTR for unknown users, unknown commands, groups in groups",
-		"a frame of 256 KiB; each request is answered at once",
-		func(f *flooding) error {
+		name: "diameter", what: "requests of a broken HSS to I- and S-CSCF: PPR and RTR for unknown users, unknown commands, groups in groups",
+		bound: "a frame of 256 KiB; each request is answered at once",
+		run: func(f *flooding) error {
 			if f.target.Cx == nil {
 				return errors.New("there is nobody between the functions and the HSS")
 			}
@@ -156,12 +166,22 @@ var floods = []flood{
 			return nil
 		},
 	},
+	{
+		name: "esp", what: "ESP in UDP from 256 addresses, of SPIs that there are not, too short, keep-alives and IKE",
+		bound: "no state: dropped and counted; who sends it is remembered for the 1024 latest addresses", esp: true,
+		run: func(f *flooding) error { return f.scattered(f.target.ESP, strangeESP) },
+	},
+	{
+		name: "esp-forged", what: "ESP in UDP of an SA set that stands, with a wrong ICV",
+		bound: "no state: dropped and counted", esp: true,
+		run: func(f *flooding) error { return f.forgedESP() },
+	},
 }
 
 // request writes a request of a stranger, which is no retransmission of another flood's.
 func (f *flooding) request(method, uri string, n int64, to string, more ...string) string {
 	l := append([]string{
-		method + " " + uri + " SIP/2.0", fmt.Sprintf("Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK%s-%d-%s;rport", method, n, f.name), "Max-Forwards: 70",
+		method + " " + uri + " SIP/2.0", fmt.Sprintf("Via: SIP/2.0/UDP %v;branch=z9hG4bK%s-%d-%s;rport", f.via, method, n, f.name), "Max-Forwards: 70",
 		"From: <sip:x@y>;tag=1", "To: " + to, fmt.Sprintf("Call-ID: %s-%d-%s", method, n, f.name), "CSeq: 1 " + method,
 	}, more...)
 	return strings.Join(append(l, "Content-Length: 0", "", ""), "\r\n")
@@ -170,8 +190,12 @@ func (f *flooding) request(method, uri string, n int64, to string, more ...strin
 // register writes a stranger's REGISTER of a user; digest stands for nonce and response.
 func (f *flooding) register(n int64, impi, impu, contact, digest string) string {
 	domain := f.target.Domain
-	return f.request("REGISTER", "sip:"+domain, n, "<"+impu+">", "Contact: "+contact, "Expires: 600",
-		fmt.Sprintf(`Authorization: Digest username="%s", realm="%s", nonce="%s", uri="sip:%s", response="%s"`, impi, domain, digest, domain, digest))
+	more := []string{"Contact: " + contact, "Expires: 600",
+		fmt.Sprintf(`Authorization: Digest username="%s", realm="%s", nonce="%s", uri="sip:%s", response="%s"`, impi, domain, digest, domain, digest)}
+	if f.target.ESP.IsValid() {
+		more = append(more, securityClient(n), "Require: sec-agree", "Proxy-Require: sec-agree")
+	}
+	return f.request("REGISTER", "sip:"+domain, n, "<"+impu+">", more...)
 }
 
 func (f *flooding) datagrams(to netip.AddrPort, build func(n int64) string) error {
@@ -188,6 +212,26 @@ func (f *flooding) datagrams2(to []netip.AddrPort, build func(n int64) string) e
 	for f.next() {
 		n := f.sent.Load()
 		_, _ = c.WriteToUDPAddrPort([]byte(build(n)), to[n%int64(len(to))])
+	}
+	return nil
+}
+
+// scattered sends from 256 addresses in as many networks.
+func (f *flooding) scattered(to netip.AddrPort, build func(n int64) []byte) error {
+	var conns [256]*net.UDPConn
+	for i := range conns {
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(many(64*i), 0)))
+		if err != nil {
+			return fmt.Errorf("opening a socket: %w", err)
+		}
+		defer c.Close()
+		conns[i] = c
+	}
+	for f.next() {
+		n := f.sent.Load()
+		i := n % int64(len(conns))
+		f.via = netip.AddrPortFrom(many(64*int(i)), 9)
+		_, _ = conns[i].WriteToUDPAddrPort(build(n), to)
 	}
 	return nil
 }

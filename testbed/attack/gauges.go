@@ -18,11 +18,12 @@ type Gauges struct {
 	Lingering  int    // transactions that only absorb retransmissions
 	Heap       uint64 // octets in use, what is not collected yet included
 	RSS        uint64 // resident memory in octets
+	Sets       int    // SA sets, of the P-CSCF
 }
 
 // max returns the larger of each.
 func (g Gauges) max(o Gauges) Gauges {
-	return Gauges{max(g.Goroutines, o.Goroutines), max(g.Open, o.Open), max(g.Lingering, o.Lingering), max(g.Heap, o.Heap), max(g.RSS, o.RSS)}
+	return Gauges{max(g.Goroutines, o.Goroutines), max(g.Open, o.Open), max(g.Lingering, o.Lingering), max(g.Heap, o.Heap), max(g.RSS, o.RSS), max(g.Sets, o.Sets)}
 }
 
 // Service is a part of the core that is watched.
@@ -61,7 +62,7 @@ func (s Service) Gauges(ctx context.Context) (Gauges, error) {
 	}
 	return Gauges{
 		Goroutines: int(v["go_goroutines"]), Open: int(v[`gocscf_sip_transactions{state="open"}`]), Lingering: int(v[`gocscf_sip_transactions{state="lingering"}`]),
-		Heap: uint64(v["go_memstats_heap_inuse_bytes"]), RSS: uint64(v["process_resident_memory_bytes"]),
+		Heap: uint64(v["go_memstats_heap_inuse_bytes"]), RSS: uint64(v["process_resident_memory_bytes"]), Sets: int(v["gocscf_pcscf_sa_sets"]),
 	}, nil
 }
 

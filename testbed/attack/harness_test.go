@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/node"
+	"github.com/gocscf/gocscf/testbed/hss"
 	"github.com/gocscf/gocscf/testbed/lab"
 )
 
@@ -19,20 +20,27 @@ const maxConnections = 128
 // something before the HSS that bends Cx.
 func startTarget(t *testing.T, crooks int, seed uint64) *Target {
 	t.Helper()
+	return startTargetWith(t, crooks, seed, false)
+}
+
+// startTargetWith may have IPsec between the P-CSCF and its honest phones, too.
+func startTargetWith(t *testing.T, crooks int, seed uint64, ipsec bool) *Target {
+	t.Helper()
 	peer, err := StartPeer(lab.Loopback, seed)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(peer.Close)
-	target := &Target{Domain: lab.DefaultDomain, Peer: peer}
+	target := &Target{Domain: lab.DefaultDomain, Peer: peer, Victims: 1000}
 	target.Honest, target.Crooks = Subscribers(target.Domain, crooks, peer.Addr())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var failed error
 	core, err := lab.StartCore(ctx, lab.CoreConfig{
-		Domain: target.Domain, Subscribers: append(target.Honest[:], target.Crooks...),
+		Domain: target.Domain, Subscribers: append(target.Honest[:], target.Crooks...), IPsec: ipsec,
 		Adjust: func(c *lab.Configs) {
 			target.Gm, target.Mw, target.I, target.S = c.P.Listen.Gm, c.P.Listen.Mw, c.I.Listen, c.S.Listen
+			c.HSS.Generate = []hss.Generated{Victims(target.Victims)}
 			c.P.MaxConnections = maxConnections
 			// A machine that does other work is no overload, in which honest phones may be refused.
 			for _, o := range []*node.Overload{&c.P.Overload, &c.I.Overload, &c.S.Overload} {
@@ -54,6 +62,16 @@ func startTarget(t *testing.T, crooks int, seed uint64) *Target {
 		core.Stop()
 		target.Cx.Close()
 	})
+	if ipsec {
+		if err := target.Protect(core.P.ESPUDP()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := target.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 	for _, name := range []string{lab.NameP, lab.NameI, lab.NameS} {
 		target.Services = append(target.Services, inProcess(core, name))
 	}

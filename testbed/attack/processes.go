@@ -38,19 +38,31 @@ type process struct {
 // startTime bounds how long a service takes to be ready.
 const startTime = 30 * time.Second
 
-// StartProcesses starts pcscf, icscf, scscf and testbed of the directory bin. Their
-// configurations and logs are in dir. With cx, Cx passes an Interceptor.
-func StartProcesses(ctx context.Context, bin, dir string, crooks int, cx bool, seed uint64) (*Processes, error) {
-	p := &Processes{dir: dir, Target: &Target{Domain: lab.DefaultDomain}}
-	if err := p.start(ctx, bin, crooks, cx, seed); err != nil {
+// ProcessesConfig says what StartProcesses starts.
+type ProcessesConfig struct {
+	Bin    string // the directory of pcscf, icscf, scscf and testbed
+	Dir    string // where configurations and logs go
+	Crooks int
+	// IPsec has the P-CSCF demand it, in user space, from phones that have it there, too.
+	IPsec bool
+	Seed  uint64
+}
+
+// StartProcesses starts the services, with an Interceptor on Cx.
+func StartProcesses(ctx context.Context, cfg ProcessesConfig) (*Processes, error) {
+	p := &Processes{dir: cfg.Dir, Target: &Target{Domain: lab.DefaultDomain, Victims: victims}}
+	if err := p.start(ctx, cfg); err != nil {
 		return nil, errors.Join(err, p.Stop())
 	}
 	return p, nil
 }
 
-func (p *Processes) start(ctx context.Context, bin string, crooks int, cx bool, seed uint64) error {
+// victims are the subscribers in whose names strangers register.
+const victims = 200_000
+
+func (p *Processes) start(ctx context.Context, cfg ProcessesConfig) error {
 	t := p.Target
-	var at [4]netip.AddrPort // Gm, I, S, HSS
+	var at [5]netip.AddrPort // Gm, I, S, HSS, ESP in UDP
 	for i := range at {
 		a, err := freePort(at[:i])
 		if err != nil {
@@ -60,31 +72,39 @@ func (p *Processes) start(ctx context.Context, bin string, crooks int, cx bool, 
 	}
 	t.Gm, t.Mw, t.I, t.S = at[0], netip.AddrPortFrom(at[0].Addr(), at[0].Port()+1), at[1], at[2]
 	w := lab.WriteConfig{Dir: p.dir, Force: true, Domain: t.Domain, PCSCF: at[0].String(), ICSCF: at[1].String(), SCSCF: at[2].String(), HSS: at[3].String(), IPsec: "none"}
+	if cfg.IPsec {
+		w.IPsec = "required"
+	}
 	if _, err := w.Write(); err != nil {
 		return err
 	}
-	var err error
-	if t.Peer, err = StartPeer(lab.Loopback, seed); err != nil {
+	if cfg.IPsec {
+		if err := p.edit("pcscf.yaml", "policy: required", fmt.Sprintf("policy: required, backend: user, udp: %q", at[4])); err != nil {
+			return err
+		}
+		if err := t.Protect(at[4]); err != nil {
+			return err
+		}
+	}
+	rule := Victims(t.Victims)
+	if err := p.edit("hss.yaml", "subscribers: subscribers.yaml", fmt.Sprintf("subscribers: subscribers.yaml\ngenerate:\n  - {first: %q, count: %d, k: %q, opc: %q}",
+		rule.First, rule.Count, string(rule.K), string(rule.OPc))); err != nil {
 		return err
 	}
-	t.Honest, t.Crooks = Subscribers(t.Domain, crooks, t.Peer.Addr())
+	var err error
+	if t.Peer, err = StartPeer(lab.Loopback, cfg.Seed); err != nil {
+		return err
+	}
+	t.Honest, t.Crooks = Subscribers(t.Domain, cfg.Crooks, t.Peer.Addr())
 	if err := os.WriteFile(filepath.Join(p.dir, "subscribers.yaml"), subscribersFile(append(t.Honest[:], t.Crooks...)), 0o600); err != nil {
 		return fmt.Errorf("writing the subscribers: %w", err)
 	}
-	if cx {
-		if t.Cx, err = StartInterceptor(lab.Loopback, at[3], seed); err != nil {
+	if t.Cx, err = StartInterceptor(lab.Loopback, at[3], cfg.Seed); err != nil {
+		return err
+	}
+	for _, name := range []string{"icscf.yaml", "scscf.yaml"} {
+		if err := p.edit(name, at[3].String(), t.Cx.Addr().String()); err != nil {
 			return err
-		}
-		for _, name := range []string{"icscf.yaml", "scscf.yaml"} {
-			file := filepath.Join(p.dir, name)
-			b, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			b = bytes.ReplaceAll(b, []byte(at[3].String()), []byte(t.Cx.Addr().String()))
-			if err := os.WriteFile(file, b, 0o644); err != nil {
-				return err
-			}
 		}
 	}
 	for _, s := range []struct {
@@ -96,7 +116,7 @@ func (p *Processes) start(ctx context.Context, bin string, crooks int, cx bool, 
 			s.args = []string{"--config", filepath.Join(p.dir, s.name+".yaml")}
 		}
 		base := fmt.Sprintf("http://127.0.0.1:%d", s.port+4000)
-		if err := p.run(ctx, filepath.Join(bin, s.name), s.name, s.args, base+"/readyz"); err != nil {
+		if err := p.run(ctx, filepath.Join(cfg.Bin, s.name), s.name, s.args, base+"/readyz"); err != nil {
 			return err
 		}
 		if s.name != "testbed" {
@@ -104,6 +124,19 @@ func (p *Processes) start(ctx context.Context, bin string, crooks int, cx bool, 
 		}
 	}
 	return nil
+}
+
+// edit replaces what a configuration has once.
+func (p *Processes) edit(name, old, with string) error {
+	file := filepath.Join(p.dir, name)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("changing a configuration: %w", err)
+	}
+	if n := bytes.Count(b, []byte(old)); n != 1 {
+		return fmt.Errorf("changing %s: it holds %q %d times, want once", file, old, n)
+	}
+	return os.WriteFile(file, bytes.ReplaceAll(b, []byte(old), []byte(with)), 0o644)
 }
 
 // run starts a service, whose output goes to a file, and waits until it is ready.
@@ -192,7 +225,7 @@ func (p *Processes) Stop() error {
 	if p.Target.Peer != nil {
 		p.Target.Peer.Close()
 	}
-	return err
+	return errors.Join(err, p.Target.Close())
 }
 
 // freePort finds a port of loopback such that it, the next one and that 4000 above

@@ -9,18 +9,24 @@ import (
 	"github.com/gocscf/gocscf/aka"
 	"github.com/gocscf/gocscf/ims/profile"
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ipsec/esp/netstack"
 	"github.com/gocscf/gocscf/testbed/as"
 	"github.com/gocscf/gocscf/testbed/hss"
+	"github.com/gocscf/gocscf/testbed/lab"
 	"github.com/gocscf/gocscf/testbed/ue"
 )
 
 // Target is the core that is attacked.
 type Target struct {
-	Domain   string
-	Gm       netip.AddrPort // of the P-CSCF, towards phones
-	Mw       netip.AddrPort // of the P-CSCF, towards the core
-	I, S     netip.AddrPort
+	Domain string
+	Gm     netip.AddrPort // of the P-CSCF, towards phones
+	Mw     netip.AddrPort // of the P-CSCF, towards the core
+	I, S   netip.AddrPort
+	// ESP is where the P-CSCF takes ESP in UDP, invalid where it demands no IPsec.
+	ESP      netip.AddrPort
+	stack    *netstack.Stack   // the honest phones' IPsec
 	Honest   [2]hss.Subscriber // who must be served all the time
+	Victims  int               // in how many names strangers register, those of the rule
 	Crooks   []hss.Subscriber  // whose messages are bent
 	Services []Service
 	// Cx stands between I-, S-CSCF and HSS; nil leaves Cx alone.
@@ -29,14 +35,44 @@ type Target struct {
 	Peer *Peer
 }
 
+// Keys of SIMs that protect nothing.
+const simK, simOPc = "465b5ce8b199b49faa5f0a2ee238a6bc", "e8ed289deba952e4283b54e88e6183ca"
+
+// Protect has the honest phones of a target use IPsec, with the P-CSCF's ESP in UDP at that
+// address. Close must follow.
+func (t *Target) Protect(esp netip.AddrPort) (err error) {
+	t.ESP = esp
+	t.stack, err = lab.PhoneStack(lab.Loopback, esp)
+	return err
+}
+
+// Close ends what Protect has begun, if it has.
+func (t *Target) Close() error {
+	if t.stack == nil {
+		return nil
+	}
+	return t.stack.Close()
+}
+
+// firstVictim is the IMSI of the first in whose name strangers register.
+const firstVictim = 1_010_000_500_000
+
+// Victims is the rule for an HSS by which there are so many in whose names strangers register.
+func Victims(count int) hss.Generated {
+	return hss.Generated{First: fmt.Sprintf("%015d", firstVictim), Count: count, K: simK, OPc: simOPc}
+}
+
+// victim is the private identity of one of them.
+func (t *Target) victim(n int64) string {
+	return fmt.Sprintf("%015d@%s", firstVictim+n%int64(t.Victims), t.Domain)
+}
+
 // Subscribers makes honest people and crooks for an HSS. Calls of every second crook
 // visit the application server at peer.
 func Subscribers(domain string, crooks int, peer netip.AddrPort) (honest [2]hss.Subscriber, bad []hss.Subscriber) {
-	// Keys of SIMs that protect nothing.
-	const k, opc = "465b5ce8b199b49faa5f0a2ee238a6bc", "e8ed289deba952e4283b54e88e6183ca"
 	one := func(user string, n int) hss.Subscriber {
 		return hss.Subscriber{
-			IMPI: fmt.Sprintf("00101%010d@%s", n, domain), IMPUs: []string{"sip:" + user + "@" + domain, fmt.Sprintf("tel:+1555%07d", n)}, K: k, OPc: opc,
+			IMPI: fmt.Sprintf("00101%010d@%s", n, domain), IMPUs: []string{"sip:" + user + "@" + domain, fmt.Sprintf("tel:+1555%07d", n)}, K: simK, OPc: simOPc,
 		}
 	}
 	honest = [2]hss.Subscriber{one("alice", 1), one("bob", 2)}
@@ -100,7 +136,11 @@ func (t *Target) honest(i int) (*ue.Phone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the OPc of %s: %w", s.IMPI, err)
 	}
-	return ue.New(ue.Config{PCSCF: t.Gm, Domain: t.Domain, Transport: [...]sip.Proto{sip.UDP, sip.TCP}[i], IMPI: s.IMPI, IMPU: s.IMPUs[0], K: k, OPc: opc, NoSubscribe: true, NoRefresh: true})
+	cfg := ue.Config{PCSCF: t.Gm, Domain: t.Domain, Transport: [...]sip.Proto{sip.UDP, sip.TCP}[i], IMPI: s.IMPI, IMPU: s.IMPUs[0], K: k, OPc: opc, NoSubscribe: true, NoRefresh: true}
+	if t.stack != nil {
+		cfg.Local, cfg.IPsec, cfg.Stack = lab.Loopback, "user", t.stack
+	}
+	return ue.New(cfg)
 }
 
 // gauges reads those of each service.
