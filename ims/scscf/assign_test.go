@@ -447,12 +447,23 @@ func TestBounds(t *testing.T) {
 	t.Run("challenges", func(t *testing.T) {
 		atHome(t, nil, func(h *homeNet) {
 			h.s.challenges.max = 2
-			for i, status := range []int{401, 401, 503} {
+			var phones []*phone
+			for i := range 4 {
 				name := fmt.Sprint("u", i)
 				h.hss.user(name+"@home.test", user(nil, id("sip:"+name+"@home.test")))
-				p := h.phone(name)
-				p.send(status, p.digest("", nil))
+				phones = append(phones, h.phone(name))
+				phones[i].challenge()
 			}
+			if n := h.s.challenges.len(); n != 2 {
+				t.Errorf("%d challenges are kept", n)
+			}
+			h.wantAsked("SAR u0@home.test sip:u0@home.test AUTHENTICATION_TIMEOUT, SAR u1@home.test sip:u1@home.test AUTHENTICATION_TIMEOUT")
+			for _, p := range phones[2:] { // whose challenges have not given way
+				p.send(200, p.answer())
+			}
+			p := phones[0]
+			p.challenged(p.send(401, p.answer())) // challenged anew
+			p.send(200, p.answer())
 		})
 	})
 	t.Run("users", func(t *testing.T) {

@@ -49,8 +49,8 @@ type challenges struct {
 	watched bool      // somebody waits for the end of the first, or of one before it
 }
 
-// Bounds: beyond maxChallenges new ones are refused, so that invented users cannot
-// fill the memory; of one user's, the oldest gives way. A user has as many as strangers
+// Bounds: anybody may have himself challenged in the names of all users, and of too many
+// challenges the oldest gives way, of all and of one user's. A user has as many as strangers
 // may cause in his name while he answers his own: at 400 a second, which is what a flood
 // of them reached, a phone has 160 ms.
 const (
@@ -67,9 +67,9 @@ func newChallenges() *challenges {
 
 func (t *challenges) keyOf(callID string) callKey { return callKey(maphash.String(t.seed, callID)) }
 
-// put makes c outstanding, in place of the one for the same user and Call-ID. It
-// reports whether there was room.
-func (t *challenges) put(c *challenge) bool {
+// put makes c outstanding, in place of the one for the same user and Call-ID. It returns
+// the challenge of somebody that has given way, nil for none.
+func (t *challenges) put(c *challenge) (gone *challenge) {
 	c.call = t.keyOf(c.callID)
 	c.callID = c.callID[:min(len(c.callID), maxCallIDKept)]
 	own := c.impi + c.callID + c.impu // so that it does not hold on to a message
@@ -89,13 +89,14 @@ func (t *challenges) put(c *challenge) bool {
 		old.password.Wipe()
 	}
 	if t.n >= t.max {
-		return false
+		gone = t.all.Front().Value.(*challenge)
+		t.drop(gone)
 	}
 	t.byIMPI[c.impi] = append(t.byIMPI[c.impi], c)
 	t.byNonce[c.nonce] = c
 	t.n++
 	c.place = t.all.PushBack(c)
-	return true
+	return gone
 }
 
 // watch tells who is to call over, and when; false where somebody is to already, or nothing

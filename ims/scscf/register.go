@@ -279,11 +279,8 @@ func (r *registration) vector(a *cx.MAA, err error, resynced bool, failures int)
 		password: s.algorithm.Password(aka.NewSecret(item.Authorization), ck, ik),
 		until:    time.Now().Add(s.cfg.RegAwaitAuth.D()), resynced: resynced, failures: failures,
 	}
-	if !s.challenges.put(c) {
-		r.refuse(node.Refusal{Status: 503, Cause: "challenges_full", Text: "Too many challenges wait for their answers.",
-			Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "30"}},
-			Next:   "Look where the REGISTERs come from: so many phones do not wait unanswered at once."})
-		return
+	if gone := s.challenges.put(c); gone != nil {
+		s.unanswered(gone, "The challenge of "+gone.impi+" has given way to a newer one: too many wait for their answers. Look where the REGISTERs come from: so many phones do not wait at once.")
 	}
 	s.await(r.x.Shard)
 	r.counts(401)

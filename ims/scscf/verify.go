@@ -107,11 +107,15 @@ func (s *Server) await(shard *transaction.Shard) {
 
 // notAnswered is the end of reg-await-auth (TS 24.229 5.4.1.2.3A).
 func (s *Server) notAnswered(c *challenge) {
-	if !s.challenges.take(c) {
-		return
+	if s.challenges.take(c) {
+		s.unanswered(c, "No answer to the challenge of "+c.impi+" in "+s.cfg.RegAwaitAuth.D().String()+".")
 	}
+}
+
+// unanswered is the end of a challenge that is no longer outstanding and that nobody has
+// answered.
+func (s *Server) unanswered(c *challenge, text string) {
 	c.password.Wipe()
-	text := "No answer to the challenge of " + c.impi + " in " + s.cfg.RegAwaitAuth.D().String() + "."
 	s.verdicts.Often("not_answered", text, zap.String("impi", c.impi), zap.String("call_id", c.callID))
 	s.verdicts.Trace.Emit(trace.Event{Kind: trace.State, CallID: c.callID, IMPI: c.impi, Text: text, Clause: "TS 24.229 7.8"})
 	if !s.undecided(c.impi, c.impu) {
