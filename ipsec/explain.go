@@ -135,6 +135,12 @@ func (e *explainer) challenge() {
 		return
 	}
 	waited := e.At.Sub(f.ChallengedAt)
+	if t == nil && !f.GaveWayAt.Before(f.ChallengedAt) {
+		e.say(codeGaveWay, fmt.Sprintf("401 sent %s ago, and its SAs were taken for others %s later, unanswered", e.ago(f.ChallengedAt), words(f.GaveWayAt.Sub(f.ChallengedAt))),
+			"somebody sends REGISTERs in many names, or as many phones are challenged whose answers do not come through, or phones behind one NAT share their ports",
+			"See gocscf_pcscf_sa_sets{state=\"temporary\"}, and in the log where the REGISTERs come from; the phone comes up when it tries again")
+		return
+	}
 	if t == nil {
 		if f.MACFailures == 0 && f.RegisteredAt.Before(f.ChallengedAt) && f.HomeStatus == 401 {
 			e.say(codeNeverAnswered, fmt.Sprintf("401 sent %s since the last success, the last %s ago, no answer, and its SAs are gone", counted(f.Challenges), e.ago(f.ChallengedAt)),

@@ -101,6 +101,9 @@ func TestExplanations(t *testing.T) {
 			map[string]string{"no-esp": "does not get the 401 or does not take it: 3 challenges in a row"}},
 		{"never answered", challenged("5m", func(f *Facts) { f.Challenges = 2 }), nil,
 			map[string]string{"never-answered": "401 sent twice since the last success, the last 5 min 0 s ago, no answer, and its SAs are gone"}},
+		{"gave way", challenged("10s", func(f *Facts) { f.GaveWayAt = at("4s") }), nil, map[string]string{
+			"gave-way": "401 sent 10 s ago, and its SAs were taken for others 6 s later, unanswered: somebody sends REGISTERs in many names"}},
+		{"gave way before", challenged("5m", func(f *Facts) { f.GaveWayAt = at("6m") }), nil, map[string]string{"never-answered": "401 sent once"}},
 		{"other keys", challenged("2s"), []SetReport{storySet(Temporary, SAStats{BadICV: 3})}, map[string]string{
 			"bad-integrity": "ESP arrives, integrity fails (3 packets): CK/IK differ, or the phone took another algorithm than hmac-sha-1-96/aes-cbc. Check OPc"}},
 		{"another encryption key", challenged("2s"), []SetReport{storySet(Temporary, SAStats{Malformed: 1})}, map[string]string{"bad-encryption": "nothing readable is in it (1 packet)"}},

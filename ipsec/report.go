@@ -52,6 +52,9 @@ type Facts struct {
 	Challenges   int       `json:"challenges,omitempty"`
 	Resyncs      int       `json:"resyncs,omitempty"`
 	MACFailures  int       `json:"mac_failures,omitempty"`
+	// GaveWayAt is when a set of a challenge was taken from it for the sake of others,
+	// before anything had come over it.
+	GaveWayAt time.Time `json:"gave_way_at,omitzero"`
 	// AnsweredAt is when a REGISTER last came over a temporary set.
 	AnsweredAt time.Time `json:"answered_at,omitzero"`
 	// RegisteredAt is when the last 200 was sent that left a registration; Registered

@@ -40,6 +40,7 @@ const (
 	codeBadSelector      = "bad-selector"      // other ports or addresses than agreed
 	codeNoSIP            = "no-sip"            // good ESP, no REGISTER in it
 	codeWrongAnswer      = "wrong-answer"      // RES is wrong, though the keys are right
+	codeGaveWay          = "gave-way"          // the challenge had to make room
 	codeNeverAnswered    = "never-answered"    // the challenge came to nothing
 	codeStartsOver       = "starts-over"       // a registered phone registers again at once
 	codeClearToProtect   = "clear-to-ports"    // what should be protected is not

@@ -1,6 +1,7 @@
 package pcscf
 
 import (
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,50 +11,89 @@ import (
 
 // maxUnproven bounds how many sets stand whose challenge nobody has answered, of all private
 // identities: anybody may send REGISTERs in the names of all subscribers, and each is challenged
-// and has a set for reg-await-auth, some 4 KiB of the user-space back end or four states of the
-// kernel's. A phone answers within a second or two.
+// and has a set for reg-await-auth, some 4 KiB of the user-space back end, or four states and four
+// policies of the kernel's. A phone answers within a second or two.
 const maxUnproven = 32768
 
-// crowd are the sets of REGISTERs in clear over which nothing has come. It is guarded by
-// security.mu.
+// crowd are the unproven sets, see ipsec.Life. It is guarded by security.mu.
 type crowd struct {
 	most, count int
-	// order has them by age, and among them those that have left since the first came.
+	from        map[netip.Prefix]int // how many are from where
+	// order has them by age, and among them some that have left.
 	order []ipsec.SetID
+}
+
+// joins counts a new set.
+func (w *crowd) joins(a *association) {
+	a.unproven = true
+	w.count++
+	if w.from == nil {
+		w.from = map[netip.Prefix]int{}
+	}
+	w.from[network(a.phone.key.addr)]++
+	w.order = append(w.order, a.ID)
 }
 
 // leaves takes a set out, if it is there: it has gone, or somebody has shown its keys.
 func (w *crowd) leaves(a *association) {
-	if a.unproven {
-		a.unproven = false
-		w.count--
+	if !a.unproven {
+		return
+	}
+	a.unproven = false
+	w.count--
+	n := network(a.phone.key.addr)
+	if w.from[n]--; w.from[n] == 0 {
+		delete(w.from, n)
 	}
 }
 
-// joins counts a new set, and ends the oldest where there are too many. The caller holds c.mu.
-func (c *security) joins(a *association) {
+// looked is among how many of the oldest one is chosen to give way.
+const looked = 64
+
+// crowded counts a new set, and where there are too many ends one: of the oldest, the first
+// from the network with the most, which whoever sends them from few addresses is in. The
+// caller holds c.mu.
+func (c *security) crowded(a *association) {
 	w := &c.crowd
-	if c.byID[a.ID] == a && a.phone.life.Unproven() == a.Set {
-		a.unproven = true
-		w.count++
-		w.order = append(w.order, a.ID)
+	if c.byID[a.ID] != a || a.phone.life.Unproven() != a.Set {
+		return // it is of a REGISTER over another set
 	}
-	for len(w.order) > 0 {
-		first := c.byID[w.order[0]]
-		if first != nil && first.unproven {
-			if w.count <= w.most {
-				return
+	w.joins(a)
+	if len(w.order) > 2*w.count+looked {
+		still := make([]ipsec.SetID, 0, w.count)
+		for _, id := range w.order {
+			if o := c.byID[id]; o != nil && o.unproven {
+				still = append(still, id)
 			}
-			c.abandon(first, "too many stand whose challenge nobody has answered, and this is the oldest")
 		}
-		w.order = w.order[1:]
+		w.order = still
 	}
+	if w.count <= w.most {
+		return
+	}
+	var goes *association
+	seen, most := 0, 0
+	for _, id := range w.order {
+		o := c.byID[id]
+		if o == nil || !o.unproven {
+			continue
+		}
+		if n := w.from[network(o.phone.key.addr)]; n > most {
+			goes, most = o, n
+		}
+		if seen++; seen == looked {
+			break
+		}
+	}
+	c.s.verdicts.Limited().Warn(c.s.deps.Log, "crowded", "an SA set gives way to newer ones: too many stand whose challenge nobody has answered. Somebody sends REGISTERs in many names, or the answers of very many phones do not come through",
+		zap.String("impi", goes.Owner), zap.Stringer("set", goes), zap.Int("sets", w.count), zap.Int("from_its_network", most))
+	c.abandon(goes, "too many stand whose challenge nobody has answered")
 }
 
 // abandon ends an unproven set that is in the way of others. The caller holds c.mu.
 func (c *security) abandon(a *association, why string) {
+	a.gaveWay = true
 	c.metric.failures.WithLabelValues("gave_way").Inc()
-	c.s.verdicts.Limited().Log(c.s.deps.Log, zap.WarnLevel, "gave_way", "an SA set gives way: "+why+"; somebody sends REGISTERs in the names of others, or none of their answers comes through",
-		zap.String("impi", a.Owner), zap.Stringer("set", a))
+	c.facts.note(a.Owner, func(k *fact, now moment) { k.gaveWayAt = now })
 	c.run(a.phone, a.phone.life.Abandoned(why, time.Now()))
 }

@@ -171,6 +171,7 @@ type fact struct {
 	name                                       string // the private identity
 	registerAt, refusedAt, forwardedAt, homeAt moment
 	challengedAt, answeredAt, registeredAt     moment
+	gaveWayAt                                  moment
 	source                                     netip.AddrPort
 	via                                        string
 	offers                                     []ipsec.Mechanism
@@ -188,6 +189,6 @@ func (t *facts) facts(k *fact) ipsec.Facts {
 		RefusedAt: t.time(k.refusedAt), RefusedStatus: int(k.refusedStatus), RefusedFor: k.refusedFor,
 		ForwardedAt: t.time(k.forwardedAt), HomeAt: t.time(k.homeAt), HomeStatus: int(k.homeStatus),
 		ChallengedAt: t.time(k.challengedAt), Challenges: int(k.challenges), Resyncs: int(k.resyncs), MACFailures: int(k.macFailures),
-		AnsweredAt: t.time(k.answeredAt), RegisteredAt: t.time(k.registeredAt), Registered: k.registered,
+		AnsweredAt: t.time(k.answeredAt), RegisteredAt: t.time(k.registeredAt), Registered: k.registered, GaveWayAt: t.time(k.gaveWayAt),
 	}
 }

@@ -46,11 +46,11 @@ func (t phones) remove(p *phone) {
 	}
 }
 
-// expendable is the phone of a private identity that goes when there are too many, nil
-// for none. With the keys of none of its sets, anybody may have begun it: of those, one
-// of the network with the most of them, since a stranger has many addresses in few
-// networks. Who has shown the keys is the subscriber himself; he goes last, and never
-// while he is registered.
+// expendable is the phone of a private identity that goes when there are too many. With
+// the keys of none of its sets, anybody may have begun it: of those, one of the network
+// with the most of them, since a stranger has many addresses in few networks. Who has
+// shown the keys is the subscriber himself; he goes last, and where he has registered at
+// all those addresses, the oldest.
 func (t phones) expendable(impi string) (out *phone) {
 	from := map[netip.Prefix]int{}
 	for p := t[impi]; p != nil; p = p.next {
@@ -66,6 +66,9 @@ func (t phones) expendable(impi string) (out *phone) {
 		case out == nil && len(p.life.Established()) == 0:
 			out = p
 		}
+	}
+	if out == nil {
+		out = t[impi]
 	}
 	return out
 }

@@ -287,4 +287,7 @@ func (w *world) leaks() {
 	if n := len(c.phones) + c.byFlow.len() + len(c.byID) + c.spis.Len() + c.ports.Len() + len(w.ipsec.installed()); n != 0 {
 		w.t.Errorf("left behind: %d phones, %d flows, %d SPIs, ports of %d sets, %d sets", len(c.phones), c.byFlow.len(), c.spis.Len(), c.ports.Len(), len(w.ipsec.installed()))
 	}
+	if c.crowd.count != 0 || len(c.crowd.from) != 0 {
+		w.t.Errorf("left behind: %d unproven sets are counted, of %d networks", c.crowd.count, len(c.crowd.from))
+	}
 }

@@ -68,8 +68,9 @@ type association struct {
 	client []ipsec.Mechanism // the Security-Client that began it, until it is established
 	// toClient is set for a phone that expects responses at port_uc.
 	toClient bool
-	// unproven is set as long as the crowd counts the set.
-	unproven bool
+	// unproven is set as long as the crowd counts the set, gaveWay when it was taken from
+	// whoever may have been about to use it.
+	unproven, gaveWay bool
 	// fresh is set while the first further message on the set is awaited, which
 	// moves our sending to it.
 	fresh atomic.Bool

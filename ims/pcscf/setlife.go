@@ -44,7 +44,7 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 		c.work.do(func() { c.install(a, done) })
 	}
 	c.after(p)
-	c.joins(a)
+	c.crowded(a)
 }
 
 // enter makes a phone. The caller holds c.mu.
@@ -54,28 +54,50 @@ func (c *security) enter(k phoneKey) *phone {
 		n++
 	}
 	if n >= maxPhonesOfOne {
-		if o := c.phones.expendable(k.impi); o != nil {
-			c.run(o, o.life.Drop())
-		}
+		o := c.phones.expendable(k.impi)
+		c.run(o, o.life.Drop())
 	}
 	p := &phone{key: k, life: *ipsec.NewLife(&c.timers)}
 	c.phones.add(p)
 	return p
 }
 
-// errOvertaken is why a challenge is not sent whose set stood for a moment only.
-var errOvertaken = errors.New("another challenge of the phone has taken its place")
+// Why a challenge is not sent whose set stood for a moment only, or has gone before its turn
+// came.
+var (
+	errOvertaken = errors.New("another challenge of the phone has taken its place")
+	errGaveWay   = errors.New("too many challenges stand that nobody has answered")
+)
+
+// gone is why a set is no longer there, nil when it is. The caller holds c.mu.
+func (c *security) gone(a *association) error {
+	switch {
+	case c.byID[a.ID] == a:
+		return nil
+	case a.gaveWay:
+		return errGaveWay
+	}
+	return errOvertaken
+}
 
 // install is on the worker's goroutine.
 func (c *security) install(a *association, done func(error)) {
-	err := c.stack.Install(a.Set)
+	c.mu.RLock()
+	err := c.gone(a)
+	c.mu.RUnlock()
+	if err != nil { // its removal is queued, and finds nothing
+		done(err)
+		return
+	}
+	err = c.stack.Install(a.Set)
 	c.mu.Lock()
+	gone := c.gone(a)
 	switch {
 	case err != nil:
 		c.metric.failures.WithLabelValues("install").Inc()
 		c.run(a.phone, a.phone.life.Failed(a.ID, time.Now()))
-	case c.byID[a.ID] != a: // its removal is queued
-		err = errOvertaken
+	case gone != nil: // its removal is queued
+		err = gone
 	default:
 		a.phone.life.Installed(a.ID)
 		c.told(a, "SA set up: ", ".")

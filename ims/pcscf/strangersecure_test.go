@@ -78,38 +78,101 @@ func TestWhoGivesWay(t *testing.T) {
 	})
 }
 
-// Where somebody sends REGISTERs in the names of all subscribers and answers no challenge, the
-// oldest of their sets goes when there are too many; who has shown the keys of his is not
-// counted, and stays.
-func TestOldestUnprovenSetGivesWay(t *testing.T) {
+// Where somebody sends REGISTERs in the names of all subscribers and answers no challenge, one of
+// the oldest sets goes when there are too many, from where most of them are; who has shown the
+// keys of his is not counted, and stays.
+func TestUnprovenSetsGiveWay(t *testing.T) {
+	const most = 8
+	gaveWay := func(w *world) float64 { return testutil.ToFloat64(w.p.sec.metric.failures.WithLabelValues("gave_way")) }
+	t.Run("from few networks", func(t *testing.T) {
+		secure(t, func(w *world) {
+			w.p.sec.crowd.most = most
+			bob := w.ue("bob", "192.0.2.51").up()
+			alice, carol := w.ue("alice", "192.0.2.50"), w.ue("carol", "192.0.2.52")
+			alice.begin()
+			carol.begin()
+			for i := range most - 1 {
+				w.ue(fmt.Sprintf("victim%d", i), fmt.Sprintf("198.51.100.%d", 1+i)).begin()
+			}
+			check(t, "of nine the first of the largest network has gone", w.sets("victim0"), "")
+			check(t, "gave way", gaveWay(w), 1)
+			carol.answer401()
+			w.ue("dave", "192.0.2.53").begin()
+			check(t, "gave way when one of eight has answered and another has come", gaveWay(w), 1)
+			w.ue("erin", "192.0.2.54").begin()
+			check(t, "and with one more", gaveWay(w), 2)
+			check(t, "it is the next", w.sets("victim1"), "")
+			check(t, "why", w.p.Report("victim1@" + domain).Explanation[0].Code, "gave-way")
+			alice.answer401()
+			for _, u := range []*ue{bob, carol, alice} {
+				u.say(u.text("MESSAGE", "sip:bob@"+domain, "m-"+u.name))
+				w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+				u.status(200)
+			}
+			time.Sleep(w.p.sec.timers.Await + time.Second)
+			synctest.Wait()
+			check(t, "counted when their time is over", w.p.sec.crowd.count+len(w.p.sec.crowd.from), 0)
+		})
+	})
+	t.Run("from everywhere", func(t *testing.T) {
+		secure(t, func(w *world) {
+			w.p.sec.crowd.most = most
+			for i := range 3 * most {
+				w.ue(fmt.Sprintf("victim%d", i), fmt.Sprintf("10.%d.0.1", i)).begin()
+				check(t, "counted", w.p.sec.crowd.count, min(i+1, most))
+			}
+			for i := range 3 * most {
+				stands := w.sets(fmt.Sprintf("victim%d", i)) != ""
+				check(t, fmt.Sprintf("the set of the REGISTER number %d stands", i), stands, i >= 2*most)
+			}
+		})
+	})
+	t.Run("in order by age", func(t *testing.T) {
+		secure(t, func(w *world) {
+			w.ue("first", "192.0.2.60").begin()
+			for i := range 3 * looked {
+				w.ue(fmt.Sprintf("u%d", i), fmt.Sprintf("10.%d.%d.1", i/100, i%100)).up()
+			}
+			if n := len(w.p.sec.crowd.order); n > looked+4 {
+				t.Errorf("%d sets are kept in order, of which one has not been answered", n)
+			}
+		})
+	})
+	t.Run("before they stand", func(t *testing.T) {
+		secure(t, func(w *world) {
+			w.p.sec.crowd.most = 2
+			w.ipsec.slow = time.Second
+			var phones []*ue
+			began := time.Now()
+			for i := range 4 {
+				u := w.ue(fmt.Sprintf("u%d", i), fmt.Sprintf("10.%d.0.1", i))
+				u.open.send(w.gm(), u.register("Via: SIP/2.0/UDP "+u.open.addr.String()+";branch="+sip.NewBranch()+";rport"))
+				w.challenge()
+				phones = append(phones, u)
+			}
+			for _, u := range phones[:2] {
+				check(t, "Retry-After", u.open.status(500).Get(sip.HRetryAfter), "5")
+			}
+			for _, u := range phones[2:] {
+				u.challenged(u.open)
+			}
+			// The first was being installed when it gave way, the second waited for its turn.
+			check(t, "what three of four take", time.Since(began).Round(time.Second), 3*time.Second)
+		})
+	})
+}
+
+// One who has a SIM registers from more addresses than he may have: the oldest goes.
+func TestPhonesOfOneWithASIM(t *testing.T) {
 	secure(t, func(w *world) {
-		const most = 8
-		w.p.sec.crowd.most = most
-		bob := w.ue("bob", "192.0.2.51").up()
-		alice, carol := w.ue("alice", "192.0.2.50"), w.ue("carol", "192.0.2.52")
-		alice.begin()
-		carol.begin()
-		for i := range most - 1 {
-			w.ue(fmt.Sprintf("victim%d", i), fmt.Sprintf("198.51.100.%d", 1+i)).begin()
+		var last *ue
+		for i := range maxPhonesOfOne + 3 {
+			last = w.ue("alice", fmt.Sprintf("10.0.%d.1", i)).up()
 		}
-		check(t, "of nine the first has gone: sets of alice", w.sets("alice"), "")
-		check(t, "gave way", testutil.ToFloat64(w.p.sec.metric.failures.WithLabelValues("gave_way")), 1)
-		carol.answer401()
-		w.ue("dave", "192.0.2.53").begin()
-		check(t, "gave way when one of eight has answered and another has come", testutil.ToFloat64(w.p.sec.metric.failures.WithLabelValues("gave_way")), 1)
-		w.ue("erin", "192.0.2.54").begin()
-		check(t, "and with one more", testutil.ToFloat64(w.p.sec.metric.failures.WithLabelValues("gave_way")), 2)
-		check(t, "it is the oldest", w.sets("victim0"), "")
-		for _, u := range []*ue{bob, carol} {
-			u.say(u.text("MESSAGE", "sip:bob@"+domain, "m-"+u.name))
-			w.scscf.answer(w.scscf.request("MESSAGE"), 200)
-			u.status(200)
-		}
-		time.Sleep(w.p.sec.timers.Await + time.Second)
-		synctest.Wait()
-		check(t, "counted when their time is over", w.p.sec.crowd.count, 0)
-		w.ue("frank", "192.0.2.55").begin()
-		check(t, "kept in order", len(w.p.sec.crowd.order), 1)
+		check(t, "phones", len(w.p.sec.phonesOf("alice@"+domain)), maxPhonesOfOne)
+		last.say(last.text("MESSAGE", "sip:bob@"+domain, "m"))
+		w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+		last.status(200)
 	})
 }
 
