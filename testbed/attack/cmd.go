@@ -25,7 +25,7 @@ type core struct {
 }
 
 // with starts the services, does f, stops them, and says what went wrong.
-func (c *core) with(ctx context.Context, crooks int, ipsec bool, f func(*Processes) error) error {
+func (c *core) with(ctx context.Context, cfg ProcessesConfig, f func(*Processes) error) error {
 	dir := c.Dir
 	if dir == "" {
 		var err error
@@ -33,7 +33,8 @@ func (c *core) with(ctx context.Context, crooks int, ipsec bool, f func(*Process
 			return fmt.Errorf("making a directory: %w", err)
 		}
 	}
-	p, err := StartProcesses(ctx, ProcessesConfig{Bin: c.Bin, Dir: dir, Crooks: crooks, IPsec: ipsec, Seed: c.Seed})
+	cfg.Bin, cfg.Dir, cfg.Seed = c.Bin, dir, c.Seed
+	p, err := StartProcesses(ctx, cfg)
 	if err == nil {
 		err = f(p)
 		err = errors.Join(p.Stop(), err)
@@ -58,7 +59,7 @@ type mutateCmd struct {
 
 // Run runs the command.
 func (c *mutateCmd) Run(ctx context.Context, stdout io.Writer) error {
-	return c.with(ctx, 4*c.Crooks, false, func(p *Processes) error {
+	return c.with(ctx, ProcessesConfig{Crooks: 4 * c.Crooks}, func(p *Processes) error {
 		out := stdout
 		if c.JSON {
 			out = os.Stderr
@@ -90,9 +91,13 @@ type floodCmd struct {
 	Memory uint64 `default:"512" placeholder:"MIB" help:"How much memory a service may have at most (RSS); 0 for any."`
 }
 
+// victims are the subscribers in whose names strangers register: at 2000 a second each once
+// in a hundred seconds.
+const victims = 200_000
+
 // Run runs the command.
 func (c *floodCmd) Run(ctx context.Context, stdout io.Writer) error {
-	return c.with(ctx, 1, c.IPsec == "user", func(p *Processes) error {
+	return c.with(ctx, ProcessesConfig{Crooks: 1, Victims: victims, IPsec: c.IPsec == "user"}, func(p *Processes) error {
 		enc := json.NewEncoder(stdout)
 		if !c.JSON {
 			fmt.Fprintln(stdout, FloodTable)

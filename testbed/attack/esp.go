@@ -25,7 +25,7 @@ func strangeESP(n int64) []byte {
 	case 1:
 		return make([]byte, 32) // IKE (RFC 3948 2.2)
 	case 2:
-		return make([]byte, n%8)
+		return make([]byte, n/8%8)
 	}
 	return espPacket(uint32(0x80000000+n), uint32(n), 1000)
 }

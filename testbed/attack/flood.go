@@ -126,10 +126,14 @@ func Floods(ctx context.Context, t *Target, cfg FloodConfig, each func(FloodRepo
 	return nil
 }
 
-// bounded fails where a service has had more memory than it may.
+// bounded fails where a service has had more memory than it may, or does not tell.
 func (r *FloodReport) bounded(most uint64) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Peak)) {
-		if rss := r.Peak[name].RSS; most > 0 && rss > most {
+		switch rss := r.Peak[name].RSS; {
+		case most == 0:
+		case rss == 0:
+			return fmt.Errorf("the metrics of %s have no process_resident_memory_bytes, so its memory cannot be judged", name)
+		case rss > most:
 			return fmt.Errorf("the memory of %s has grown from %d to %d MiB, and %d are allowed: run this flood alone, and read /debug/pprof/heap while it lasts", name, r.Before[name].RSS>>20, rss>>20, most>>20)
 		}
 	}
@@ -151,7 +155,8 @@ func runFlood(ctx context.Context, t *Target, cfg FloodConfig, f flood) (FloodRe
 	rep.Peak = maps.Clone(rep.Before)
 	during, stop := context.WithTimeout(ctx, cfg.For)
 	defer stop()
-	fl := &flooding{name: f.name, ctx: during, cfg: cfg, target: t, via: netip.AddrPortFrom(lab.Loopback, 9), pace: time.NewTicker(time.Second * batch / time.Duration(cfg.Rate))}
+	t.floods++
+	fl := &flooding{name: fmt.Sprintf("%s-%d", f.name, t.floods), ctx: during, cfg: cfg, target: t, via: netip.AddrPortFrom(lab.Loopback, 9), pace: time.NewTicker(time.Second * batch / time.Duration(cfg.Rate))}
 	defer fl.pace.Stop()
 	var failed error
 	var work sync.WaitGroup

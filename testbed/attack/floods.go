@@ -35,8 +35,8 @@ var floods = []flood{
 		},
 	},
 	{
-		name: "names", what: "REGISTERs in the names of many users, each once; nobody answers their challenges",
-		bound: "challenges: 200000 in all at the S-CSCF; 32768 SA sets that nobody has used, the oldest gives way; overload control",
+		name: "names", what: "REGISTERs in the names of 200,000 users in turn; nobody answers their challenges",
+		bound: "challenges: 200000 in all at the S-CSCF; 32768 SA sets that nobody has used; of both the oldest give way; overload control",
 		run: func(f *flooding) error {
 			return f.datagrams(f.target.Gm, func(n int64) string {
 				impi := f.target.victim(n)
@@ -168,7 +168,7 @@ var floods = []flood{
 	},
 	{
 		name: "esp", what: "ESP in UDP from 256 addresses, of SPIs that there are not, too short, keep-alives and IKE",
-		bound: "no state: dropped and counted; who sends it is remembered for the 1024 latest addresses", esp: true,
+		bound: "no state: dropped and counted; of 1024 addresses is remembered that they have sent it", esp: true,
 		run: func(f *flooding) error { return f.scattered(f.target.ESP, strangeESP) },
 	},
 	{
@@ -250,8 +250,13 @@ func (f *flooding) spoofed() error {
 				return nil
 			}
 			n := f.sent.Load()
-			method := [...]string{"REGISTER", "INVITE"}[n%2]
-			_, _ = c.WriteToUDPAddrPort([]byte(f.request(method, "sip:"+f.target.Domain, n, fmt.Sprintf("<sip:99998%010d@%s>", n, f.target.Domain), "Contact: <sip:x@127.0.0.1:9>")), f.target.Gm)
+			impi := fmt.Sprintf("99998%010d@%s", n, f.target.Domain)
+			f.via = netip.AddrPortFrom(a, 9)
+			m := f.request("INVITE", "sip:"+f.target.Domain, n, "<sip:"+impi+">", "Contact: <sip:x@127.0.0.1:9>")
+			if n%2 == 0 {
+				m = f.register(n, impi, "sip:"+impi, "<sip:x@127.0.0.1:9>", "")
+			}
+			_, _ = c.WriteToUDPAddrPort([]byte(m), f.target.Gm)
 		}
 		c.Close()
 	}

@@ -43,6 +43,8 @@ type ProcessesConfig struct {
 	Bin    string // the directory of pcscf, icscf, scscf and testbed
 	Dir    string // where configurations and logs go
 	Crooks int
+	// Victims is in the names of how many subscribers strangers register.
+	Victims int
 	// IPsec has the P-CSCF demand it, in user space, from phones that have it there, too.
 	IPsec bool
 	Seed  uint64
@@ -50,15 +52,12 @@ type ProcessesConfig struct {
 
 // StartProcesses starts the services, with an Interceptor on Cx.
 func StartProcesses(ctx context.Context, cfg ProcessesConfig) (*Processes, error) {
-	p := &Processes{dir: cfg.Dir, Target: &Target{Domain: lab.DefaultDomain, Victims: victims}}
+	p := &Processes{dir: cfg.Dir, Target: &Target{Domain: lab.DefaultDomain, Victims: cfg.Victims}}
 	if err := p.start(ctx, cfg); err != nil {
 		return nil, errors.Join(err, p.Stop())
 	}
 	return p, nil
 }
-
-// victims are the subscribers in whose names strangers register.
-const victims = 200_000
 
 func (p *Processes) start(ctx context.Context, cfg ProcessesConfig) error {
 	t := p.Target
@@ -86,10 +85,12 @@ func (p *Processes) start(ctx context.Context, cfg ProcessesConfig) error {
 			return err
 		}
 	}
-	rule := Victims(t.Victims)
-	if err := p.edit("hss.yaml", "subscribers: subscribers.yaml", fmt.Sprintf("subscribers: subscribers.yaml\ngenerate:\n  - {first: %q, count: %d, k: %q, opc: %q}",
-		rule.First, rule.Count, string(rule.K), string(rule.OPc))); err != nil {
-		return err
+	if rule := Victims(t.Victims); rule.Count > 0 {
+		err := p.edit("hss.yaml", "subscribers: subscribers.yaml", fmt.Sprintf("subscribers: subscribers.yaml\ngenerate:\n  - {first: %q, count: %d, msisdn: %q, k: %q, opc: %q}",
+			rule.First, rule.Count, rule.MSISDN, string(rule.K), string(rule.OPc)))
+		if err != nil {
+			return err
+		}
 	}
 	var err error
 	if t.Peer, err = StartPeer(lab.Loopback, cfg.Seed); err != nil {

@@ -27,6 +27,7 @@ type Target struct {
 	stack    *netstack.Stack   // the honest phones' IPsec
 	Honest   [2]hss.Subscriber // who must be served all the time
 	Victims  int               // in how many names strangers register, those of the rule
+	floods   int               // how many there have been, so that each says something new
 	Crooks   []hss.Subscriber  // whose messages are bent
 	Services []Service
 	// Cx stands between I-, S-CSCF and HSS; nil leaves Cx alone.
@@ -59,7 +60,7 @@ const firstVictim = 1_010_000_500_000
 
 // Victims is the rule for an HSS by which there are so many in whose names strangers register.
 func Victims(count int) hss.Generated {
-	return hss.Generated{First: fmt.Sprintf("%015d", firstVictim), Count: count, K: simK, OPc: simOPc}
+	return hss.Generated{First: fmt.Sprintf("%015d", firstVictim), Count: count, MSISDN: "15560000000", K: simK, OPc: simOPc} // numbers that nobody else has
 }
 
 // victim is the private identity of one of them.
