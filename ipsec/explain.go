@@ -70,6 +70,7 @@ func (e *explainer) refused() {
 	what := fmt.Sprintf("REGISTER refused with %d %s ago", f.RefusedStatus, e.ago(f.RefusedAt))
 	var none *UnacceptableError
 	var stale *StaleError
+	var gave *GaveWayError
 	switch err := f.RefusedFor; {
 	case errors.As(err, &none) && none.BehindNAT:
 		e.say(codeNATInTheWay, what, fmt.Sprintf("NAT between phone and P-CSCF, the phone says %s and its packets come from %v, and it does not offer UDP-enc-tun, or we do not allow it", f.Via, f.Source.Addr()),
@@ -85,6 +86,8 @@ func (e *explainer) refused() {
 		e.say(codeBadClient, what, err.Error(), "Compare the Security-Client of both REGISTERs in a trace; what stands between them and us changes it")
 	case errors.As(err, &stale):
 		e.say(codeStaleOffer, what, stale.Error(), "Switch the phone to flight mode and back: it then registers in clear")
+	case errors.As(err, &gave):
+		e.say(codeGaveWay, what, gave.Why+": "+crowds, seeCrowds)
 	case errors.Is(err, ErrPorts):
 		e.say(codeNoPorts, what, err.Error(), "Widen ipsec.server_ports and ipsec.client_ports")
 	case err != nil && f.RefusedStatus >= 500:
@@ -128,6 +131,12 @@ func (e *explainer) reported() {
 	}
 }
 
+// Why sets of challenges give way, and what then.
+const (
+	crowds    = "somebody sends REGISTERs in the names of others, or very many phones are challenged whose answers do not come through, or phones behind one NAT share their ports"
+	seeCrowds = `See gocscf_pcscf_sa_sets{state="temporary"}, and in the log whose sets give way and why; the phone comes up when it tries again`
+)
+
 // challenge explains what has become of the last 401.
 func (e *explainer) challenge() {
 	f, t := e.f, e.temp
@@ -135,10 +144,9 @@ func (e *explainer) challenge() {
 		return
 	}
 	waited := e.At.Sub(f.ChallengedAt)
-	if t == nil && !f.GaveWayAt.Before(f.ChallengedAt) {
+	if t == nil && e.inUse == nil && !f.GaveWayAt.Before(f.ChallengedAt) {
 		e.say(codeGaveWay, fmt.Sprintf("401 sent %s ago, and its SAs were taken for others %s later, unanswered", e.ago(f.ChallengedAt), words(f.GaveWayAt.Sub(f.ChallengedAt))),
-			"somebody sends REGISTERs in many names, or as many phones are challenged whose answers do not come through, or phones behind one NAT share their ports",
-			"See gocscf_pcscf_sa_sets{state=\"temporary\"}, and in the log where the REGISTERs come from; the phone comes up when it tries again")
+			crowds, seeCrowds)
 		return
 	}
 	if t == nil {

@@ -102,7 +102,9 @@ func TestExplanations(t *testing.T) {
 		{"never answered", challenged("5m", func(f *Facts) { f.Challenges = 2 }), nil,
 			map[string]string{"never-answered": "401 sent twice since the last success, the last 5 min 0 s ago, no answer, and its SAs are gone"}},
 		{"gave way", challenged("10s", func(f *Facts) { f.GaveWayAt = at("4s") }), nil, map[string]string{
-			"gave-way": "401 sent 10 s ago, and its SAs were taken for others 6 s later, unanswered: somebody sends REGISTERs in many names"}},
+			"gave-way": "401 sent 10 s ago, and its SAs were taken for others 6 s later, unanswered: somebody sends REGISTERs in the names of others"}},
+		{"gave way unseen", refused(500, &GaveWayError{"too many"}), nil, map[string]string{"gave-way": "REGISTER refused with 500 2 s ago: too many: somebody"}},
+		{"gave way in the name of a phone that is up", registered(func(f *Facts) { f.ChallengedAt, f.GaveWayAt = at("10s"), at("4s") }), []SetReport{storySet(InUse, SAStats{Packets: 9})}, map[string]string{"fine": ""}},
 		{"gave way before", challenged("5m", func(f *Facts) { f.GaveWayAt = at("6m") }), nil, map[string]string{"never-answered": "401 sent once"}},
 		{"other keys", challenged("2s"), []SetReport{storySet(Temporary, SAStats{BadICV: 3})}, map[string]string{
 			"bad-integrity": "ESP arrives, integrity fails (3 packets): CK/IK differ, or the phone took another algorithm than hmac-sha-1-96/aes-cbc. Check OPc"}},

@@ -246,6 +246,12 @@ func (l *Life) Unproven() *Set {
 // Proven reports whether whoever is there has shown that he has the keys of a set.
 func (l *Life) Proven() bool { return len(l.sets) != 1 || l.Unproven() == nil }
 
+// GaveWayError is that the set of a challenge was taken from whoever may have been about to
+// use it.
+type GaveWayError struct{ Why string }
+
+func (e *GaveWayError) Error() string { return "its SA set has given way: " + e.Why }
+
 // Abandoned is called when an unproven set keeps others out, which is why it goes.
 func (l *Life) Abandoned(why string, now time.Time) []Action {
 	s := l.Unproven()
@@ -437,6 +443,16 @@ func (l *Life) Next() (at time.Time) {
 		sooner(h.end)
 		if h.state == InUse && l.in(Unused) != nil {
 			sooner(h.end.Add(-l.timers.Tail))
+		}
+	}
+	return at
+}
+
+// End is when the last of the sets ends, if nothing happens; zero for a phone without one.
+func (l *Life) End() (at time.Time) {
+	for _, h := range l.sets {
+		if h.end.After(at) {
+			at = h.end
 		}
 	}
 	return at

@@ -52,8 +52,8 @@ type Facts struct {
 	Challenges   int       `json:"challenges,omitempty"`
 	Resyncs      int       `json:"resyncs,omitempty"`
 	MACFailures  int       `json:"mac_failures,omitempty"`
-	// GaveWayAt is when a set of a challenge was taken from it for the sake of others,
-	// before anything had come over it.
+	// GaveWayAt is when a set of a challenge whose 401 had left was taken from it for the
+	// sake of others, before anything had come over it.
 	GaveWayAt time.Time `json:"gave_way_at,omitzero"`
 	// AnsweredAt is when a REGISTER last came over a temporary set.
 	AnsweredAt time.Time `json:"answered_at,omitzero"`

@@ -79,9 +79,10 @@ func (r *registration) challenged(best *proxy.Final) {
 			case errors.Is(err, errOvertaken): // nothing is wrong: the phone is at it with the other one
 				r.refuse(node.Refusal{Status: 500, Cause: "overtaken", Clause: "TS 24.229 5.2.2.2",
 					Text: "The challenge of " + r.impi + " is not sent: " + err.Error() + ".", Next: "Look in the trace why the phone registers twice at once."})
-			case errors.Is(err, errGaveWay):
+			case errors.As(err, new(*ipsec.GaveWayError)): // which is counted
+				s.sec.facts.note(r.impi, func(k *fact, now moment) { k.refusedAt, k.refusedStatus, k.refusedFor = now, 500, err })
 				r.refuse(node.Refusal{Status: 500, Cause: "gave_way", Clause: "RFC 3261 21.5.1",
-					Text: "The challenge of " + r.impi + " is not sent: " + err.Error() + ".", Next: "Look where the REGISTERs come from: the log tells how many challenges nobody has answered.",
+					Text: "The challenge of " + r.impi + " is not sent: " + err.Error() + ".", Next: "Look in the log and in a trace where the REGISTERs come from.",
 					Fields: []sip.Field{{ID: sip.HRetryAfter, Value: "5"}}})
 			case err != nil:
 				r.noSet("sa_set_up", "The SA set for "+r.impi+" cannot be set up: "+err.Error()+".", "What the back end says tells what is missing.", "TS 33.203 7.2", err)

@@ -51,15 +51,16 @@ func (w *crowd) leaves(a *association) {
 const looked = 64
 
 // crowded counts a new set, and where there are too many ends one: of the oldest, the first
-// from the network with the most, which whoever sends them from few addresses is in. The
-// caller holds c.mu.
-func (c *security) crowded(a *association) {
+// from the network with the most, which whoever sends them from few addresses is in. It returns
+// that one, nil for none, for a line in the log. The caller holds c.mu, and every message over
+// SAs waits: what has left is passed once.
+func (c *security) crowded(a *association) (goes *association) {
 	w := &c.crowd
 	if c.byID[a.ID] != a || a.phone.life.Unproven() != a.Set {
-		return // it is of a REGISTER over another set
+		return nil // it is of a REGISTER over another set
 	}
 	w.joins(a)
-	if len(w.order) > 2*w.count+looked {
+	if len(w.order) > 2*w.count+looked { // most have been answered
 		still := make([]ipsec.SetID, 0, w.count)
 		for _, id := range w.order {
 			if o := c.byID[id]; o != nil && o.unproven {
@@ -69,31 +70,55 @@ func (c *security) crowded(a *association) {
 		w.order = still
 	}
 	if w.count <= w.most {
-		return
+		return nil
 	}
-	var goes *association
-	seen, most := 0, 0
+	var oldest [looked]ipsec.SetID
+	passed, n, most := 0, 0, 0
 	for _, id := range w.order {
+		if n == looked {
+			break
+		}
+		passed++
 		o := c.byID[id]
 		if o == nil || !o.unproven {
 			continue
 		}
-		if n := w.from[network(o.phone.key.addr)]; n > most {
-			goes, most = o, n
-		}
-		if seen++; seen == looked {
-			break
+		oldest[n] = id
+		n++
+		if from := w.from[network(o.phone.key.addr)]; from > most {
+			goes, most = o, from
 		}
 	}
-	c.s.verdicts.Limited().Warn(c.s.deps.Log, "crowded", "an SA set gives way to newer ones: too many stand whose challenge nobody has answered. Somebody sends REGISTERs in many names, or the answers of very many phones do not come through",
-		zap.String("impi", goes.Owner), zap.Stringer("set", goes), zap.Int("sets", w.count), zap.Int("from_its_network", most))
-	c.abandon(goes, "too many stand whose challenge nobody has answered")
+	w.order = w.order[passed-n:]
+	copy(w.order, oldest[:n])
+	c.abandon(goes, errCrowded)
+	return goes
 }
 
+// Why an unproven set is taken from whoever may have been about to use it.
+var (
+	errCrowded = &ipsec.GaveWayError{Why: "too many challenges stand that nobody has answered"}
+	errRoom    = &ipsec.GaveWayError{Why: "another phone needs its ports, and nobody has answered its challenge"}
+	errMany    = &ipsec.GaveWayError{Why: "its private identity has been challenged at too many addresses"}
+)
+
 // abandon ends an unproven set that is in the way of others. The caller holds c.mu.
-func (c *security) abandon(a *association, why string) {
-	a.gaveWay = true
+func (c *security) abandon(a *association, why *ipsec.GaveWayError) {
+	c.givesWay(a, why)
+	c.run(a.phone, a.phone.life.Abandoned(why.Why, time.Now()))
+}
+
+// givesWay counts and remembers that an unproven set is about to end. The caller holds c.mu.
+func (c *security) givesWay(a *association, why *ipsec.GaveWayError) {
+	a.gaveWay = why
 	c.metric.failures.WithLabelValues("gave_way").Inc()
-	c.facts.note(a.Owner, func(k *fact, now moment) { k.gaveWayAt = now })
-	c.run(a.phone, a.phone.life.Abandoned(why, time.Now()))
+	if a.stands {
+		c.facts.gaveWay(a.Owner)
+	}
+}
+
+// toldWhoGaveWay writes that into the log. Nobody waits for it.
+func (c *security) toldWhoGaveWay(a *association) {
+	c.s.verdicts.Limited().Warn(c.s.deps.Log, "gave_way/"+a.gaveWay.Why, "the SA set of a phone has given way: "+a.gaveWay.Why+". Somebody sends REGISTERs in the names of others, or the answers of many phones do not come through",
+		zap.String("impi", a.Owner), zap.Stringer("set", a))
 }

@@ -139,6 +139,18 @@ func (t *facts) challenged(impi string, strangers func(netip.Addr) (uint64, uint
 	})
 }
 
+// gaveWay is the end of a set, whose 401 has left, for the sake of others. Of whom nothing is
+// known, nothing is remembered.
+func (t *facts) gaveWay(impi string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range [...]map[string]*fact{t.registered, t.others} {
+		if k := m[impi]; k != nil {
+			k.gaveWayAt = moment(time.Since(t.began)) + 1
+		}
+	}
+}
+
 // name is a private identity as it is kept, for others to keep, too.
 func (t *facts) name(impi string) string {
 	t.mu.Lock()

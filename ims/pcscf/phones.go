@@ -46,11 +46,30 @@ func (t phones) remove(p *phone) {
 	}
 }
 
-// expendable is the phone of a private identity that goes when there are too many. With
-// the keys of none of its sets, anybody may have begun it: of those, one of the network
-// with the most of them, since a stranger has many addresses in few networks. Who has
-// shown the keys is the subscriber himself; he goes last, and where he has registered at
-// all those addresses, the oldest.
+// count is how many phones a private identity has.
+func (t phones) count(impi string) (n int) {
+	for p := t[impi]; p != nil; p = p.next {
+		n++
+	}
+	return n
+}
+
+// first is the one of a phone's private identity, without itself, whose last set ends
+// first: that is one which is not registered any more, if there is any.
+func (t phones) first(p *phone) (out *phone) {
+	for o := t[p.key.impi]; o != nil; o = o.next {
+		if o != p && (out == nil || o.life.End().Before(out.life.End())) {
+			out = o
+		}
+	}
+	return out
+}
+
+// expendable is the phone of a private identity that goes when another comes and there
+// are too many, nil for none. With the keys of none of its sets, anybody may have begun it:
+// of those, one of the network with the most of them, since a stranger has many addresses in
+// few networks. Who has shown the keys is the subscriber himself; he goes last, and never for
+// somebody who has not shown them yet: then there is one too many.
 func (t phones) expendable(impi string) (out *phone) {
 	from := map[netip.Prefix]int{}
 	for p := t[impi]; p != nil; p = p.next {
@@ -66,9 +85,6 @@ func (t phones) expendable(impi string) (out *phone) {
 		case out == nil && len(p.life.Established()) == 0:
 			out = p
 		}
-	}
-	if out == nil {
-		out = t[impi]
 	}
 	return out
 }

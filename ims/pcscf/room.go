@@ -18,9 +18,17 @@ var errMadeRoom = errors.New("challenges that nobody has answered hold every pro
 // has let go of it. It looks at those alone who hold such ports: whoever wants to may
 // have it called often, and every message over SAs waits for the lock.
 func (c *security) makeRoom(s *ipsec.Set) bool {
+	a := c.madeRoom(s)
+	if a != nil {
+		c.toldWhoGaveWay(a)
+	}
+	return a != nil
+}
+
+// madeRoom is makeRoom, and returns which set has ended, nil for none.
+func (c *security) madeRoom(s *ipsec.Set) (oldest *association) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var oldest *association
 	for _, id := range c.ports.InTheWay(s) {
 		a := c.byID[id]
 		if a == nil || a.phone.life.Unproven() != a.Set || !inTheWay(a.Set, s) || oldest != nil && oldest.ID < id {
@@ -28,11 +36,10 @@ func (c *security) makeRoom(s *ipsec.Set) bool {
 		}
 		oldest = a
 	}
-	if oldest == nil {
-		return false
+	if oldest != nil {
+		c.abandon(oldest, errRoom)
 	}
-	c.abandon(oldest, "another phone needs its ports, and nobody has answered its challenge")
-	return true
+	return oldest
 }
 
 // inTheWay reports whether o may hold a port of ours that s could have (see

@@ -68,9 +68,10 @@ type association struct {
 	client []ipsec.Mechanism // the Security-Client that began it, until it is established
 	// toClient is set for a phone that expects responses at port_uc.
 	toClient bool
-	// unproven is set as long as the crowd counts the set, gaveWay when it was taken from
-	// whoever may have been about to use it.
-	unproven, gaveWay bool
+	// unproven is set as long as the crowd counts the set, stands once it is installed.
+	unproven, stands bool
+	// gaveWay is why it was taken from whoever may have been about to use it, if it was.
+	gaveWay *ipsec.GaveWayError
 	// fresh is set while the first further message on the set is awaited, which
 	// moves our sending to it.
 	fresh atomic.Bool

@@ -13,18 +13,28 @@ import (
 // its REGISTER came, nil for in clear. done is called on any goroutine, once the set
 // stands, or with why it does not; the set is taken back then. It must not block.
 func (c *security) challenge(a *association, k phoneKey, on *association, done func(error)) {
+	for _, gone := range c.begin(a, k, on, done) {
+		if gone != nil {
+			c.toldWhoGaveWay(gone)
+		}
+	}
+}
+
+// begin is challenge, and returns whose sets have given way: of the same private identity,
+// and of all.
+func (c *security) begin(a *association, k phoneKey, on *association, done func(error)) (gone [2]*association) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		c.release(a.Set)
 		done(errStopping)
-		return
+		return gone
 	}
 	k.impi = a.Owner // which holds on to no message
 	p := c.phones.of(k)
 	if p == nil {
-		p = c.enter(k)
+		p, gone[0] = c.enter(k)
 	}
 	a.phone = p
 	p.unanswered.Store(0)
@@ -44,38 +54,45 @@ func (c *security) challenge(a *association, k phoneKey, on *association, done f
 		c.work.do(func() { c.install(a, done) })
 	}
 	c.after(p)
-	c.crowded(a)
+	gone[1] = c.crowded(a)
+	return gone
 }
 
-// enter makes a phone. The caller holds c.mu.
-func (c *security) enter(k phoneKey) *phone {
-	n := 0
-	for o := c.phones[k.impi]; o != nil; o = o.next {
-		n++
+// enter makes a phone, and returns the unproven set that has given way for it, nil for none.
+// The caller holds c.mu.
+func (c *security) enter(k phoneKey) (p *phone, gone *association) {
+	if c.phones.count(k.impi) >= maxPhonesOfOne {
+		gone = c.leaveOne(c.phones.expendable(k.impi))
 	}
-	if n >= maxPhonesOfOne {
-		o := c.phones.expendable(k.impi)
-		c.run(o, o.life.Drop())
-	}
-	p := &phone{key: k, life: *ipsec.NewLife(&c.timers)}
+	p = &phone{key: k, life: *ipsec.NewLife(&c.timers)}
 	c.phones.add(p)
-	return p
+	return p, gone
 }
 
-// Why a challenge is not sent whose set stood for a moment only, or has gone before its turn
-// came.
-var (
-	errOvertaken = errors.New("another challenge of the phone has taken its place")
-	errGaveWay   = errors.New("too many challenges stand that nobody has answered")
-)
+// leaveOne ends the sets of a phone, nil for none, for the sake of another with its private
+// identity. It returns the set that had not been proven, nil for none. The caller holds c.mu.
+func (c *security) leaveOne(p *phone) (gone *association) {
+	if p == nil {
+		return nil
+	}
+	if s := p.life.Unproven(); s != nil {
+		gone = c.byID[s.ID]
+		c.givesWay(gone, errMany)
+	}
+	c.run(p, p.life.Drop())
+	return gone
+}
+
+// errOvertaken is why a challenge is not sent whose set stood for a moment only.
+var errOvertaken = errors.New("another challenge of the phone has taken its place")
 
 // gone is why a set is no longer there, nil when it is. The caller holds c.mu.
 func (c *security) gone(a *association) error {
 	switch {
 	case c.byID[a.ID] == a:
 		return nil
-	case a.gaveWay:
-		return errGaveWay
+	case a.gaveWay != nil:
+		return a.gaveWay
 	}
 	return errOvertaken
 }
@@ -99,6 +116,7 @@ func (c *security) install(a *association, done func(error)) {
 	case gone != nil: // its removal is queued
 		err = gone
 	default:
+		a.stands = true
 		a.phone.life.Installed(a.ID)
 		c.told(a, "SA set up: ", ".")
 	}
@@ -124,6 +142,9 @@ func (c *security) registered(a *association, expires time.Duration) {
 		if after, _ := l.Status(a.ID); (before == ipsec.Temporary || before == ipsec.Leaving) && after != before {
 			c.answered.Add(1)
 			a.client = nil // nobody compares it any more
+			if c.phones.count(a.phone.key.impi) > maxPhonesOfOne {
+				c.leaveOne(c.phones.first(a.phone))
+			}
 		}
 		return acts
 	})

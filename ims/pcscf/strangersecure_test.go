@@ -138,6 +138,25 @@ func TestUnprovenSetsGiveWay(t *testing.T) {
 			}
 		})
 	})
+	t.Run("behind quiet phones", func(t *testing.T) {
+		secure(t, func(w *world) {
+			w.p.sec.crowd.most = 2 * most
+			for i := range most {
+				w.ue(fmt.Sprintf("quiet%d", i), fmt.Sprintf("10.%d.0.1", i)).begin()
+			}
+			longest := 0
+			for i := range 3 * looked {
+				w.ue(fmt.Sprintf("victim%d", i), fmt.Sprintf("198.51.100.%d", 1+i)).begin()
+				longest = max(longest, len(w.p.sec.crowd.order))
+			}
+			if longest > 2*most+2 { // one that has come, and one that has just gone
+				t.Errorf("%d sets were kept in order, of which %d stood", longest, 2*most)
+			}
+			for i := range most {
+				check(t, "a quiet phone's set", w.sets(fmt.Sprintf("quiet%d", i)) != "", true)
+			}
+		})
+	})
 	t.Run("before they stand", func(t *testing.T) {
 		secure(t, func(w *world) {
 			w.p.sec.crowd.most = 2
@@ -152,6 +171,7 @@ func TestUnprovenSetsGiveWay(t *testing.T) {
 			}
 			for _, u := range phones[:2] {
 				check(t, "Retry-After", u.open.status(500).Get(sip.HRetryAfter), "5")
+				check(t, "why", w.p.Report(u.name + "@" + domain).Explanation[0].Code, "gave-way")
 			}
 			for _, u := range phones[2:] {
 				u.challenged(u.open)
@@ -162,17 +182,38 @@ func TestUnprovenSetsGiveWay(t *testing.T) {
 	})
 }
 
-// One who has a SIM registers from more addresses than he may have: the oldest goes.
+// One who has a SIM registers from more addresses than he may have: that goes which ends first,
+// and none of them for somebody who has not shown the keys.
 func TestPhonesOfOneWithASIM(t *testing.T) {
 	secure(t, func(w *world) {
-		var last *ue
-		for i := range maxPhonesOfOne + 3 {
-			last = w.ue("alice", fmt.Sprintf("10.0.%d.1", i)).up()
+		impi := "alice@" + domain
+		message := func(u *ue) {
+			u.say(u.text("MESSAGE", "sip:bob@"+domain, "m"+u.addr.String()))
+			w.scscf.answer(w.scscf.request("MESSAGE"), 200)
+			u.status(200)
 		}
-		check(t, "phones", len(w.p.sec.phonesOf("alice@"+domain)), maxPhonesOfOne)
-		last.say(last.text("MESSAGE", "sip:bob@"+domain, "m"))
-		w.scscf.answer(w.scscf.request("MESSAGE"), 200)
-		last.status(200)
+		sets := func(addr string) int {
+			all, _ := w.p.sec.held(phoneKey{impi, netip.MustParseAddr(addr)})
+			return len(all)
+		}
+		first := w.ue("alice", "10.0.0.1").up()
+		for i := 1; i < maxPhonesOfOne; i++ {
+			w.ue("alice", fmt.Sprintf("10.0.%d.1", i)).up()
+			if i == 1 {
+				time.Sleep(time.Minute)
+				first.again(7001) // so that the second is the one that ends first
+			}
+		}
+		for i := range 3 {
+			w.ue("alice", fmt.Sprintf("198.51.100.%d", 1+i)).begin()
+		}
+		check(t, "phones, with one stranger", w.p.sec.phones.count(impi), maxPhonesOfOne+1)
+		check(t, "the first phone's sets stand", sets("10.0.0.1") > 0, true)
+		check(t, "the second phone's sets stand", sets("10.0.1.1") > 0, true)
+		last := w.ue("alice", "10.1.0.1").up()
+		check(t, "phones, when one more has answered", w.p.sec.phones.count(impi), maxPhonesOfOne)
+		check(t, "the second phone's sets", sets("10.0.1.1"), 0)
+		message(last)
 	})
 }
 
