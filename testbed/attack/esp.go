@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ipsec"
 )
 
 // securityClient is what a phone offers, with other SPIs and ports each time.
-func securityClient(n int64) string {
+func securityClient(n int64, mode ipsec.Mode) string {
 	spi, port := 1000+2*n%1_000_000_000, 1024+2*(n%30_000)
-	return fmt.Sprintf("Security-Client: ipsec-3gpp;alg=hmac-sha-1-96;ealg=aes-cbc;prot=esp;mod=trans;spi-c=%d;spi-s=%d;port-c=%d;port-s=%d", spi, spi+1, port, port+1)
+	return fmt.Sprintf("Security-Client: ipsec-3gpp;alg=hmac-sha-1-96;ealg=aes-cbc;prot=esp;mod=%v;spi-c=%d;spi-s=%d;port-c=%d;port-s=%d", mode, spi, spi+1, port, port+1)
 }
 
 // strangeESP is number n of what comes to a port of ESP in UDP and is of no set.
@@ -46,7 +47,7 @@ func (f *flooding) forgedESP() error {
 	}
 	defer p.close()
 	offer := p.lines("REGISTER", "sip:"+f.target.Domain, p.callID, "<"+p.impu()+">", "Contact: "+p.contact(), "Expires: 600", "Authorization: "+p.initial(),
-		securityClient(0), "Require: sec-agree", "Proxy-Require: sec-agree", "Supported: path")
+		securityClient(0, ipsec.Transport), "Require: sec-agree", "Proxy-Require: sec-agree", "Supported: path")
 	spi, err := p.offered(f.ctx, offer)
 	if err != nil {
 		return err

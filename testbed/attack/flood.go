@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gocscf/gocscf/ipsec"
 	"github.com/gocscf/gocscf/testbed/lab"
 )
 
@@ -59,6 +60,8 @@ type flooding struct {
 	cfg    FloodConfig
 	target *Target
 	via    netip.AddrPort // what requests name as their source
+	from   netip.Addr     // from where datagrams come
+	mode   ipsec.Mode     // what its REGISTERs offer
 	sent   atomic.Int64
 	pace   *time.Ticker
 	budget int
@@ -156,7 +159,7 @@ func runFlood(ctx context.Context, t *Target, cfg FloodConfig, f flood) (FloodRe
 	during, stop := context.WithTimeout(ctx, cfg.For)
 	defer stop()
 	t.floods++
-	fl := &flooding{name: fmt.Sprintf("%s-%d", f.name, t.floods), ctx: during, cfg: cfg, target: t, via: netip.AddrPortFrom(lab.Loopback, 9), pace: time.NewTicker(time.Second * batch / time.Duration(cfg.Rate))}
+	fl := &flooding{name: fmt.Sprintf("%s-%d", f.name, t.floods), ctx: during, cfg: cfg, target: t, from: lab.Loopback, via: netip.AddrPortFrom(lab.Loopback, 9), pace: time.NewTicker(time.Second * batch / time.Duration(cfg.Rate))}
 	defer fl.pace.Stop()
 	var failed error
 	var work sync.WaitGroup

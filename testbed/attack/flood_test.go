@@ -42,7 +42,7 @@ func TestFloods(t *testing.T) {
 // and floods of ESP.
 func TestFloodsBehindIPsec(t *testing.T) {
 	target := startTargetWith(t, 1, 1, true)
-	shortFloods(t, target, "registers", "victim", "names", "half-open", "sos", "spoofed", "esp", "esp-forged")
+	shortFloods(t, target, "registers", "victim", "names", "half-open", "sos", "spoofed", "nat", "esp", "esp-forged")
 	p, err := target.Services[0].Read(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -60,10 +60,10 @@ func shortFloods(t *testing.T, target *Target, only ...string) {
 	// How many transactions a message may leave at the P-CSCF, a server's and a client's; of
 	// the other floods none. Every second that is spoofed is a REGISTER, and every third in a
 	// loop comes to it from outside.
-	leaves := map[string]int{"registers": 2, "sos": 2, "victim": 2, "names": 2, "spoofed": 1, "loops": 1}
+	leaves := map[string]int{"registers": 2, "sos": 2, "victim": 2, "names": 2, "nat": 2, "spoofed": 1, "loops": 1}
 	// How many SA sets it may leave at least and at most, where there are any. Some of the
 	// REGISTERs are refused as too much; of one user 64 phones have sets, and an honest one three.
-	sets := map[string][2]int{"names": {messages / 4, messages + 4}, "victim": {32, 64 + 4}}
+	sets := map[string][2]int{"names": {messages / 4, messages + 4}, "victim": {32, 64 + 4}, "nat": {8, 8 + 4}}
 	cfg := FloodConfig{For: 10 * time.Second, Messages: messages, Rate: 4000, Conns: 50, Only: []string{"sos"}}
 	// With the first REGISTERs of many come tables that stay.
 	if err := Floods(t.Context(), target, cfg, func(FloodReport) {}); err != nil {

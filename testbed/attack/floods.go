@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gocscf/gocscf/ims/sip"
+	"github.com/gocscf/gocscf/ipsec"
 )
 
 // floods are those that Floods knows.
@@ -167,6 +168,17 @@ var floods = []flood{
 		},
 	},
 	{
+		name: "nat", what: "REGISTERs in the names of 200,000 users, all behind one NAT",
+		bound: "as many SA sets as there are port_ps (8), the oldest that nobody has used gives way", esp: true,
+		run: func(f *flooding) error {
+			f.from, f.via, f.mode = many(0), netip.MustParseAddrPort("10.9.8.7:5060"), ipsec.UDPTunnel
+			return f.datagrams(f.target.Gm, func(n int64) string {
+				impi := f.target.victim(n)
+				return f.register(n, impi, "sip:"+impi, "<sip:x@127.0.0.1:9>", "")
+			})
+		},
+	},
+	{
 		name: "esp", what: "ESP in UDP from 256 addresses, of SPIs that there are not, too short, keep-alives and IKE",
 		bound: "no state: dropped and counted; of 1024 addresses is remembered that they have sent it", esp: true,
 		run: func(f *flooding) error { return f.scattered(f.target.ESP, strangeESP) },
@@ -193,7 +205,7 @@ func (f *flooding) register(n int64, impi, impu, contact, digest string) string 
 	more := []string{"Contact: " + contact, "Expires: 600",
 		fmt.Sprintf(`Authorization: Digest username="%s", realm="%s", nonce="%s", uri="sip:%s", response="%s"`, impi, domain, digest, domain, digest)}
 	if f.target.ESP.IsValid() {
-		more = append(more, securityClient(n), "Require: sec-agree", "Proxy-Require: sec-agree")
+		more = append(more, securityClient(n, f.mode), "Require: sec-agree", "Proxy-Require: sec-agree")
 	}
 	return f.request("REGISTER", "sip:"+domain, n, "<"+impu+">", more...)
 }
@@ -204,7 +216,7 @@ func (f *flooding) datagrams(to netip.AddrPort, build func(n int64) string) erro
 
 // datagrams2 sends datagrams in turn to some addresses, and reads none of the answers.
 func (f *flooding) datagrams2(to []netip.AddrPort, build func(n int64) string) error {
-	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.from, 0)))
 	if err != nil {
 		return fmt.Errorf("opening a socket: %w", err)
 	}
