@@ -229,6 +229,12 @@ func (l *Life) Installed(id SetID) {
 	}
 }
 
+// Stands reports whether the phone has a set, and it is installed.
+func (l *Life) Stands(id SetID) bool {
+	h := l.find(id)
+	return h != nil && h.installed
+}
+
 // Failed tells that a set could not be installed, or that its back end has lost it.
 func (l *Life) Failed(id SetID, now time.Time) []Action {
 	return append(l.remove(l.find(id), endLost), l.settle(now)...)

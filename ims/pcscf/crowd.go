@@ -112,7 +112,7 @@ func (c *security) abandon(a *association, why *ipsec.GaveWayError) {
 func (c *security) givesWay(a *association, why *ipsec.GaveWayError) {
 	a.gaveWay = why
 	c.metric.failures.WithLabelValues("gave_way").Inc()
-	if a.stands {
+	if a.phone.life.Stands(a.ID) { // or else its 401 does not leave
 		c.facts.gaveWay(a.Owner)
 	}
 }

@@ -68,8 +68,8 @@ type association struct {
 	client []ipsec.Mechanism // the Security-Client that began it, until it is established
 	// toClient is set for a phone that expects responses at port_uc.
 	toClient bool
-	// unproven is set as long as the crowd counts the set, stands once it is installed.
-	unproven, stands bool
+	// unproven is set as long as the crowd counts the set.
+	unproven bool
 	// gaveWay is why it was taken from whoever may have been about to use it, if it was.
 	gaveWay *ipsec.GaveWayError
 	// fresh is set while the first further message on the set is awaited, which

@@ -116,7 +116,6 @@ func (c *security) install(a *association, done func(error)) {
 	case gone != nil: // its removal is queued
 		err = gone
 	default:
-		a.stands = true
 		a.phone.life.Installed(a.ID)
 		c.told(a, "SA set up: ", ".")
 	}
